@@ -111,7 +111,8 @@ def test_a_pair_on_the_desk_counts_towards_the_quota(make_session: NewSession) -
 
 
 @pytest.mark.parametrize(
-    ("first", "decided", "side"), [(0, 0, ""), (3, 3, ""), (19, 20, "A"), (1, 20, "B"), (55, 100, ""), (620, 1000, "A")]
+    ("first", "decided", "side"),
+    [(0, 0, ""), (3, 3, ""), (0, 9, ""), (0, 10, "B"), (19, 20, "A"), (1, 20, "B"), (55, 100, ""), (620, 1000, "A")],
 )
 def test_a_lean_is_said_where_its_interval_excludes_one_half(first: int, decided: int, side: str) -> None:
     assert lean(first, decided) == side

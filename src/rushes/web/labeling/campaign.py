@@ -16,6 +16,7 @@ from rushes.text_reader import counted, parse_json, read_text
 from rushes.web.accounts import CROWD, Crowd, check_name
 
 FILE = "campaign.json"
+LEAN_PAIRS = 10  # decided ones from which a lean is said: everybody is looked at again and again, from the first pair
 ASSUMED_S = 20.0  # seconds a pair where nobody's were taken yet
 
 
@@ -121,8 +122,8 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
 
 def lean(first: int, decided: int) -> str:
     """The side that somebody chooses in more of the decided pairs than chance would: "A", "B", or "" where the 95 %
-    interval of the share holds one half."""
-    if not decided:
+    interval of the share holds one half or the pairs are few."""
+    if decided < LEAN_PAIRS:
         return ""
     share = wilson(first, decided)
     return "A" if share.low > 0.5 else "B" if share.high < 0.5 else ""

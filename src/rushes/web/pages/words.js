@@ -130,7 +130,7 @@ export default {
   "campaign.code": "completion code of the open link: {code}",
   "campaign.disputes": "Settle what is seen differently",
   "campaign.people": "People",
-  "campaign.people.text": "Pairs an hour and seconds are of the time at work. A person leans to a side where the 95 % interval of the share of decided pairs excludes one half. Repeats are pairs that came twice with sides exchanged; the key is the labels of the lead, or of whom label.gold_by names.",
+  "campaign.people.text": "Pairs an hour and seconds are of the time at work. A person leans to a side where the 95 % interval of the share of decided pairs, ten or more, excludes one half. Repeats are pairs that came twice with sides exchanged; the key is the labels of the lead, or of whom label.gold_by names.",
   "campaign.name": "name",
   "campaign.pairs": "pairs",
   "campaign.hour": "pairs an hour",

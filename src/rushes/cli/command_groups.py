@@ -44,7 +44,7 @@ def arrange(app: App) -> None:
 
 
 def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
-    """A command line whose command goes by its current name; a former one is said on standard error."""
+    """A command line whose command goes by its current name; a former one is reported on standard error."""
     if not arguments or arguments[0] not in FORMER:
         return arguments
     old, new = arguments[0], FORMER[arguments[0]]

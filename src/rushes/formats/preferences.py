@@ -172,7 +172,7 @@ def text_of(row: Mapping[Any, object], name: str) -> str:
         raise UnusableEntry(f"has no {name}", f"it has {', '.join(map(str, row))}")
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise UnusableEntry(f"{name} is no text", f"{value!r:.60}")
+        raise UnusableEntry(f"{name} is not text", f"{value!r:.60}")
     return value.strip()
 
 
@@ -302,7 +302,7 @@ def _check_scores(row: Mapping[str, Any]) -> None:
             )
             numbers = _number(better), _number(worse)
             if numbers[0] is None or numbers[1] is None:
-                raise UnusableEntry(f"{chosen} or {rejected} is no number", f"{[better, worse]}")
+                raise UnusableEntry(f"{chosen} or {rejected} is not a number", f"{[better, worse]}")
             if numbers[0] <= numbers[1]:
                 raise UnusableEntry(f"{chosen} is not above {rejected}", f"{numbers[0]:g} and {numbers[1]:g}")
     margin = _number(row.get("margin"))

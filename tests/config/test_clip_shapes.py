@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rushes.config.clip_shapes import ClipShape, available, best_shape, lost_share
+from rushes.config.clip_shapes import ClipShape, available, best_shape, crop_shares, lost_share
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import BackboneSettings, Settings
 
@@ -63,6 +63,8 @@ def test_what_is_lost_is_what_a_crop_takes(video: Video, times: int) -> None:
     assert lost_share(video, video.height_px * times, video.width_px * times) == 0
     turned = Video(video.height_px, video.width_px, video.frames, video.fps)
     assert lost_share(video, 3, 7) == lost_share(turned, 7, 3)
+    across, down = crop_shares(video, 3, 7)
+    assert max(across, down) == 1 and video.width_px * across / (video.height_px * down) == Fraction(7, 3)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def test_blind_votes_are_read_and_shown_beside_judges(store: Store, result: Eval
         "1 person, blind", "realdpo-1", 3, 1, 1,
     )  # fmt: skip
     assert "1 person, blind" in page.render(report)
+    assert "1 person, blind, chose between base and realdpo-1: realdpo-1 won 3, tied 1, lost 1." in page.render(report)
     assert {summary.dimension for summary in report.labels} == {"overall", "motion"}  # votes are no labels
 
 

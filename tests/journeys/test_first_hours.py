@@ -1,91 +1,23 @@
-"""The first hour of three people, typed into a terminal and clicked in a browser; each step prints its minutes.
+"""The first hour of two people, typed into a terminal and clicked in a browser; each step prints its minutes.
 
 python -m pytest --all tests/journeys -s
 """
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from rushes.media.write import encode_bytes
-
 from ..backbones.tiny_pipelines import write
+from .terminal import Terminal, clips, line_after, shot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.whole]
 SMALL_MODEL = "--size 32x32 --frames 5"  # what two cores can do with random weights of Wan's class
-
-
-@dataclass
-class Terminal:
-    """A person's terminal, in a folder."""
-
-    folder: Path
-    began: float = field(default_factory=time.monotonic)
-
-    def type(self, command: str, *, expect: int = 0, minutes: float = 30) -> str:
-        """Run a command as in a terminal; all that it showed. `rushes` is this checkout's."""
-        began, (leader, follower) = time.monotonic(), pty.openpty()
-        words = [sys.executable, "-P", "-m", *shlex.split(command)]
-        process = subprocess.Popen(
-            words, cwd=self.folder, stdin=follower, stdout=follower, stderr=follower, close_fds=True
-        )
-        os.close(follower)
-        shown, first = b"", None
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # the terminal is closed at the end
-                part = b""
-            if not part:
-                break
-            first = first or time.monotonic() - began
-            shown += part
-            assert time.monotonic() - began < 60 * minutes, shown[-2000:]
-        os.close(leader)
-        code, text = process.wait(), shown.decode(errors="replace").replace("\r\n", "\n")
-        self.say(f"$ {command}   ({(time.monotonic() - began) / 60:.1f} min, first word after {first or 0:.1f} s)")
-        assert code == expect, text[-3000:]
-        return text
-
-    def say(self, line: str) -> None:
-        print(f"{(time.monotonic() - self.began) / 60:5.1f} min  {line}")
-
-    @contextmanager
-    def serving(self, command: str) -> Iterator[list[str]]:
-        """The addresses that a command prints, while it serves them."""
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", *shlex.split(command), "--port", "0"],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
-        )  # fmt: skip
-        assert process.stdout is not None
-        addresses: list[str] = []
-        try:
-            for line in process.stdout:
-                addresses += re.findall(r"http://\S+?(?=;|\s|$)", line)
-                if "#key=" in line:
-                    break
-            yield addresses
-        finally:
-            process.terminate()
-            process.stdout.close()
-            process.wait()
 
 
 def label(tab: Page, address: str, name: str, pairs: int) -> None:
@@ -102,21 +34,6 @@ def label(tab: Page, address: str, name: str, pairs: int) -> None:
         tab.wait_for_function("before => document.querySelector('#count').innerText !== before", arg=before)
 
 
-def line_after(text: str, start: str) -> str:
-    """What stands behind a word at the beginning of a line."""
-    return next(line.partition(": ")[2] for line in text.splitlines() if line.startswith(start + ": "))
-
-
-def clips(folder: Path, count: int, captions: bool = True) -> None:
-    folder.mkdir()
-    t, y, x = np.meshgrid(np.arange(40), np.arange(96), np.arange(128), indexing="ij")
-    for k in range(count):
-        waves = np.sin((k + 1) * (0.05 * x + 0.03 * y + 0.3 * t)[..., None] + np.arange(3) + k)
-        (folder / f"wave_number_{k}_rolls_by.mp4").write_bytes(encode_bytes(((waves + 1) * 127).astype(np.uint8), 16.0))
-        if captions:
-            (folder / f"wave_number_{k}_rolls_by.txt").write_text(f"wave number {k} rolls by")
-
-
 def test_a_newcomer_on_a_laptop(tmp_path: Path, browser: Browser) -> None:
     me = Terminal(tmp_path)
     shown = me.type("rushes demo --out demo")
@@ -127,8 +44,8 @@ def test_a_newcomer_on_a_laptop(tmp_path: Path, browser: Browser) -> None:
     tab.locator("[data-player]").first.scroll_into_view_if_needed()
     tab.wait_for_function("() => [...document.querySelectorAll('video')].some(video => !video.paused)")
     me.say("the report says what became better, and pairs play by themselves")
-    with me.serving(line_after(shown, "label some pairs")) as (address, *_):
-        label(tab, address, "me", 10)
+    with me.serving(line_after(shown, "label some pairs")) as page:
+        label(tab, page.addresses[0], "me", 10)
     me.say("ten pairs are labelled")
     train, evaluate = line_after(shown, "train on them").split(" && ")
     assert me.type(train).rstrip().splitlines()[-1].startswith("next: rushes evaluate")
@@ -157,9 +74,16 @@ def test_an_engineer_with_a_model_of_theirs(tmp_path: Path, browser: Browser) ->
     me.type("rushes status wan --follow")
     assert "report: " in Path(tmp_path / log).read_text()
     tab = browser.new_page()
-    with me.serving("rushes studio wan") as (address, *_):
-        tab.goto(address)
-        tab.get_by_role("link", name="Runs").click()
+    with me.serving("rushes studio wan") as page:
+        tab.goto(page.addresses[0])
+        tab.click("nav >> text=Footage")
+        tab.click("text=Contact sheet")
+        tab.wait_for_function("() => document.querySelectorAll('#sheet img').length === 12")
+        assert tab.locator("#sheet .keeps").count() == 12  # 4:3 footage, of which the square model keeps the middle
+        assert set(tab.locator("#sheet .lost").all_inner_texts()) == {"crop 25 %"}
+        shot(tab, "b-contact-sheet")
+        me.say("the contact sheet shows what the crop keeps of 12 clips")
+        tab.click("nav >> text=Runs")
         tab.wait_for_selector("canvas")
     shown = me.type("rushes export wan --run realdpo --out out")
     assert "load_lora_weights" in shown

@@ -16,7 +16,9 @@ from rushes.files import locked
 from rushes.project import status
 from rushes.project.settings import read_settings, write_settings
 from rushes.project.status import status_of
+from rushes.records import VOTE, Preference
 from rushes.store.database import Store
+from rushes.web.labeling.campaign import Campaign, write_campaign
 
 from ..projects import SMALL, Rushes
 
@@ -50,6 +52,17 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert status_of(project, settings, "dpo").next == f"rushes evaluate {project} --run dpo"
     dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
     assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
+
+
+def test_a_campaign_goes_before_training_and_its_vote_before_the_report(project: Path, rushes: Rushes) -> None:
+    write_campaign(project, Campaign(("ada", "bob"), 3, 2, overlap=1, overlap_share=0.0))
+    assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes campaign {project}"
+    (project / "reports" / "realdpo.html").unlink()
+    assert next_of(rushes, project) == f"next: rushes vote {project} --annotators ada,bob"
+    with Store.open(project) as store:
+        base, run = (store.candidates(split="eval", system=name)[0] for name in ("base", "realdpo"))
+        store.add([Preference("v", base.id, run.id, (1,), "human:ada", dimension=VOTE)])
+    assert next_of(rushes, project) == f"next: rushes report {project}"
 
 
 def test_a_project_that_was_only_begun(tmp_path: Path, rushes: Rushes) -> None:

@@ -27,6 +27,7 @@ CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}  # all
 FILLED = {
     "/": "#command:has-text('rushes')",
     "/review": "#join:visible",
+    "/sheet": "#sheet img",
     "/takes": "#wall video",
     "/label": "#join:visible",
     "/progress": "#people td",
@@ -64,7 +65,7 @@ def test_nobody_is_kept_out_of_a_page(studio: tuple[str, str], tab_of: NewTab) -
     tab.wait_for_selector("#command:has-text('rushes')")
     links = [str(link.get_attribute("href")) for link in tab.locator("header nav a").all()]
     assert len(links) >= 7
-    for page in ("/progress", *links):
+    for page in ("/progress", "/sheet", *links):
         tab.goto(address + page)
         tab.wait_for_selector(FILLED.get(page, "main:visible"))
         look(tab)

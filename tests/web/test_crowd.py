@@ -103,6 +103,7 @@ def test_somebody_opens_the_link_and_ends_with_the_code(make_session: NewSession
         tab = tab_of(f"{address}/label?id=5f3a9c#open={crowd.door}")
         tab.wait_for_selector("#work:visible")
         assert "id 5f3a9c" in tab.inner_text("#who") and "#" not in tab.url
+        assert tab.inner_text("#count") == "pairs: 0 of your 1"
         tab.keyboard.press("t")
         tab.keyboard.press("Enter")
         tab.wait_for_selector("#code:visible")

@@ -108,17 +108,25 @@ def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: R
     plan = json.loads(out)
     assert (code, plan["people"], plan["pairs_each"], plan["seconds"]) == (0, ["ada", "bob"], 2, None)
     assert plan["hours"] == pytest.approx(2 * 2 * 20 / 3600)
+    assert (plan["key"], plan["key_pairs"], plan["practice"]) == ("lead", 0, 5)
     code, out, _ = rushes("campaign", project, "--plan")  # people and pairs of before
     assert (
         code == 0
         and "2 people: 3 pairs with a label, 2 each" in out
         and "about 1 min each" in out
         and "an assumption" in out
+        and "say the name lead on the page and label some 15 pairs" in out
     )
+    code, out, _ = rushes("status", project)
+    assert "campaign: 0 of 3 pairs have a label, 3 more pairs to label" in out
+    with Store.open(project) as store:
+        store.add([Preference(f"key{g}", f"take{g}-0", f"take{g}-1", (1,), "human:ada") for g in range(3)])
+    code, out, _ = rushes("campaign", project, "--plan", "--set", "label.gold_by=ada", "--set", "label.practice=3")
+    assert code == 0 and "the key: 3 pairs by ada; the others first practise on 3 of them, explained" in out
     code, _, err = rushes("campaign", project, "--people", "ada", "--pairs", "9", "--plan")
     assert code == 2 and "there are 3 pairs" in err
     code, out, _ = rushes("status", project)
-    assert "campaign: 0 of 3 pairs have a label, 3 more pairs to label" in out
+    assert "campaign: 3 of 3 pairs have a label, enough to train" in out
 
 
 @pytest.mark.browser

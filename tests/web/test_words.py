@@ -20,6 +20,7 @@ SECTION = SiteSection(
 # Words that a script makes of a part of their name.
 MADE = {"mark.1", "mark.-1", "mark.0", "mark.null", "view.side", "view.wipe.is", "view.blink.is"}
 MADE |= {f"mine.{answer}" for answer in ("a", "b", "tie", "cannot tell", "mixed", "much", "slightly")}
+MADE |= {f"lesson.{strength}" for strength in ("much", "slightly")}
 
 
 def test_every_text_is_in_the_table() -> None:

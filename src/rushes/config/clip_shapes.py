@@ -92,10 +92,16 @@ def available(frames: int, fps: float, rate: float) -> int:
     return math.ceil(frames / fps * rate - 0.01)
 
 
+def crop_shares(video: Footage, height_px: int, width_px: int) -> tuple[Fraction, Fraction]:
+    """The shares of a picture's width and height that a crop to the aspect of a size keeps, in the middle; exact."""
+    aspect = Fraction(video.width_px * height_px, video.height_px * width_px)
+    return min(Fraction(1), 1 / aspect), min(Fraction(1), aspect)
+
+
 def lost_share(video: Footage, height_px: int, width_px: int) -> Fraction:
     """The share of a picture, from 0 to below 1, that a crop to the aspect of a size takes; exact."""
-    aspect = Fraction(video.width_px * height_px, video.height_px * width_px)
-    return 1 - min(aspect, 1 / aspect)
+    across, down = crop_shares(video, height_px, width_px)
+    return 1 - across * down
 
 
 def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:

@@ -164,7 +164,9 @@ class LabelSettings(SettingsTable):
     overlap: int = Field(2, ge=1, description="people who label a pair that several label")
     overlap_share: float = Field(0.1, ge=0, le=1, description="share of a person's pairs that another has labelled")
     repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
-    gold_by: str = Field("", description="annotator whose labels are the key for others; empty = nobody")
+    gold_by: str = Field(
+        "", description="annotator whose labels are others' key; empty = nobody, or lead in a campaign"
+    )
     gold_share: float = Field(0.05, ge=0, lt=1, description="share of a person's pairs that come from the key")
     practice: int = Field(0, ge=0, description="pairs of the key that a person first practises on, explained; 0 = none")
     pass_mark: float = Field(0.6, ge=0, le=1, description="share of those practice answers that must be the key's")

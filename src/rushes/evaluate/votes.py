@@ -16,7 +16,7 @@ from typing import Any
 from rushes.evaluate.prompt_clusters import clusters_of_store
 from rushes.judges.label_agreement import first_slot
 from rushes.records import BASE, Candidate, Preference
-from rushes.report.model import Judged
+from rushes.report.model import BLIND, Judged
 from rushes.stats import StoppingDecision, WinRate, more_expected, watch, wilson, win_rate
 from rushes.store.annotators import AGAIN, turned_round
 from rushes.store.database import Store
@@ -136,7 +136,7 @@ def _judged(store: Store, first: str, second: str) -> Judged | None:
     shown_first, decided = first_slot(votes.rows)
     people = len({name for by in votes.outcomes.values() for name in by})
     return Judged(
-        f"{counted(people, 'person', 'people')}, blind",
+        counted(people, "person", "people") + BLIND,
         first,
         second,
         wins=wins,

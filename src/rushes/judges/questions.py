@@ -6,9 +6,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
-
 from rushes.arrays import Frames
+from rushes.media.images import jpeg_of
 from rushes.metrics.base import shrink
 
 Part = str | Frames
@@ -20,9 +19,7 @@ def data_url(frame_HWC: Frames, max_side_px: int) -> str:
     """A frame [H,W,3] as a data address of a JPEG whose long side is at most `max_side_px`."""
     height, width = frame_HWC.shape[:2]
     small = shrink(frame_HWC, max(1, max_side_px * min(height, width) // max(height, width)))
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert done
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg_of(small, _JPEG_QUALITY)).decode()
 
 
 def content(part: Part, max_side_px: int) -> dict[str, Any]:

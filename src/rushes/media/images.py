@@ -30,6 +30,13 @@ def read_image(path: str | os.PathLike[str]) -> Frames:
     return np.asarray(image, np.uint8)
 
 
+def jpeg_of(frame_HWC: Frames, quality: int) -> bytes:
+    """A JPEG file of [H,W,3] uint8 RGB; quality 0 to 100."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return data.tobytes()
+
+
 def write_image(path: str | os.PathLike[str], frame_HWC: Frames) -> None:
     """Write [H,W,3] uint8 RGB as png; the file appears whole or not at all.
 

@@ -10,6 +10,9 @@ from rushes.project.labeling_page import open_desk
 from rushes.text_reader import counted
 from rushes.web.labeling.campaign import ASSUMED_S, hours, planned, read_campaign, write_campaign
 from rushes.web.labeling.labeling_progress import typical_seconds
+from rushes.web.labeling.vote_table import NONE
+
+KEY_BY, PRACTICE, KEY_PAIRS = "lead", 5, 15  # where label.gold_by names nobody: who makes the key; pairs; how many do
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class CampaignPlan:
     hours_each: float
     hours: float  # of all together
     seconds: float | None  # a pair, as measured here; null = nobody's were taken yet, and 20 are assumed
+    key: str  # whose labels are the key
+    key_pairs: int  # that they labelled
+    practice: int  # pairs of the key that everybody else first practises on
 
     def lines(self) -> list[str]:
         """The same in words."""
@@ -35,7 +41,15 @@ class CampaignPlan:
         return [
             f"{asked}{self.pairs_each} each; {shared if self.overlap_share else 'none is labelled by two'}",
             f"about {_time(self.hours_each)} each, {_time(self.hours)} in all ({from_what})",
+            self._key(),
         ]
+
+    def _key(self) -> str:
+        practice = f"; the others first practise on {self.practice} of them, explained" if self.practice else ""
+        if self.key_pairs >= max(1, self.practice):
+            return f"the key: {counted(self.key_pairs, 'pair')} by {self.key}{practice}"
+        todo = f"say the name {self.key} on the page and label some {KEY_PAIRS} pairs, with reasons"
+        return f"first the key, before links go out: {todo}{practice}"
 
 
 def _time(hours_long: float) -> str:
@@ -53,6 +67,8 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
     label, before = settings.label, read_campaign(project)
     with open_desk(project, settings) as desk:
         there, seconds = desk.votes.pairs, typical_seconds(desk)
+        key = label.gold_by or KEY_BY
+        key_pairs = int((desk.votes.of(key) != NONE).sum())
     if pairs > there:
         raise ValueError(f"--pairs {pairs}: there are {there} pairs; `rushes generate {project}` makes more takes")
     wanted = pairs or (min(before.pairs, there) if before else there)
@@ -62,7 +78,9 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         overlap=label.overlap,
         overlap_share=label.overlap_share,
         repeat_share=label.repeat_share,
-        gold_share=label.gold_share if label.gold_by else 0.0,
+        gold_share=label.gold_share,
+        key=key,
+        practice=label.practice if label.gold_by else 0 if label.form == "ranks" else PRACTICE,
     )
     write_campaign(project, campaign)
     answers = campaign.each / (1 - label.repeat_share)
@@ -76,4 +94,7 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         hours_each=each,
         hours=each * len(campaign.people),
         seconds=seconds,
+        key=campaign.key,
+        key_pairs=key_pairs,
+        practice=campaign.practice,
     )

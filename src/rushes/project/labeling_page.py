@@ -58,7 +58,11 @@ def with_campaign(plan: LabelingPlan, campaign: Campaign | None) -> LabelingPlan
     """The plan under what a campaign asks of whom; in what it does not say the settings hold."""
     if campaign is None:
         return plan
-    return replace(plan, quotas=campaign.quotas(), overlap=campaign.overlap, overlap_share=campaign.overlap_share)
+    practice = plan.practice if plan.gold_by else campaign.practice
+    return replace(
+        plan, quotas=campaign.quotas(), overlap=campaign.overlap, overlap_share=campaign.overlap_share,
+        gold_by=plan.gold_by or campaign.key, practice=practice,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rushes.config.tables import Settings
 from rushes.curate import motion, technical
 from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
 from rushes.curate.base import Threshold
+from rushes.project.defaults import with_sizes
 from rushes.project.labeling_page import LEDGER
 from rushes.records import Clip, Decision, plain
 from rushes.store.database import Store
@@ -77,14 +78,15 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
     Raises:
         ValueError: no project, or no clip in it.
     """
-    store = Store.open(folder)
+    store, settings = Store.open(folder), with_sizes(settings)
+    cropped_to = settings.backbone.shape_of if settings.footage.fit == "crop" else None
     try:
         limits = thresholds(settings)
         shelf = shelf_of(store, settings, margins(store, limits))
         if not shelf.ids:
             raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
-        review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds)
+        review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds, cropped_to=cropped_to)
     except BaseException:
         store.close()
         raise

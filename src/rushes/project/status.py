@@ -47,6 +47,7 @@ class CampaignStatus:
     people: tuple[str, ...]
     labelled: int  # pairs with a label of a person
     wanted: int
+    votes: int = 0  # of people between the base and a run
 
     def in_words(self) -> str:
         """The same in a sentence."""
@@ -164,7 +165,7 @@ def _campaign(store: Store) -> CampaignStatus | None:
     if campaign is None:
         return None
     labelled = {frozenset((row.left, row.right)) for row in store.preferences() if is_own_answer(row)}
-    return CampaignStatus(campaign.people, len(labelled), campaign.pairs)
+    return CampaignStatus(campaign.people, len(labelled), campaign.pairs, votes=len(store.preferences(votes=True)))
 
 
 def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
@@ -185,14 +186,19 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
         return f"rushes generate {project}"
-    if status.labels == 0:
-        return f"rushes label {project}"
     if run.training:
         return f"rushes status {project} --follow"
+    campaign = status.campaign
+    if campaign and campaign.labelled < campaign.wanted and not run.ended:
+        return f"rushes campaign {project}"
+    if status.labels == 0:
+        return f"rushes label {project}"
     if not run.ended:
         return f"rushes train {project}"
     if not status.evaluated:
         return f"rushes evaluate {project}{other}"
+    if campaign and not campaign.votes and status.report is None:
+        return f"rushes vote {project}{other} --annotators {shlex.quote(','.join(campaign.people))}"
     if status.report is None:
         return f"rushes report {project}{other}"
     return f"rushes export {project} --run {run.name} --out FOLDER"

@@ -260,6 +260,8 @@ _WHY = {
     "import": "Bring the footage into the project.",
     "generate": "Let the model make the takes that are compared.",
     "label": "Say which takes are better.",
+    "campaign": "Let the people of the campaign label the rest.",
+    "vote": "Let the same people choose between base and trained, blind.",
     "train": "Train on what is there; a run that was stopped goes on.",
     "evaluate": "Measure the trained model on clips that it has not seen.",
     "report": "Write the report, with every figure and the clips behind it.",

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from markupsafe import Markup, escape
 
 from rushes.files import write_text
+from rushes.media.images import jpeg_of
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.records import Clip
@@ -173,9 +172,8 @@ def strip(store: Store, clip: str) -> Markup:
     except ValueError:
         return Markup('<span class="faint">no picture: its file cannot be read</span>')
     sheet = contact_sheet([frames], columns=_FRAMES)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     words = escape(row.caption or row.source)
-    uri = base64.b64encode(data.tobytes()).decode()
+    uri = base64.b64encode(jpeg_of(sheet, _QUALITY)).decode()
     return Markup(
         f'<img src="data:image/jpeg;base64,{uri}" width="{sheet.shape[1]}" height="{sheet.shape[0]}" alt="{words}">'
     )

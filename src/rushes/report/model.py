@@ -147,6 +147,9 @@ class Reach:
     needed: int | None
 
 
+BLIND = ", blind"  # ends the name of people who voted, as a judge
+
+
 @dataclass(frozen=True)
 class Judged:
     """How one judge decided between two systems; `wins` counts where the second won.
@@ -163,6 +166,11 @@ class Judged:
     disagreed: int
     unreadable: int
     first_slot: Interval | None
+
+    @property
+    def by_people(self) -> bool:
+        """Whether people voted, who did not know which side was which."""
+        return self.judge.endswith(BLIND)
 
 
 @dataclass(frozen=True)

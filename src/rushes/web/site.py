@@ -68,7 +68,7 @@ class SiteSection:
     routes: Callable[[Any], APIRouter]  # of the dependency that says who asks; it sets request.state.owner
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
-    nameless: frozenset[str] = frozenset()  # what under /api/NAME/ the owner may look at before saying a name
+    nameless: frozenset[str] = frozenset()  # what right under /api/NAME/ the owner may look at before saying a name
     crowd: bool = False  # whether people of the open link may open it too
 
 
@@ -182,7 +182,8 @@ def _person(people: Accounts, section: SiteSection) -> Person:
         visitor = _visitor(people, authorization)
         if not (section.invited or visitor.owner):
             raise HTTPException(403, "This page is for the project's owner alone.")
-        looks = visitor.owner and request.url.path.removeprefix(f"/api/{section.name}/") in section.nameless
+        asked = request.url.path.removeprefix(f"/api/{section.name}/").partition("/")[0]
+        looks = visitor.owner and asked in section.nameless
         if visitor.crowd and not section.crowd:
             raise HTTPException(403, "This page is not for people of the open link.")
         if section.invited and not visitor.name and not looks:

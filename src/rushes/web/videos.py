@@ -1,19 +1,23 @@
-"""Video files for a browser: those of the project as they are, or a small copy of one that browsers do not play."""
+"""What a browser gets in place of a video file: a small copy of one that it does not play, or a frame of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rushes.media.images import jpeg_of, read_image
 from rushes.media.read import read_video
+from rushes.media.resize import resize_frame
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
 _SIDE_PX, _FRAMES, _CACHED = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
-_WAITING = 64  # copies that are asked for and not begun
+_POSTER_PX, _QUALITY, _POSTERS = 320, 80, 1200  # longest side of a frame; of 100; how many stay in memory, some 12 MB
+_WAITING = 64  # of them that are asked for and not begun
 
 
 class Busy(Exception):
@@ -21,18 +25,23 @@ class Busy(Exception):
 
 
 class Copies:
-    """Small h264 copies of videos, made when they are asked for, one at a time; belongs to one event loop.
+    """What is made of videos when it is asked for, one at a time; belongs to one event loop.
 
-    They are made in a thread of their own: whoever waits for one takes no thread from requests that need none.
+    It is made in a thread of its own: whoever waits for one takes no thread from requests that need none.
+
+    Args:
+        make: makes it from a file and its row; ValueError = the file cannot be read.
+        most: how many stay in memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[Path, Clip | Candidate], bytes], most: int) -> None:
+        self._make, self._most = make, most
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="copies")
         self._cached: OrderedDict[str, bytes] = OrderedDict()
         self._making: dict[str, asyncio.Future[bytes]] = {}
 
     async def of(self, store: Store, row: Clip | Candidate) -> bytes:
-        """An mp4 file with the first frames of a clip, at its own rate.
+        """What is made of the video of a clip or a take.
 
         Raises:
             ValueError: the file is missing or a link, or cannot be read.
@@ -45,7 +54,7 @@ class Copies:
         if row.media not in self._making:
             if len(self._making) >= _WAITING:
                 raise Busy
-            making = asyncio.get_running_loop().run_in_executor(self._maker, _copy, path, row)
+            making = asyncio.get_running_loop().run_in_executor(self._maker, self._make, path, row)
             making.add_done_callback(lambda done: self._store(row.media, done))
             self._making[row.media] = making
         return await asyncio.shield(self._making[row.media])  # others may wait for it when this one leaves
@@ -54,13 +63,37 @@ class Copies:
         self._making.pop(media, None)
         if not done.cancelled() and done.exception() is None:
             self._cached[media] = done.result()
-            if len(self._cached) > _CACHED:
+            if len(self._cached) > self._most:
                 self._cached.popitem(last=False)
 
 
+def small_copies() -> Copies:
+    """Small h264 files with the first frames of a video, at its own rate."""
+    return Copies(_copy, _CACHED)
+
+
+def posters() -> Copies:
+    """A small JPEG of the frame in the middle of a video, or of a still: first frames are often black."""
+    return Copies(_poster, _POSTERS)
+
+
 def _copy(path: Path, row: Clip | Candidate) -> bytes:
-    shrink = min(1.0, _SIDE_PX / max(row.width_px, row.height_px))
-    size_px = (max(1, round(row.height_px * shrink)), max(1, round(row.width_px * shrink)))
     frames = min(row.frames, _FRAMES)
+    size_px = _within(row, _SIDE_PX)
     video = read_video(path, fps=row.fps, frames=frames, size_px=size_px, fit="stretch", allow_truncated=True)
     return encode_bytes(video.frames_FHWC, video.fps, crf=24)
+
+
+def _poster(path: Path, row: Clip | Candidate) -> bytes:
+    size_px = _within(row, _POSTER_PX)
+    if row.frames == 1:
+        return jpeg_of(resize_frame(read_image(path), size_px, "stretch"), _QUALITY)
+    middle_s = (row.frames - 1) / 2 / row.fps
+    video = read_video(path, start_s=middle_s, frames=1, size_px=size_px, fit="stretch", allow_truncated=True)
+    return jpeg_of(video.frames_FHWC[0], _QUALITY)
+
+
+def _within(row: Clip | Candidate, side_px: int) -> tuple[int, int]:
+    """Height and width of a video, made smaller where its longest side is above `side_px`."""
+    shrink = min(1.0, side_px / max(row.width_px, row.height_px))
+    return max(1, round(row.height_px * shrink)), max(1, round(row.width_px * shrink))

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from rushes.project.labeling_page import with_campaign
 from rushes.records import Preference
 from rushes.store.annotators import SETTLED, labels_to_train_on
 from rushes.web.labeling.campaign import Campaign, dashboard, lean, planned, read_campaign, write_campaign
 from rushes.web.labeling.disputes import disputes
-from rushes.web.labeling.label_rows import LabelSubmission
-from rushes.web.labeling.labeling_progress import progress_of
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
+from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.owner_pages import campaign_section
 from rushes.web.labeling.remarks import Remarks
 from rushes.web.labeling.session import LabelingSession
@@ -69,6 +70,30 @@ def test_a_campaign_is_kept_and_a_damaged_one_refused(tmp_path: Path) -> None:
         read_campaign(tmp_path)
 
 
+def test_a_campaign_has_a_key_where_the_settings_name_none() -> None:
+    shares = {"overlap": 2, "overlap_share": 0.2, "repeat_share": 0.0, "gold_share": 0.05}
+    campaign = planned(["ada", "bob"], 10, **shares, key="lead", practice=5)  # type: ignore[arg-type]
+    plan = with_campaign(LabelingPlan(), campaign)
+    assert (plan.gold_by, plan.practice, plan.quotas) == ("lead", 5, {"ada": 7, "bob": 7})
+    named = with_campaign(LabelingPlan(gold_by="cleo"), campaign)
+    assert (named.gold_by, named.practice) == ("cleo", 0)
+
+
+def test_a_program_stands_beside_what_people_say_together(make_session: NewSession) -> None:
+    session = make_session(groups=3, segment_s=1.0)
+    agreed, split = both(session, (1, 1), (1, 0)), both(session, (1, -1), (-1, -1))
+    assert dashboard(progress_of(session), None)["judges"] == []
+    session.store.add([
+        Preference("p", agreed[1], agreed[0], (-1, -1), "metric:x", segment_s=1.0),
+        Preference("q", *split, (0, 1), "metric:x", segment_s=1.0), Preference("r", *split, (1,), "vlm"),
+    ])  # fmt: skip
+    # people together: A, and A of A and a tie; a tie of both sides, and B
+    assert dashboard(progress_of(session), None)["judges"] == [
+        {"name": "metric:x", "same": 3, "of": 4}, {"name": "vlm", "same": 0, "of": 0},
+    ]  # fmt: skip
+    assert "judges" not in own_progress(progress_of(session), "ada")
+
+
 def test_who_has_done_their_pairs_gets_no_more(make_session: NewSession) -> None:
     session = make_session(groups=5, segment_s=None, quotas={"ada": 2})
     for _ in range(2):
@@ -86,7 +111,8 @@ def test_a_pair_on_the_desk_counts_towards_the_quota(make_session: NewSession) -
 
 
 @pytest.mark.parametrize(
-    ("first", "decided", "side"), [(0, 0, ""), (3, 3, ""), (19, 20, "A"), (1, 20, "B"), (55, 100, ""), (620, 1000, "A")]
+    ("first", "decided", "side"),
+    [(0, 0, ""), (3, 3, ""), (0, 9, ""), (0, 10, "B"), (19, 20, "A"), (1, 20, "B"), (55, 100, ""), (620, 1000, "A")],
 )
 def test_a_lean_is_said_where_its_interval_excludes_one_half(first: int, decided: int, side: str) -> None:
     assert lean(first, decided) == side

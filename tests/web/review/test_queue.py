@@ -37,6 +37,8 @@ def queue() -> ReviewQueue:
 def everything(queue: ReviewQueue, name: Queue, scenario: str | None = None) -> str:
     found = "".join(queue.after(name, scenario, "", (), 100))
     assert queue.size(name, scenario) == len(found)
+    if scenario is None:
+        assert "".join(id for first in range(0, 6, 2) for id in queue.page(name, first, 2)) == found
     return found
 
 

@@ -156,7 +156,9 @@ def _add_person(router: APIRouter, session: LabelingSession, title: str, person:
             "reasons": list(plan.reasons),
             "play_first": plan.play_first,
         }
-        here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
+        quota = session.quota(name)
+        here: dict[str, Any] = {"name": name, "project": title, "place": session.assignments.place}
+        here |= {"lease_s": plan.lease_s, "quota": quota if quota < math.inf else None}
         return {**here, **questions, **session.progress(name)}
 
 

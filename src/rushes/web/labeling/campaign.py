@@ -16,6 +16,7 @@ from rushes.text_reader import counted, parse_json, read_text
 from rushes.web.accounts import CROWD, Crowd, check_name
 
 FILE = "campaign.json"
+LEAN_PAIRS = 10  # decided ones from which a lean is said: everybody is looked at again and again, from the first pair
 ASSUMED_S = 20.0  # seconds a pair where nobody's were taken yet
 
 
@@ -30,6 +31,8 @@ class Campaign:
     overlap: int  # people who label a pair that several label
     overlap_share: float
     created_at: str = ""
+    key: str = ""  # whose labels are the key where the settings name nobody
+    practice: int = 0  # pairs of it that a person first practises on
 
     def quotas(self) -> dict[str, int]:
         """Name -> pairs."""
@@ -37,8 +40,9 @@ class Campaign:
 
 
 def planned(
-    people: Sequence[str], pairs: int, *, overlap: int, overlap_share: float, repeat_share: float, gold_share: float
-) -> Campaign:
+    people: Sequence[str], pairs: int, *, overlap: int, overlap_share: float, repeat_share: float, gold_share: float,
+    key: str = "", practice: int = 0,
+) -> Campaign:  # fmt: skip
     """A campaign in which so many pairs get a label, each person as many as another.
 
     Repeats, pairs of the key and pairs that another has labelled bring no new one; a repeat is no pair of its own.
@@ -57,7 +61,8 @@ def planned(
             "label.overlap_share, repeat_share and gold_share leave no new pairs; together they must be less than 1"
         )
     each = math.ceil(pairs / len(people) * (1 - repeat_share) / new - 1e-9)
-    return Campaign(tuple(people), pairs, each, overlap=overlap, overlap_share=shared, created_at=now())
+    return Campaign(tuple(people), pairs, each, overlap=overlap, overlap_share=shared, created_at=now(),
+                    key=key, practice=practice)  # fmt: skip
 
 
 def write_campaign(project: Path, campaign: Campaign) -> None:
@@ -103,7 +108,7 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
     wanted = min(campaign.pairs, facts["pairs"]) if campaign else facts["pairs"]
     left = [row["left_s"] for row in people if row["left_s"] is not None]
     return {
-        **{name: facts[name] for name in ("pairs", "open", "several", "dimensions", "reasons")},
+        **{name: facts[name] for name in ("pairs", "open", "several", "dimensions", "judges", "reasons")},
         "people": people,
         "labelled": labelled,
         "wanted": wanted,
@@ -117,8 +122,8 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
 
 def lean(first: int, decided: int) -> str:
     """The side that somebody chooses in more of the decided pairs than chance would: "A", "B", or "" where the 95 %
-    interval of the share holds one half."""
-    if not decided:
+    interval of the share holds one half or the pairs are few."""
+    if decided < LEAN_PAIRS:
         return ""
     share = wilson(first, decided)
     return "A" if share.low > 0.5 else "B" if share.high < 0.5 else ""

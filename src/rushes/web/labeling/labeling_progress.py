@@ -11,7 +11,7 @@ from typing import Any
 
 from rushes.judges.label_agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Annotation, Preference
-from rushes.store.annotators import AGAIN, ANNOTATOR, is_own_answer
+from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN, is_own_answer, labels_to_train_on
 from rushes.web.labeling.session import LabelingSession
 
 
@@ -36,6 +36,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
             | {"practice": session.practice.facts(name)}
             for name in names
         ],
+        "judges": _judges(session),
         "reasons": _reasons(session.store.annotations()),
     }
 
@@ -60,6 +61,19 @@ def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:
     """
     own = [{key: row[key] for key in _OWN if key in row} for row in facts["people"] if row["name"] == name]
     return {**{key: facts[key] for key in _COUNTS}, "people": own}
+
+
+def _judges(session: LabelingSession) -> list[dict[str, Any]]:
+    """How many labels of each program are what people say together, on segments that both labelled."""
+    question = session.votes.dimension
+    rows = [row for row in session.store.preferences() if not row.judge.startswith(ANNOTATOR)]
+    people = labels_to_train_on(session.store, HUMAN, question) if rows else ()
+    ratings = ratings_of([*rows, *people]).get(question, {})
+    together = labels_by(ratings, HUMAN)
+    counts = {
+        judge: matching(labels_by(ratings, judge), together) for judge in dict.fromkeys(row.judge for row in rows)
+    }
+    return [{"name": judge, "same": same, "of": total} for judge, (same, total) in counts.items()]
 
 
 def _first_answers(rows: Sequence[Preference]) -> list[Preference]:

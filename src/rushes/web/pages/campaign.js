@@ -19,13 +19,26 @@ function drawPeople(facts) {
   ]));
 }
 
+function drawJudges({ judges, dimensions }) {
+  const compared = judges.filter((each) => each.of);
+  $("#judges").hidden = !compared.length;
+  const lines = compared.map(({ name, same, of }) => text("campaign.judge", { name, share: percent(same, of) }));
+  const people = agreements(dimensions);
+  $("#judges ul").replaceChildren(...[...lines, ...(people === "–" ? [] : [text("campaign.judges.people", { people })])].map((line) => {
+    const item = document.createElement("li");
+    item.textContent = line;
+    return item;
+  }));
+}
+
 async function load() {
   const facts = await call("/api/campaign/facts");
   $("#headline").textContent = text("campaign.headline", facts);
   $(".share i").style.width = `${facts.wanted ? Math.min(100, (100 * facts.labelled) / facts.wanted) : 0}%`;
-  const left = facts.left_s === null ? "" : text("campaign.left.all", { time: time(facts.left_s) });
+  const left = facts.left_s ? text("campaign.left.all", { time: time(facts.left_s) }) : "";
   $("#target").textContent = [facts.enough, left, facts.code && text("campaign.code", facts)].filter(Boolean).join(" · ");
   drawPeople(facts);
+  drawJudges(facts);
   const reasons = Object.entries(facts.reasons).map(([word, n]) => `${word} ${n}`).join(", ");
   $("#reasons").textContent = reasons && text("campaign.reasons", { reasons });
   $("#vote").hidden = !facts.vote;

@@ -72,7 +72,7 @@ export function explain(lesson) {
   const { right, of, size, passed } = lesson.standing;
   $("#lesson-title").textContent = text(lesson.right ? "lesson.right" : "lesson.wrong");
   fill("#lesson-marks", [[text("lesson.yours"), marks(lesson.yours)], [text("lesson.key"), marks(lesson.key)]]);
-  const why = [...lesson.reasons, lesson.strength && text(`mine.${lesson.strength}`), lesson.note].filter(Boolean).join(" · ");
+  const why = [...lesson.reasons, lesson.strength && text(`lesson.${lesson.strength}`), lesson.note].filter(Boolean).join(" · ");
   $("#lesson-why").textContent = why && text("lesson.why", { why });
   $("#lesson-round").textContent = of < size ? text("lesson.round", { right, of, size }) : text(passed ? "lesson.passed" : "lesson.again", { right, size });
   dialog.showModal();

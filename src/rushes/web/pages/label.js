@@ -266,7 +266,8 @@ async function revisit(asked) {
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
 function count(facts) {
-  if (facts.done !== undefined) $("#count").textContent = text(SECTION === "vote" ? "vote.count" : "count", facts);
+  const words = SECTION === "vote" ? "vote.count" : me.quota ? "count.quota" : "count";
+  if (facts.done !== undefined) $("#count").textContent = text(words, { ...facts, quota: me.quota });
 }
 
 // First frame of what is chosen, a part or a span, and the frame after its last.

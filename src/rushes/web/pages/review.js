@@ -2,7 +2,8 @@ import { call } from "/static/api.js";
 import { ClipVideo, forget, loading } from "/static/clip_video.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
-import { buildQueues, buildScenarios, drawFacts, QUEUES, REASONS } from "/static/review_parts.js";
+import { QUEUES } from "/static/queues.js";
+import { buildQueues, buildScenarios, drawFacts, REASONS } from "/static/review_parts.js";
 import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -100,6 +101,13 @@ async function restart(queueName, scenarioName) {
   await refill();
   show(ahead.shift());
   if (ahead.length < 2) refill();
+}
+
+// What the contact sheet opens: a clip, and behind it those that follow in its queue.
+async function openClip(id) {
+  last = id;
+  await show(await fetched(id));
+  refill();
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ const ACTS = {
 const FREE = ["undo", "previous", "pick", "help"];  // do without a clip
 const ANYWHERE = {
   u: undo, Backspace: undo, ArrowLeft: previous, p: previous, f: pick, "?": ACTS.help, h: ACTS.help,
-  Home: () => restart(queue, scenario), s: (shift) => nextScenario(shift ? -1 : 1),
+  c: () => location.assign("/sheet"), Home: () => restart(queue, scenario), s: (shift) => nextScenario(shift ? -1 : 1),
 };
 const WITH_CLIP = {
   k: ACTS.keep, d: why, e: edit, o: () => setCaption(now.clip.imported_caption), ArrowRight: next, n: next,
@@ -331,5 +339,9 @@ begin(async () => {
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
   drawCount();
-  await restart(queue, scenario);
+  const asked = new URLSearchParams(location.search);
+  history.replaceState(null, "", location.pathname);
+  if (!asked.has("clip")) return restart(queue, scenario);
+  queue = QUEUES.find(({ name }) => name === asked.get("queue"))?.name || queue;
+  return openClip(asked.get("clip")).catch((error) => { note(error.message); return restart(queue, scenario); });
 });

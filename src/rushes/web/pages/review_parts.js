@@ -1,14 +1,8 @@
 // Parts of the review page that are drawn from data: what is known of a clip, and the lists to choose from.
+import { QUEUES } from "/static/queues.js";
+
 const $ = (selector) => document.querySelector(selector);
 
-export const QUEUES = [
-  { name: "undecided", title: "Undecided" },
-  { name: "near", title: "Near a threshold" },
-  { name: "dropped", title: "Dropped, to rescue" },
-  { name: "in_set", title: "In the set" },
-  { name: "people", title: "Decided by people" },
-  { name: "all", title: "All clips" },
-];
 export const REASONS = [
   "a cut inside", "text, a logo or a border", "poor picture", "hardly any motion", "too fast or too slow",
   "not real footage", "the caption is wrong", "another clip shows the same", "off topic",

@@ -14,6 +14,12 @@ function next() {
   }
 }
 
+// A load, once those before it have come; it returns a promise.
+export function inTurn(load) {
+  waiting.push(load);
+  next();
+}
+
 export const make = (tag, text = "", name = "") => {
   const element = document.createElement(tag);
   element.textContent = text;
@@ -29,8 +35,7 @@ export class Wall extends Player {
       const cell = entry.isIntersecting && this.cells.get(entry.target);
       if (!cell || cell.asked) return;
       cell.asked = true;
-      waiting.push(() => this.fetch(cell));
-      next();
+      inTurn(() => this.fetch(cell));
     }), { rootMargin: "200px" });
     this.clear();
   }

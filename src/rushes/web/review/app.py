@@ -1,4 +1,4 @@
-"""The review page over HTTP: one clip at a time, and whether it is in the set."""
+"""The review page over HTTP: one clip at a time, and whether it is in the set; and the contact sheet of all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.site import Body, Id, NotThere, SiteSection, video_answer
-from rushes.web.videos import Busy, Copies
+from rushes.web.videos import Busy, posters, small_copies
 
 AHEAD = 3  # clips that a page loads before they are shown
+SHEET = 60  # clips of a page of the contact sheet
 ClipId = Annotated[str, Field(min_length=1, max_length=64)]
 Name = Annotated[str, Field(max_length=200)]
 
@@ -30,6 +31,13 @@ class Deal(Body):
     after: ClipId | Literal[""] = ""
     have: list[ClipId] = Field(default_factory=list, max_length=2 * AHEAD)
     count: int = Field(1, ge=1, le=AHEAD)
+
+
+class Sheet(Body):
+    """A page of the contact sheet."""
+
+    queue: Queue
+    page: Annotated[int, Field(ge=0, le=10**7)] = 0
 
 
 class OneClip(Body):
@@ -50,12 +58,13 @@ class SaveDecision(Body):
 
 
 def review_section(session: ReviewSession, title: str) -> SiteSection:
-    """The review page."""
+    """The review page and the contact sheet, at which the owner looks without saying a name."""
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         _add_clips(router, session, person)
         _add_videos(router, session, person)
+        _add_sheet(router, session, person)
 
         @router.get("/me")
         def me(request: Request, name: str = person) -> dict[str, Any]:
@@ -64,7 +73,8 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
 
         return router
 
-    return SiteSection("review", "Footage", {"/review": "review.html"}, routes, invited=True)
+    pages = {"/review": "review.html", "/sheet": "sheet.html"}
+    return SiteSection("review", "Footage", pages, routes, invited=True, nameless=frozenset({"sheet", "media"}))
 
 
 def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:
@@ -88,17 +98,53 @@ def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:
         return {"saved": body.event, "said": _status(session.facts(body.clip)), **_progress(session, request, name)}
 
 
+def _add_sheet(router: APIRouter, session: ReviewSession, person: Any) -> None:
+    @router.post("/sheet", dependencies=[person])
+    def sheet(body: Sheet) -> dict[str, Any]:
+        session.catch_up()
+        queue = session.queue
+        return {
+            "clips": [_on_sheet(session, id) for id in queue.page(body.queue, SHEET * body.page, SHEET)],
+            "page": SHEET,
+            "queues": {kind: queue.size(kind) for kind in QUEUES},
+            "cropped": session.cropped_to is not None,
+        }
+
+
+def _on_sheet(session: ReviewSession, id: str) -> dict[str, Any]:
+    """What the contact sheet shows of a clip: `decided` is "kept" or "dropped", or "" where no person said either and
+    no program dropped it; `by` the person, "" = a program."""
+    clip, history = session.clip(id), session.queue.history(id)
+    counts = history.counts()
+    by_person = counts is not None and counts.person
+    decided = "kept" if counts and counts.keep and by_person else "dropped" if counts and not counts.keep else ""
+    across, down = session.crop(clip)
+    return {
+        "id": id,
+        "caption": counts.caption if counts and counts.caption else clip.caption,
+        "width_px": clip.width_px,
+        "height_px": clip.height_px,
+        "moves": clip.frames > 1,
+        "across": across,
+        "down": down,
+        "decided": decided,
+        "by": counts.made_by if counts and by_person else "",
+        "reason": counts.reason if counts and decided else "",
+    }
+
+
 def _add_videos(router: APIRouter, session: ReviewSession, person: Any) -> None:
-    copies = Copies()
+    rendered = {"copy": small_copies(), "poster": posters()}
+    kinds = {"copy": "video/mp4", "poster": "image/jpeg"}
 
     @router.get("/media/{clip}/file")
     def media(clip: str, name: str = person) -> Response:
         return video_answer(lambda: session.store.media_path(session.clip(clip).media))
 
-    @router.get("/media/{clip}/copy")
-    async def copy(clip: str, name: str = person) -> Response:
+    @router.get("/media/{clip}/{kind}", dependencies=[person])
+    async def made_of(clip: str, kind: Literal["copy", "poster"]) -> Response:
         try:
-            return Response(await copies.of(session.store, session.clip(clip)), media_type="video/mp4")
+            return Response(await rendered[kind].of(session.store, session.clip(clip)), media_type=kinds[kind])
         except (AccessDenied, NotThere):
             raise
         except Busy as error:

@@ -125,7 +125,13 @@ class ReviewQueue:
                     chosen[self.place[id]] = False
             begin = self._ranks[name][self.place[start]] + 1 if start in self.place else 0
             order = self._orders[name][begin:]
-            return tuple(self.ids[at] for at in order[chosen[order]][:count])
+            return self._ids(order[chosen[order]][:count])
+
+    def page(self, name: Queue, first: int, count: int) -> tuple[str, ...]:
+        """The clips of a queue from the one with the number `first` on, counted from 0, at most `count`."""
+        with self._lock:
+            order = self._orders[name]
+            return self._ids(order[self._chosen(name, None)[order]][first : first + count])
 
     def size(self, name: Queue, scenario: str | None = None) -> int:
         """How many clips are in a queue now."""
@@ -159,6 +165,9 @@ class ReviewQueue:
             number = self.names.index(scenario) if scenario in self.names else -1
             chosen &= self._scenario == number
         return chosen
+
+    def _ids(self, places: Places) -> tuple[str, ...]:
+        return tuple(self.ids[at] for at in places)
 
     def _called_up(self) -> NDArray[np.bool_]:
         """Clips that were held back because their scenario was full, where it no longer is."""

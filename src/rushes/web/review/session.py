@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rushes.config.clip_shapes import ClipShape, crop_shares
 from rushes.records import Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import DecisionHistory
@@ -52,7 +53,10 @@ class ClipFacts:
 
 
 class ReviewSession:
-    """Clips of one project and what people say of them; threads may share it."""
+    """Clips of one project and what people say of them; threads may share it.
+
+    `cropped_to` says to which shape a clip is cropped before a model sees it; None = clips are not cropped.
+    """
 
     def __init__(
         self,
@@ -62,8 +66,10 @@ class ReviewSession:
         limits: Mapping[str, ReviewThreshold] | None = None,
         lease_s: float = 300.0,
         clock: Callable[[], float] = time.time,
+        cropped_to: Callable[[Clip], ClipShape] | None = None,
     ) -> None:
         self.store, self.queue, self.people, self.limits = store, queue, people, dict(limits or {})
+        self.cropped_to = cropped_to
         self.lease_s, self.clock = lease_s, clock
         self._reader = Store.open(store.project)  # so that reading does not wait for another's answer to reach the disk
         self._lock, self._saving = threading.RLock(), threading.Lock()
@@ -129,6 +135,14 @@ class ReviewSession:
         texts: dict[str, str] = {row.kind: row.text for row in self._reader.captions(subject=id) if row.kind != "wrong"}
         caption = history.program.caption if history.program and history.program.caption else clip.caption
         return ClipFacts(clip, caption, texts, values, history)
+
+    def crop(self, clip: Clip) -> tuple[float, float]:
+        """The shares of the width and the height of its picture that a model sees of a clip, in the middle."""
+        if self.cropped_to is None:
+            return 1.0, 1.0
+        shape = self.cropped_to(clip)
+        across, down = crop_shares(clip, shape.height_px, shape.width_px)
+        return float(across), float(down)
 
     def back(self, person: str, clip: str = "") -> str | None:
         """The clip that this person decided before this one, without one: decided last. None = there is none."""

@@ -15,12 +15,12 @@ from rushes.store.media import MediaFolder
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import reading, row_of
 from rushes.web.site import video_answer
-from rushes.web.videos import Busy, Copies
+from rushes.web.videos import Busy, small_copies
 
 
 def add_videos(router: APIRouter, project: Path, person: Any) -> None:
     """`/media/ID/file` and, for what a browser does not play, `/media/ID/copy`."""
-    media, copies, lock = MediaFolder(project / "media"), Copies(), threading.Lock()
+    media, copies, lock = MediaFolder(project / "media"), small_copies(), threading.Lock()
     stores: list[Store] = []
 
     def store() -> Store:

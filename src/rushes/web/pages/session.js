@@ -1,4 +1,4 @@
-// What the pages share: coming in by name or invitation, lines for the person, the controls of a player.
+// What the pages share: coming in by name or invitation, lines for the person.
 import { call, forgetToken, setToken, token, who } from "/static/api.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -23,16 +23,6 @@ export function away(gone) {
 // One of the page's screens: "welcome" or those that it names in data-screen.
 export function screen(name) {
   document.querySelectorAll("[data-screen]").forEach((main) => { main.hidden = main.id !== name; });
-}
-
-// The buttons under the videos; returns how much of the clip is over, from 0 to 1.
-export function drawControls(player) {
-  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
-  $("#speed").textContent = `${player.rate}×`;
-  const button = $("[data-act=toggle]");
-  button.textContent = player.playing ? "❚❚" : "▶";
-  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-  return (player.frame + 0.5) / player.frames;
 }
 
 // ---- what this browser keeps, of each project and person apart ------------------------------------------------------

@@ -16,6 +16,9 @@ export default {
   "mine.open": "My labels [Y]",
 
   "play": "Play",
+  "pause": "Pause",
+  "speed": "Speed {rate}× − +",
+  "frame": "frame {n} / {of}",
   "frame.back": "One frame back",
   "frame.forward": "One frame forward",
   "view": "How the clips are shown",
@@ -67,7 +70,8 @@ export default {
   "save": "Save and next [Enter]",
 
   "rank.title": "Best first",
-  "rank.hint": "press the letters, the best first; [T] and a letter: as good as the one before; [X] leaves the rest out",
+  "rank.hint": "drag the letters into order, onto another for the same place; or press them, the best first: [T] and a letter is as good as the one before, [←] [→] move the last, [X] leaves the rest out",
+  "rank.unplaced": "Without a place",
   "rank.tie": "[T] same place",
   "rank.rest": "[X] leave the rest out",
   "rank.clear": "Start over",
@@ -176,7 +180,7 @@ export default {
   "keys.part": "choose a part or a span",
   "keys.question": "choose a question, or the spans",
   "keys.play": "play and pause",
-  "keys.step": "one frame back, one forward",
+  "keys.step": "one frame back, one forward; with Shift a tenth of the clip",
   "keys.speed": "slower, faster",
   "keys.loop": "loop the chosen part, or the whole clip",
   "keys.wipe": "a line between A and B; the arrow keys or a drag move it",

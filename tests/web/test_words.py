@@ -12,7 +12,17 @@ from jinja2 import Environment, PackageLoader
 from rushes.web.site import SiteSection
 
 PAGES = files("rushes.web") / "pages"
-SCRIPTS = ("label.js", "grid.js", "views.js", "ranks.js", "mine.js", "campaign.js", "disputes.js", "guide.js")
+SCRIPTS = (
+    "label.js",
+    "grid.js",
+    "views.js",
+    "ranks.js",
+    "mine.js",
+    "campaign.js",
+    "disputes.js",
+    "guide.js",
+    "player_bar.js",
+)
 TEMPLATES = ("label.html", "campaign.html", "disputes.html")
 SECTION = SiteSection(
     "label", "Label", {"/label": "label.html", "/progress": "progress.html"}, lambda person: APIRouter(), invited=True

@@ -136,6 +136,7 @@ def test_what_is_said_beside_the_labels_by_keyboard_and_mouse(make_session: NewS
         said = session.store.annotations()[-1]
         sign = 1 if session.store.preferences()[-1].labels == (-1, 1, 1, 0) else -1
         assert (said.span_starts_s, said.span_ends_s, said.span_labels) == ((0.75,), (1.125,), (sign,))
+        assert said.from_spans == (1, 2, 3), "the first part was marked by itself"
         assert said.span_reasons == (("flicker",),) and said.strength == "much" and said.reasons[0] == ("vanishes",)
         ready(tab)
         press(tab, "Space , , , i . . o t ArrowDown x q q Enter")  # B is broken: the rest needs no label

@@ -69,6 +69,7 @@ def count(tab: Page, text: str) -> None:
 
 
 LOADED = "place => [...document.querySelectorAll(`${place} video`)].every((video) => video.readyState > 1)"
+BLIND = "() => [...document.querySelectorAll('#panes figcaption')].map((each) => each.textContent).join('') === 'AB'"
 IN_STEP = """count => {
     const videos = [...document.querySelectorAll('video')];
     const times = videos.map((video) => video.currentTime).filter((time) => time > 0.3);
@@ -164,22 +165,22 @@ def test_two_systems_are_compared_open_and_blind(opened: OpenPage) -> None:
     tab = opened("/compare")
     count(tab, "1 to 3 of 3 pairs")
     tab.wait_for_selector("#measured:visible")
-    assert tab.locator("#duel figcaption").all_inner_texts() == ["base", "two"]
+    assert tab.locator("#panes figcaption").all_inner_texts() == ["base", "two"]
     assert "warping error" in tab.inner_text("#measured") and "rushes evaluate" in tab.inner_text("#missing")
-    tab.wait_for_function(LOADED, arg="#duel")
+    tab.wait_for_function(LOADED, arg="#panes")
     tab.keyboard.press("Space")
     playing(tab, 2)
     tab.check("[name=blind]")
-    tab.wait_for_function("() => document.querySelector('#duel').textContent === 'AB'")
+    tab.wait_for_function(BLIND)
     assert tab.is_hidden("#measured")
     tab.keyboard.press("a")
     tab.wait_for_selector("#measured:visible")
-    names = tab.locator("#duel figcaption").all_inner_texts()
+    names = tab.locator("#panes figcaption").all_inner_texts()
     assert names in (["A: base", "B: two"], ["A: two", "B: base"])
     chosen = names[0].removeprefix("A: ")
     assert f"{chosen} 1" in tab.inner_text("#tally") and "Nothing of it is stored" in tab.inner_text("#tally")
     tab.keyboard.press("n")
-    tab.wait_for_function("() => document.querySelector('#duel').textContent === 'AB'")
+    tab.wait_for_function(BLIND)
     assert tab.is_hidden("#measured") and "prompt 1" in tab.inner_text("#caption")
     tab.select_option("[name=first]", "two")
     tab.wait_for_function("() => document.querySelector('[name=second]').value !== 'two'")

@@ -145,10 +145,10 @@ def test_what_is_said_beside_the_labels_by_keyboard_and_mouse(make_session: NewS
         assert said.span_ends_s[0] - said.span_starts_s[0] == pytest.approx(3 / FPS) and said.span_labels == (0,)
         assert session.store.preferences()[-1].unjudged == (0,) and len(said.broken) == 1
         old_labels_are_corrected(tab)
-        assert session.store.preferences()[-1].by_slot == (1, 1, 0, 0)
+        assert session.store.preferences()[-1].by_slot == (1, 1, 1, 0)
         said = session.store.annotations()[-1]
         assert said.reasons[0] == ("hand", "flicker") and said.note.endswith("fingers") and said.strength == "slightly"
-        assert len(session.store.annotations()) == 3 and session.store.count(Annotation) == 4
+        assert len(session.store.annotations()) == 3 and session.store.count(Annotation) == 5
 
 
 def old_labels_are_corrected(tab: Page) -> None:
@@ -163,6 +163,13 @@ def old_labels_are_corrected(tab: Page) -> None:
     assert tab.evaluate(MARKS) == ["1", "-1", "0", "null"]
     press(tab, "ArrowRight a")
     press(tab, "ArrowRight t Enter")
+    tab.wait_for_selector("#done:visible")
+    tab.click("[data-act=mine]")  # the same by mouse: the third part is no tie
+    tab.click("#mine-list li button:has-text('SIX fingers')")
+    ready(tab)
+    tab.click(".cell >> nth=2")
+    tab.click("footer [data-mark='1']")
+    tab.click("#save")
     tab.wait_for_selector("#done:visible")
 
 

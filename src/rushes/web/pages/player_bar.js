@@ -1,6 +1,6 @@
 // The bar under clips that play: buttons and keys to play, step and change the speed; where the page has them (see
 // player.html), also a line between two clips, blinking, their difference, zoom and full screen.
-import { fillWords, say, text } from "/static/text.js";
+import { say, text } from "/static/text.js";
 import { Views } from "/static/views.js";
 
 const TYPING = "input, textarea, select, dialog[open]";
@@ -20,7 +20,6 @@ export class PlayerBar {
     [".", ">", ":"].forEach((key) => { this.keys[key] = step(1); });
     this.pairKeys = {};
     if (this.views) this.addViews(this.views);
-    fillWords(document);
     player.changed = () => this.draw();
     this.draw();
   }

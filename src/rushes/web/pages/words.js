@@ -1,7 +1,26 @@
-// All that the labelling desk says, in one language. Another language is a copy of this file under the same keys.
+// All that the labelling page says, and who one is on any page, in one language. Another language is a copy of this file under the same keys.
 // [A] is a key of the keyboard; {n} is a value; { one, other } chooses by the number n as Intl.PluralRules does.
 export default {
   language: "en",
+
+  "owner": "owner",
+  "stranger.title": "Who are you?",
+  "stranger.text": "This page is for the project's owner. Open the address that the command printed, with all that stands behind its #; or the link that you were sent.",
+  "change.title": "Change who you are?",
+  "change.owner": "the project's owner",
+  "change.to": "You are here as {now}. This link is of {next}. What you do from now on would be stored under the name {next}.",
+  "change.to.owner": "You are here as {now}. This link is of {next}. Whoever opens it may see and do everything.",
+  "change.stay": "Stay {now}",
+  "change.go": "Go on as {next}",
+  "change.ended": "This link has ended or is of another project; ask for a new one.",
+  "server.away": "The server does not answer. Your answers are kept here and sent when it is back.",
+  "server.answered": "The server answered {status}.",
+  "server.video": "This video is missing from the project.",
+  "missing": "Nothing here yet",
+  "welcome.name": "Your name",
+  "welcome.start": "Start",
+  "welcome.link": "Open the invitation that you were sent, or the address that the command printed, to begin.",
+  "welcome.unknown": "This page does not know you any more; open your invitation again, or the address that the command printed.",
 
   "label.title": "Which clip is better?",
   "vote.title": "Which clip is better?",
@@ -13,6 +32,20 @@ export default {
   "done.text": "Everything is saved. [U] goes back to what you labelled last, [Y] lists all your labels.",
   "done.code": "Your completion code: {code}",
   "progress": "Progress",
+  "progress.back": "Back to labelling",
+  "progress.several": "{several} of them by two people or more.",
+  "progress.agreement": "Agreement between people",
+  "progress.agreement.text": "Over parts that two or more people labelled. Raw is the share of equal labels; Krippendorff's alpha takes off what chance would give: 1 is full agreement, 0 is chance.",
+  "progress.question": "question",
+  "progress.shared": "shared parts",
+  "progress.raw": "raw",
+  "progress.alpha": "alpha",
+  "progress.nothing": "No part has labels of two people yet.",
+  "progress.people.text": "Repeats are pairs that came twice, with sides exchanged. Somebody who looks at both clips chooses A in about half of the decided parts. An answer that took fewer seconds than the clip lasts was given before all of it could be seen.",
+  "progress.key.text": "The key is one person's labels, where the project names that person; of a pair of it the first answer counts.",
+  "progress.skipped": "skipped",
+  "progress.you": "You",
+  "progress.nobody": "Nobody has labelled yet.",
   "mine.open": "My labels [Y]",
 
   "play": "Play",
@@ -168,6 +201,8 @@ export default {
   "disputes.save": "Settle [Enter]",
   "disputes.unplayable": "This browser cannot play one of the clips.",
 
+  "keys": "Keys",
+  "keys.open": "Keys [?]",
   "keys.better": "this clip is better in the chosen part or span",
   "keys.tie": "tie; cannot tell",
   "keys.whole": "the same for the whole clip",

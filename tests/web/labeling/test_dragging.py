@@ -1,15 +1,15 @@
-"""Takes are put into order by dragging, by mouse and by finger, on a wide and on a narrow screen."""
+"""Dragging on the labelling page, by mouse and by finger: takes into order; spans, the line and the zoom."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ..conftest import NewSession, NewTab
 from .test_desk import REASONS, shown_last
-from .test_page import join, press, saved, served
+from .test_page import MARKS, join, press, saved, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
@@ -41,12 +41,17 @@ class Pointer:
 
     def go(self, what: str, x: float, y: float) -> None:
         if self.touch:
-            points: list[Any] = [] if what == "touchEnd" else [{"x": x, "y": y}]
-            self.touch.send("Input.dispatchTouchEvent", {"type": what, "touchPoints": points})
+            touches(self.touch, what, *([] if what == "touchEnd" else [(x, y)]))
             return
         self.tab.mouse.move(x, y)
         if what != "touchMove":
             (self.tab.mouse.down if what == "touchStart" else self.tab.mouse.up)()
+
+
+def touches(session: CDPSession, what: str, *points: tuple[float, float]) -> None:
+    """What fingers do on the screen."""
+    places = [{"x": x, "y": y, "id": at} for at, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": what, "touchPoints": places})
 
 
 def order(tab: Page) -> str:
@@ -54,7 +59,9 @@ def order(tab: Page) -> str:
     return tab.inner_text("#chosen").replace("place ", "")
 
 
-@pytest.mark.parametrize(("width_px", "finger"), [(1280, False), (360, False), (360, True)])
+@pytest.mark.parametrize(
+    ("width_px", "finger"), [(1280, False), (360, False), pytest.param(360, True, marks=pytest.mark.whole)]
+)
 def test_takes_are_dragged_into_order(width_px: int, finger: bool, make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=1, takes=4, media=True, ranks=True, reasons=REASONS)
     with served(session) as address:
@@ -92,3 +99,31 @@ def test_takes_are_dragged_into_order(width_px: int, finger: bool, make_session:
     (row,) = session.store.annotations()
     shown = shown_last(session)
     assert row.ranking == tuple((shown[side],) for side in "dbca")
+
+
+@pytest.mark.whole
+def test_a_span_the_line_and_the_zoom_by_finger(make_session: NewSession, tab_of: NewTab) -> None:
+    session = make_session(groups=1, media=True, segment_s=0.5)
+    with served(session) as address:
+        tab = tab_of(address, width_px=360)
+        join(tab, "ada")
+        fingers = tab.context.new_cdp_session(tab)
+        hand = Pointer(tab, fingers)
+        tab.locator(".lane").scroll_into_view_if_needed()
+        box = tab.locator(".lane").bounding_box()
+        assert box
+        y = box["y"] + box["height"] / 2
+        for what, share in (("touchStart", 0.25), ("touchMove", 0.5), ("touchMove", 0.7)):
+            hand.go(what, box["x"] + share * box["width"], y)
+        touches(fingers, "touchEnd")
+        tab.click("footer [data-mark='1']")
+        assert tab.inner_text("#chosen").endswith("s: A") and tab.evaluate(MARKS) == ["0", "1", "1", "0"]
+        tab.click("[data-act=wipe]")
+        hand.drag("#line", "#panes .a", 0.2)
+        assert tab.get_attribute("#line", "aria-valuenow") == "20"
+        tab.click("[data-act=wipe]")
+        x, y = hand.at("#panes .a", 0.5)
+        for what, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 60)):
+            touches(fingers, what, (x - apart, y), (x + apart, y))
+        touches(fingers, "touchEnd")
+        assert tab.inner_text("[data-act=zoom]").startswith("3")

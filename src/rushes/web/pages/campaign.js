@@ -23,7 +23,7 @@ async function load() {
   const facts = await call("/api/campaign/facts");
   $("#headline").textContent = text("campaign.headline", facts);
   $(".share i").style.width = `${facts.wanted ? Math.min(100, (100 * facts.labelled) / facts.wanted) : 0}%`;
-  const left = facts.left_s === null ? "" : text("campaign.left.all", { time: time(facts.left_s) });
+  const left = !facts.left_s ? "" : text("campaign.left.all", { time: time(facts.left_s) });
   $("#target").textContent = [facts.enough, left, facts.code && text("campaign.code", facts)].filter(Boolean).join(" · ");
   drawPeople(facts);
   const reasons = Object.entries(facts.reasons).map(([word, n]) => `${word} ${n}`).join(", ");

@@ -174,9 +174,9 @@ class Annotation:
 
     `reasons` are the faults that were named, a list for each segment of the labels: faults of the clip that is worse
     there, and of both where neither is; beside a ranking, a list for each take in its order. A span is a stretch of
-    time from which the labels of segments were made: labels and reasons of spans stand side by side with their starts
-    and ends. `ranking` has the takes that were shown together, best first; those in one place are as good as each
-    other.
+    time with a label of its own: labels and reasons of spans stand side by side with their starts and ends, and
+    `from_spans` are the segments (from 0) whose label was made from them, and from nothing else. `ranking` has the
+    takes that were shown together, best first; those in one place are as good as each other.
     """
 
     id: str
@@ -194,6 +194,7 @@ class Annotation:
     span_ends_s: tuple[float, ...] = ()
     span_labels: tuple[int, ...] = ()  # as those of a preference
     span_reasons: tuple[tuple[str, ...], ...] = ()
+    from_spans: tuple[int, ...] = ()
     ranking: tuple[tuple[str, ...], ...] = ()
     created_at: str = ""  # ISO 8601, UTC
     settings_hash: str = ""
@@ -206,6 +207,13 @@ class Annotation:
             raise ValueError(f"annotation {self.id}: a span must begin at 0 s or later and end after that")
         if any(label not in (-1, 0, 1) for label in self.span_labels):
             raise ValueError(f"annotation {self.id}: labels of spans must be -1, 0 or +1, got {self.span_labels}")
+        if self.from_spans and (min(self.from_spans) < 0 or not self.span_labels):
+            raise ValueError(f"annotation {self.id}: segments {self.from_spans} cannot have a label from its spans")
+
+    @property
+    def spans(self) -> tuple[tuple[float, float, int], ...]:
+        """Start and end in seconds, and label, of each span."""
+        return tuple(zip(self.span_starts_s, self.span_ends_s, self.span_labels, strict=True))
 
 
 @dataclass(frozen=True)

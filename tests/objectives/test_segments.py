@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rushes.objectives.segments import latent_labels
+from rushes.objectives.segments import frame_labels, latent_labels, of_latent_frames
 
 FIVE = (1, -1, 0, 1, -1)
 
@@ -86,3 +86,35 @@ def test_a_last_label_is_accepted_only_where_there_is_a_last_part() -> None:
 def test_several_labels_need_the_length_of_their_segments() -> None:
     with pytest.raises(AssertionError):
         latent_labels((1, -1), None, latent_frames=5, temporal_ratio=4, fps=8)
+
+
+@pytest.mark.parametrize(
+    ("from_spans", "frames", "latents"),
+    [
+        ((), (1,) * 4 + (-1,) * 13, (1, 1, -1, -1, -1)),
+        ((0,), (0,) * 4 + (-1,) * 13, (0, 0, -1, -1, -1)),
+        ((0, 1), (0,) * 4 + (-1,) * 4 + (0,) * 9, (0, 0, -1, 0, 0)),
+    ],
+)
+def test_a_span_holds_for_its_own_seconds(
+    from_spans: tuple[int, ...], frames: tuple[int, ...], latents: tuple[int, ...]
+) -> None:
+    """17 frames at 8 fps, and a span over frames 4 to 7 of the first of two seconds."""
+    spans = [(0.5, 1.0, -1)]
+    labels = frame_labels((1, -1), 1.0, frames=17, fps=8, spans=spans, from_spans=from_spans)
+    assert labels == frames and of_latent_frames(labels, 4) == latents
+    assert latent_labels((1, -1), 1.0, latent_frames=5, temporal_ratio=4, fps=8) == (1, 1, 1, -1, -1)
+
+
+def test_a_frame_goes_with_the_span_over_its_middle_and_spans_that_differ_make_a_tie() -> None:
+    """At 4 fps the middles of frames lie at 0.125, 0.375, 0.625, 0.875 s."""
+    spans = [(0.0, 0.37, 1), (0.4, 0.9, 1), (0.6, 0.7, -1)]
+    assert frame_labels((-1,), None, frames=5, fps=4, spans=spans) == (1, -1, 0, 1, -1)
+
+
+@pytest.mark.parametrize(("segment_s", "fps"), [(1.0, 24.0), (0.5, 16.0), (0.1, 30.0)])
+def test_labels_per_frame_are_segments_as_long_as_a_frame(segment_s: float, fps: float) -> None:
+    labels = tuple((-1) ** k for k in range(int(61 / fps / segment_s)))
+    by_frame = frame_labels(labels, segment_s, frames=61, fps=fps)
+    expected = latent_labels(labels, segment_s, latent_frames=16, temporal_ratio=4, fps=fps)
+    assert latent_labels(by_frame, 1 / fps, latent_frames=16, temporal_ratio=4, fps=fps) == expected

@@ -10,7 +10,7 @@ import torch
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
 from rushes.recipes.densedpo import Options, account, comparisons, majority
-from rushes.records import Annotation, Strength
+from rushes.records import Annotation, Preference, Strength
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.world.scenes import Scene
@@ -64,6 +64,48 @@ def test_a_pair_that_people_call_slightly_better_weighs_less(
     assert {
         c.terms[0].weight for c in comparisons(store, Options(judge="human:ada", strength=0.2), project_with_clips.grid)
     } == {0.2, 1.0}
+
+
+def drawn(row: Preference, start_s: float, end_s: float, label: int, *from_spans: int) -> Annotation:
+    """A span beside a preference."""
+    spans: dict[str, Any] = {"span_starts_s": (start_s,), "span_ends_s": (end_s,), "span_labels": (label,)}
+    return Annotation(f"of {row.id}", row.id, row.judge, **spans, span_reasons=((),), from_spans=from_spans)
+
+
+def test_a_span_labels_its_own_seconds_and_people_vote_frame_by_frame(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    """Frames 5 to 8 of 17 at 8 fps, latent frame 2, are better in a; the half seconds that they touch are 4 to 11."""
+    clip = rows.clip(scene, "one")
+    store.add([clip, *(rows.candidate(clip, name, "guided", 0.7) for name in "ab")])
+    ada = replace(rows.preference("a", "b", (0, 1, 1, 0)), id="ada", judge="human:ada")
+    store.add([ada, drawn(ada, 0.625, 1.125, 1, 0, 1, 2, 3)])
+
+    def labels(**options: Any) -> tuple[int, ...]:
+        (row,) = comparisons(store, Options(**options), project_with_clips.grid)
+        (term,) = row.terms
+        return term.labels
+
+    assert labels() == labels(judge="human:ada") == (0, 0, 1, 0, 0)
+    assert labels(mode="structural") == (0, 1, 1, 1, 1)
+    bob = replace(rows.preference("b", "a", (1, 1, 1, 1)), id="bob", judge="human:bob")
+    store.add([bob])  # without a span: b is better
+    assert labels() == (0, -1, 0, -1, -1)
+    cleo = replace(rows.preference("b", "a", (0, -1, -1, 0)), id="cleo", judge="human:cleo")
+    store.add([cleo, drawn(cleo, 0.625, 1.125, -1, 0, 1, 2, 3)])  # the other way round, as ada
+    assert labels() == (0, -1, 1, -1, -1)
+
+
+def test_a_part_that_was_marked_itself_keeps_its_label_beside_a_span(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clip = rows.clip(scene, "one")
+    store.add([clip, *(rows.candidate(clip, name, "guided", 0.7) for name in "abcd")])
+    row, short = rows.preference("a", "b", (1, 1, 1, -1)), rows.preference("c", "d", (0, 1, 0, 0))
+    store.add([row, drawn(row, 0.625, 1.125, -1), short, drawn(short, 0.5, 0.75, 1, 0, 1, 2, 3)])
+    (only,) = comparisons(store, Options(), project_with_clips.grid)
+    assert only.id == row.id and only.terms[0].labels == (0, 1, -1, 1, -1)
+    assert account(store, Options(), project_with_clips.grid) == {"pairs": 1, "shorter_than_a_latent_frame": 1}
 
 
 def test_structural_takes_the_majority_of_the_same_pairs(project_with_clips: ProjectWithClips) -> None:

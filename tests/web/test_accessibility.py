@@ -50,7 +50,10 @@ def studio(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 
 def look(tab: Page) -> None:
-    """Fail with what axe finds, in both colour schemes."""
+    """Fail with what axe finds, in both colour schemes, and where the page is wider than its window."""
+    for width_px in (360, 768, 1920, 1280):
+        tab.set_viewport_size({"width": width_px, "height": 720})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width_px, f"{tab.url} at {width_px} px"
     tab.emulate_media(color_scheme="light")
     results = [AXE.run(tab)]
     tab.emulate_media(color_scheme="dark")

@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Path:
     """Three clips with two takes each to label, and two held-out prompts with a take of the base and of run one."""
     folder = tmp_path / "my project"
     with Store.create(folder) as store:
-        fill(store, 3)
+        fill(store, 3, lighter=8)
         for g in range(2):
             real = store.put_media_bytes(encoded(200 + g), ".mp4")
             store.add([Clip(f"held{g}", real, f"held {g}", **SIZE, source="s", split="eval")])
@@ -161,6 +161,56 @@ def test_vote_and_settle_by_keyboard(project: Path, served: Served, tab_of: NewT
     with Store.open(project) as store:
         (row,) = [row for row in store.preferences() if row.judge.endswith(SETTLED)]
         assert row.labels == (0,) and row.judge == f"human:lead{SETTLED}" and len(store.preferences(votes=True)) == 2
+
+
+@pytest.mark.browser
+@pytest.mark.flaky(reruns=2)
+def test_a_pair_is_looked_at_closely_and_settled_by_mouse(project: Path, served: Served, tab_of: NewTab) -> None:
+    with Store.open(project) as store:
+        for who, mark in (("ada", 1), ("bob", -1)):
+            store.add([Preference(who, "take0-0", "take0-1", (mark,), f"human:{who}")])
+    tab = tab_of(f"{served.address}/disputes#key={served.site.state.people.key}")
+    tab.wait_for_function(
+        "() => [...document.querySelectorAll('#panes video')].filter(v => v.readyState > 1).length === 2"
+    )
+    tab.click("[data-act=wipe]")
+    box = tab.locator("#panes .a").bounding_box()
+    assert box
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60, steps=3)
+    tab.mouse.up()
+    assert tab.get_attribute("#line", "aria-valuenow") == "25"
+    tab.keyboard.press("Shift+ArrowRight")  # nothing is zoomed: it chooses a part
+    tab.click("[data-act=blink]")
+    assert tab.inner_text("#view-state") == "A is shown" and "blinked" in str(tab.get_attribute("#panes .b", "class"))
+    tab.click("[data-act=difference]")
+    grey = """() => {
+      const canvas = document.querySelector("#difference");
+      return canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+    }"""
+    tab.wait_for_function(f"() => ({grey})() > 30")
+    tab.click("[data-act=difference]")
+    tab.mouse.move(box["x"] + 40, box["y"] + 40)
+    tab.mouse.wheel(0, -400)
+    tab.wait_for_function("() => document.querySelector('[data-act=zoom]').textContent.startsWith('2.7')")
+    moved = "[...document.querySelectorAll('#panes video')].map(video => getComputedStyle(video).transform)"
+    before = tab.evaluate(moved)
+    assert len(set(before)) == 1 and "none" not in before, "both show the same region"
+    tab.keyboard.press("Shift+ArrowRight")
+    assert tab.evaluate(moved) != before
+    tab.click("[data-act=full]")
+    tab.wait_for_function("() => document.fullscreenElement")
+    tab.keyboard.press("f")
+    tab.wait_for_function("() => !document.fullscreenElement")
+    tab.click("footer [data-mark='-1']")
+    tab.click("[data-act=undo]")
+    tab.click("footer [data-mark='1']")
+    tab.click("#save")
+    tab.wait_for_selector("#done:visible")
+    with Store.open(project) as store:
+        (row,) = [row for row in store.preferences() if row.judge.endswith(SETTLED)]
+    assert (row.left, row.labels) == ("take0-0", (1,))
 
 
 def _settle(tab: Page, key: str) -> None:

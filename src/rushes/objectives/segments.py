@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def latent_labels(
@@ -24,10 +24,59 @@ def latent_labels(
 
     Raises ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one.
     """
+    frames = 1 + (latent_frames - 1) * temporal_ratio
+    return of_latent_frames(frame_labels(labels, segment_s, frames=frames, fps=fps), temporal_ratio)
+
+
+def frame_labels(
+    labels: Sequence[int],
+    segment_s: float | None,
+    *,
+    frames: int,
+    fps: float,
+    spans: Sequence[tuple[float, float, int]] = (),
+    from_spans: Sequence[int] = (),
+) -> tuple[int, ...]:
+    """Label of each frame of a clip, where frame p is shown from p / fps seconds on.
+
+    A frame takes the label of the span that its middle lies in; of several, the side that more of them are for. Any
+    other takes that of its segment, but 0 where the segment's label was made from spans: it says nothing beyond them.
+
+    Args:
+        labels: as of `latent_labels`.
+        segment_s: seconds per segment.
+        frames: of the clip.
+        fps: frames per second of the clip.
+        spans: start and end in seconds, and a label: +1, 0 or -1.
+        from_spans: segments, from 0, whose label was made from spans.
+
+    Raises ValueError: more or fewer labels than the clip has segments.
+    """
+    own = [0 if at in from_spans else label for at, label in enumerate(labels)]
+    per_frame = []
+    for label, p in zip(_of_segments(own, segment_s, frames, fps), range(frames), strict=True):
+        over = [mark for start_s, end_s, mark in spans if start_s <= (p + 0.5) / fps < end_s]
+        per_frame.append(sign_of(over) if over else label)
+    return tuple(per_frame)
+
+
+def of_latent_frames(labels: Sequence[int], temporal_ratio: int) -> tuple[int, ...]:
+    """Labels of a clip's frames -> of its latent frames, by the rule of `latent_labels`."""
+    count = 1 + (len(labels) - 1) // temporal_ratio
+    return tuple(_majority([labels[p] for p in _pixels(k, temporal_ratio)]) for k in range(count))
+
+
+def sign_of(votes: Iterable[int]) -> int:
+    """The side that more of the votes are for; 0 where as many are for the other."""
+    total = sum(votes)
+    return (total > 0) - (total < 0)
+
+
+def _of_segments(labels: Sequence[int], segment_s: float | None, frames: int, fps: float) -> list[int]:
+    """Label of each frame by its segment; frames past the last full one join it."""
     if segment_s is None:
         assert len(labels) == 1, f"{len(labels)} labels without the length of their segments"
-        return (labels[0],) * latent_frames
-    frames = 1 + (latent_frames - 1) * temporal_ratio
+        return [labels[0]] * frames
     segments = frames / (fps * segment_s)
     full = max(1, math.floor(segments + 1e-9))
     if len(labels) not in (full, math.ceil(segments - 1e-9)):
@@ -35,10 +84,7 @@ def latent_labels(
             f"{len(labels)} labels of {segment_s} s do not fit a clip of {frames} frames at {fps} fps, "
             f"which has {full} full segments"
         )
-    return tuple(
-        _majority([labels[min(int(p / (fps * segment_s) + 1e-9), full - 1)] for p in _pixels(k, temporal_ratio)])
-        for k in range(latent_frames)
-    )
+    return [labels[min(int(p / (fps * segment_s) + 1e-9), full - 1)] for p in range(frames)]
 
 
 WHOLE = 0.9  # share of a clip that a label of the whole clip may be trained on

@@ -9,6 +9,9 @@ Modes:
 - `structural`: the same guided pairs, the majority of their segment labels for the whole clip.
 - `vanilla`: pairs from independent noise, the majority label.
 
+Where people drew spans of any length, each frame of a clip takes what they say of it in seconds, and a latent frame the
+label of most of its frames (mode `dense`): ours, as the paper's labels are of segments alone.
+
 Where the paper disagrees with itself, and what is done here:
 - each clip has noise of its own in its equations, and one noise for both in its listing: one for both.
 - the one-half is in its listing and not in its equations: kept, so beta 500 means the listing's 500.
@@ -23,8 +26,9 @@ logit-normal, eta from U(0.65, 0.8), segments of one second. No code was release
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -32,7 +36,7 @@ from pydantic import Field
 from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
-from rushes.records import Candidate, CandidateKind, Clip, Preference
+from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference
 from rushes.store.annotators import (
     ALL_JUDGES,
     ANNOTATOR,
@@ -40,7 +44,7 @@ from rushes.store.annotators import (
     SegmentChoice,
     check_one_source,
     labels_of,
-    labels_to_train_on,
+    labels_with_answers,
     newest,
     slight_shares,
 )
@@ -137,7 +141,8 @@ def terms(
 
     Raises ValueError: labels that do not fit the clip.
     """
-    term = _term_or_reason(tuple(labels), segment_s, grid, options or Options())
+    given = tuple(labels)
+    term = _term_or_reason(given, grid, options or Options(), lambda: grid.labels(given, segment_s))
     return () if isinstance(term, str) else (term,)
 
 
@@ -182,10 +187,11 @@ def _judged(
     Raises ValueError: labels of several judges, of which the options choose none.
     """
     candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in training_clips(store)}
-    labels = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s)
+    labels = labels_with_answers(store, _wanted(options), options.dimension, segment_s=options.segment_s)
     if not options.judge:
-        check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
-    for preference in labels:
+        check_one_source(row for row, _ in labels if row.left in candidates and row.right in candidates)
+    drawn = {row.subject: row for row in store.annotations() if row.spans} if options.mode == "dense" else {}
+    for preference, answers in labels:
         pair = _pair(preference, candidates, options)
         if pair is None:
             yield preference, None, "of_other_takes"
@@ -194,7 +200,8 @@ def _judged(
         if reason := next(filter(None, (misfit(take, preference, own) for take in pair)), ""):
             yield preference, pair, reason
         else:
-            yield preference, pair, _term_or_reason(preference.labels, preference.segment_s, own, options)
+            dense = partial(_dense_labels, preference, answers, drawn, own)
+            yield preference, pair, _term_or_reason(preference.labels, own, options, dense)
 
 
 def _grid_of(pair: tuple[Candidate, Candidate], clips: Mapping[str, Clip], grid: LatentGrid) -> LatentGrid:
@@ -228,8 +235,24 @@ def _pair(
     return left, right
 
 
-def _term_or_reason(labels: tuple[int, ...], segment_s: float | None, grid: LatentGrid, options: Options) -> Term | str:
-    """What a labelled pair says, or why it says nothing."""
+def _dense_labels(
+    preference: Preference, answers: Sequence[Preference], drawn: Mapping[str, Annotation], grid: LatentGrid
+) -> tuple[int, ...]:
+    """A label for each latent frame, by the seconds of spans where somebody drew any."""
+    if not any(row.id in drawn for row in answers):
+        return grid.labels(preference.labels, preference.segment_s)
+    frames = []
+    for row in answers:
+        spans, from_spans = (drawn[row.id].spans, drawn[row.id].from_spans) if row.id in drawn else ((), ())
+        labels = grid.frame_labels(row.labels, row.segment_s, spans, from_spans)
+        frames.append(labels if row.left == preference.left else tuple(-label for label in labels))
+    return grid.voted(frames)
+
+
+def _term_or_reason(
+    labels: tuple[int, ...], grid: LatentGrid, options: Options, dense_labels: Callable[[], tuple[int, ...]]
+) -> Term | str:
+    """What a labelled pair says, or why it says nothing; `dense_labels` are those of its latent frames, by segments."""
     if options.mode != "dense":
         term = Term("clip", (1.0, -1.0), grid.labels((majority(labels),)), options.beta)
         return term if any(term.labels) else "ties"
@@ -237,8 +260,8 @@ def _term_or_reason(labels: tuple[int, ...], segment_s: float | None, grid: Late
     if decided and decided <= options.least_labelled * len(labels):
         return "too_few_decided"
     reduction: Reduction = "segment" if options.reduction == "per_frame" else "sum_inside"
-    term = Term("segment", (1.0, -1.0), grid.labels(labels, segment_s), options.beta, reduction=reduction)
-    return term if any(term.labels) else "ties"
+    term = Term("segment", (1.0, -1.0), dense_labels(), options.beta, reduction=reduction)
+    return term if any(term.labels) else "shorter_than_a_latent_frame" if decided else "ties"
 
 
 def _check_pair(left: Candidate, right: Candidate, mixed_eta: bool) -> None:

@@ -35,7 +35,19 @@ def labels_to_train_on(
     without: str = "",
     segment_s: SegmentChoice = "newest",
 ) -> tuple[Preference, ...]:
-    """Labels of a dimension by one judge, or by all: one preference per pair and judge, and all people are one judge.
+    """Labels of a dimension by one judge, or by all: one preference per pair and judge, and all people are one judge;
+    see `labels_with_answers`."""
+    return tuple(label for label, _ in labels_with_answers(store, judge, dimension, without, segment_s))
+
+
+def labels_with_answers(
+    store: Store,
+    judge: str = "",
+    dimension: str = "overall",
+    without: str = "",
+    segment_s: SegmentChoice = "newest",
+) -> tuple[tuple[Preference, tuple[Preference, ...]], ...]:
+    """Labels to train on, each with the answers that count in it: itself, or what several people said.
 
     Args:
         judge: "human" takes the people alone, "human:NAME" one of them as that person labelled; "" = all.
@@ -44,7 +56,7 @@ def labels_to_train_on(
     """
     rows = newest(labels_of(store, judge, dimension, without), segment_s)
     if judge.startswith(ANNOTATOR):
-        return rows
+        return tuple((row, (row,)) for row in rows)
     people: dict[tuple[str, str, float | None], list[Preference]] = {}
     others = []
     for row in rows:
@@ -53,7 +65,8 @@ def labels_to_train_on(
             people.setdefault((low, high, row.segment_s), []).append(row)
         else:
             others.append(row)
-    return (*others, *(merged(rows) for rows in people.values()))
+    by_people = ((merged(rows), _counting(rows)) for rows in people.values())
+    return (*((row, (row,)) for row in others), *by_people)
 
 
 def check_one_source(labels: Iterable[Preference]) -> None:
@@ -112,8 +125,8 @@ def merged(rows: list[Preference]) -> Preference:
     unjudged. Where the pair was settled, that label alone counts. Raises ValueError when the rows have unlike numbers
     of segments.
     """
-    latest = {row.judge: row for row in [row for row in rows if row.judge.endswith(SETTLED)] or rows}.values()
-    first = next(iter(latest))
+    latest = _counting(rows)
+    first = latest[0]
     turned = [row if row.left == first.left else turned_round(row) for row in latest]
     if len({len(row.labels) for row in turned}) > 1:
         counts = sorted({len(row.labels) for row in turned})
@@ -135,6 +148,11 @@ def merged(rows: list[Preference]) -> Preference:
         by_slot=(),
         created_at=max(row.created_at for row in turned),
     )
+
+
+def _counting(rows: list[Preference]) -> tuple[Preference, ...]:
+    """Each person's latest row of one pair, or that which settles it."""
+    return tuple({row.judge: row for row in [row for row in rows if row.judge.endswith(SETTLED)] or rows}.values())
 
 
 def is_own_answer(row: Preference) -> bool:

@@ -39,8 +39,8 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
 # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
 # 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
-# 7: films of takes; 8: annotations.
-SCHEMA = 8
+# 7: films of takes; 8: annotations; 9: segments whose label was made from spans.
+SCHEMA = 9
 APPLICATION = 0x52757368  # "Rush"; databases that were made before it have 0
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import TAKES, bodies, marks
 
 Outcome = Literal["", "won", "lost", "tied"]
+# What was said last, without what a person said a second time.
 _STANDING = "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = p.id)"
+_STANDING += f" AND p.judge NOT LIKE '%{AGAIN}'"
 _LEFT, _RIGHT = "json_extract(p.body, '$.left')", "json_extract(p.body, '$.right')"
 _LABELS = f"FROM rows AS p WHERE p.type = 'preferences' AND {_STANDING}"
 # The sum over segments is above 0 where left won.

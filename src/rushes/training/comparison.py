@@ -10,7 +10,7 @@ from typing import Any
 from rushes.config.backbone import BackboneSettings
 from rushes.config.clip_shapes import Footage
 from rushes.edits.words import MIRROR, in_mirror, is_mirrored
-from rushes.objectives.segments import latent_labels
+from rushes.objectives.segments import frame_labels, of_latent_frames, sign_of
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey
 
@@ -164,9 +164,23 @@ class LatentGrid:
 
     def labels(self, labels: tuple[int, ...], segment_s: float | None = None) -> tuple[int, ...]:
         """Segment labels -> one per latent frame, with the given first frame left out (0)."""
-        own = self.frames - self.lead
-        per_frame = latent_labels(
-            labels, segment_s, latent_frames=own, temporal_ratio=self.temporal_ratio, fps=self.fps
+        return self.voted([self.frame_labels(labels, segment_s)])
+
+    def frame_labels(
+        self,
+        labels: tuple[int, ...],
+        segment_s: float | None,
+        spans: Sequence[tuple[float, float, int]] = (),
+        from_spans: Sequence[int] = (),
+    ) -> tuple[int, ...]:
+        """What one answer says of each frame of a clip; see `objectives.segments.frame_labels`."""
+        return frame_labels(
+            labels, segment_s, frames=self.pixel_frames, fps=self.fps, spans=spans, from_spans=from_spans
         )
-        per_frame = (*per_frame[:1] * self.lead, *per_frame)
-        return (0, *per_frame[1:]) if self.first_frame and self.clean else per_frame
+
+    def voted(self, answers: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """Answers of several people, each a label per frame of a clip -> one label per latent frame, as of `labels`: a
+        frame's is the side that more of them are for."""
+        per_latent = of_latent_frames([sign_of(votes) for votes in zip(*answers, strict=True)], self.temporal_ratio)
+        per_latent = (*per_latent[:1] * self.lead, *per_latent)
+        return (0, *per_latent[1:]) if self.first_frame and self.clean else per_latent

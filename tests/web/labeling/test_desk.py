@@ -136,6 +136,7 @@ def test_what_is_said_beside_the_labels_by_keyboard_and_mouse(make_session: NewS
         said = session.store.annotations()[-1]
         sign = 1 if session.store.preferences()[-1].labels == (-1, 1, 1, 0) else -1
         assert (said.span_starts_s, said.span_ends_s, said.span_labels) == ((0.75,), (1.125,), (sign,))
+        assert said.from_spans == (1, 2, 3), "the first part was marked by itself"
         assert said.span_reasons == (("flicker",),) and said.strength == "much" and said.reasons[0] == ("vanishes",)
         ready(tab)
         press(tab, "Space , , , i . . o t ArrowDown x q q Enter")  # B is broken: the rest needs no label
@@ -144,10 +145,10 @@ def test_what_is_said_beside_the_labels_by_keyboard_and_mouse(make_session: NewS
         assert said.span_ends_s[0] - said.span_starts_s[0] == pytest.approx(3 / FPS) and said.span_labels == (0,)
         assert session.store.preferences()[-1].unjudged == (0,) and len(said.broken) == 1
         old_labels_are_corrected(tab)
-        assert session.store.preferences()[-1].by_slot == (1, 1, 0, 0)
+        assert session.store.preferences()[-1].by_slot == (1, 1, 1, 0)
         said = session.store.annotations()[-1]
         assert said.reasons[0] == ("hand", "flicker") and said.note.endswith("fingers") and said.strength == "slightly"
-        assert len(session.store.annotations()) == 3 and session.store.count(Annotation) == 4
+        assert len(session.store.annotations()) == 3 and session.store.count(Annotation) == 5
 
 
 def old_labels_are_corrected(tab: Page) -> None:
@@ -162,6 +163,14 @@ def old_labels_are_corrected(tab: Page) -> None:
     assert tab.evaluate(MARKS) == ["1", "-1", "0", "null"]
     press(tab, "ArrowRight a")
     press(tab, "ArrowRight t Enter")
+    tab.wait_for_selector("#done:visible")
+    tab.click("[data-act=mine]")  # the same by mouse: the third part is no tie
+    tab.click("#mine-list li button:has-text('SIX fingers')")
+    ready(tab)
+    tab.click(".cell >> nth=2")
+    tab.click("footer [data-mark='1']")
+    tab.click(".cell >> nth=2")
+    press(tab, "Enter")  # is a key of the page still, not of the part that was clicked
     tab.wait_for_selector("#done:visible")
 
 

@@ -156,7 +156,8 @@ def test_a_judges_answer_comes_after_ones_own(make_session: NewSession, proposal
 
 @pytest.mark.browser
 @pytest.mark.flaky(reruns=2)
-def test_a_newcomer_reads_practises_and_begins(make_session: NewSession, tab_of: NewTab) -> None:
+@pytest.mark.parametrize("mouse", [False, True])
+def test_a_newcomer_reads_practises_and_begins(mouse: bool, make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=4, media=True, segment_s=None, gold_by="lead", practice=1, pass_mark=0.0)
     with_key(session, 1)
     (session.store.project / "instructions.md").write_text(
@@ -164,23 +165,27 @@ def test_a_newcomer_reads_practises_and_begins(make_session: NewSession, tab_of:
     )
     with running(session) as address:
         tab = tab_of(address)
+
+        def do(key: str, button: str) -> None:
+            tab.click(button) if mouse else tab.keyboard.press(key)
+
         tab.wait_for_selector("#name:visible")
         tab.keyboard.type("ada")
-        tab.keyboard.press("Enter")
+        do("Enter", "#join button")
         tab.wait_for_selector("#guide[open] .example video")
         assert tab.inner_text("#guide-text em") == "first"
-        tab.keyboard.press("Enter")
+        do("Enter", "#guide button")
         tab.wait_for_selector("#practice:visible")
-        tab.keyboard.press("a")
-        tab.keyboard.press("Enter")
+        do("a", "footer [data-mark='1']")
+        do("Enter", "#save")
         tab.wait_for_selector("#lesson[open]")
         assert "Why: hand · look left" in tab.inner_text("#lesson") and "passed" in tab.inner_text("#lesson-round")
-        tab.keyboard.press("Enter")
+        do("Enter", "#lesson button")
         tab.wait_for_selector("#practice", state="hidden")
         assert len(session.store.preferences()) == 1  # the lead's alone
-        tab.keyboard.press("t")
-        tab.keyboard.press("Enter")
+        do("t", "footer [data-mark='0']")
+        do("Enter", "#save")
         tab.wait_for_function("() => document.querySelector('#count').textContent.startsWith('1 of 4')")
-        tab.keyboard.press("g")
+        do("g", "[data-act=guide]")
         tab.wait_for_selector("#guide[open]")
         assert len(session.store.preferences()) == 2

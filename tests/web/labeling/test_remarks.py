@@ -44,14 +44,16 @@ def test_remarks_are_of_the_true_sides_and_come_back_as_they_were_seen(make_sess
             "spans": spans,
             "broken": ("b",),
             "note": " so \n",
+            "from_spans": (1,),
         }
         saying(session, item, f"e{k:07}", **remarks, strength="much", seconds=3.5, plays=2)
         (row,) = (row for row in session.store.annotations() if row.subject == session.store.preferences()[-1].id)
         assert row.reasons == (("hand", "flicker"), ()) and row.broken == (session.side(item, "b").id,)
+        assert row.from_spans == (1,)
         assert row.span_labels == ((-1, 0) if item.swapped else (1, 0)) and row.note == "so" and row.strength == "much"
         again, given = session.reopen("ada", item.id)
         assert again.id == item.id and given.remarks == Remarks(
-            (("hand", "flicker"), ()), spans, "so", ("b",), "much", seconds=3.5, plays=2
+            (("hand", "flicker"), ()), spans, "so", ("b",), "much", seconds=3.5, plays=2, from_spans=(1,)
         )
         sides.add(item.swapped)
     assert sides == {True, False}

@@ -69,6 +69,7 @@ def count(tab: Page, text: str) -> None:
 
 
 LOADED = "place => [...document.querySelectorAll(`${place} video`)].every((video) => video.readyState > 1)"
+BLIND = "() => [...document.querySelectorAll('#panes figcaption')].map((each) => each.textContent).join('') === 'AB'"
 IN_STEP = """count => {
     const videos = [...document.querySelectorAll('video')];
     const times = videos.map((video) => video.currentTime).filter((time) => time > 0.3);
@@ -113,6 +114,8 @@ def test_a_run_that_trains_is_seen_to_move(opened: OpenPage, folder: Path) -> No
     tab.wait_for_function("() => document.querySelector('#first .u-legend')?.textContent.includes('older: ')")
     assert tab.evaluate("document.activeElement.dataset.run") == "older" and "runs=" in tab.url
     assert "live: " in tab.inner_text("#first .u-legend") and "older: finished" in tab.inner_text("#live")
+    tab.click("input[data-run=older]")  # and away again, by mouse
+    tab.wait_for_function("() => !document.querySelector('#first .u-legend')?.textContent.includes('older: ')")
     # clips after so many steps, in step
     tab.locator("#samples").scroll_into_view_if_needed()
     tab.wait_for_function(
@@ -164,23 +167,37 @@ def test_two_systems_are_compared_open_and_blind(opened: OpenPage) -> None:
     tab = opened("/compare")
     count(tab, "1 to 3 of 3 pairs")
     tab.wait_for_selector("#measured:visible")
-    assert tab.locator("#duel figcaption").all_inner_texts() == ["base", "two"]
+    assert tab.locator("#panes figcaption").all_inner_texts() == ["base", "two"]
     assert "warping error" in tab.inner_text("#measured") and "rushes evaluate" in tab.inner_text("#missing")
-    tab.wait_for_function(LOADED, arg="#duel")
+    tab.wait_for_function(LOADED, arg="#panes")
     tab.keyboard.press("Space")
     playing(tab, 2)
     tab.check("[name=blind]")
-    tab.wait_for_function("() => document.querySelector('#duel').textContent === 'AB'")
+    tab.wait_for_function(BLIND)
     assert tab.is_hidden("#measured")
     tab.keyboard.press("a")
     tab.wait_for_selector("#measured:visible")
-    names = tab.locator("#duel figcaption").all_inner_texts()
+    names = tab.locator("#panes figcaption").all_inner_texts()
     assert names in (["A: base", "B: two"], ["A: two", "B: base"])
     chosen = names[0].removeprefix("A: ")
     assert f"{chosen} 1" in tab.inner_text("#tally") and "Nothing of it is stored" in tab.inner_text("#tally")
     tab.keyboard.press("n")
-    tab.wait_for_function("() => document.querySelector('#duel').textContent === 'AB'")
+    tab.wait_for_function(BLIND)
     assert tab.is_hidden("#measured") and "prompt 1" in tab.inner_text("#caption")
+    tab.click("[data-vote='1']")  # by mouse: B of the second prompt, then another prompt, open
+    tab.wait_for_function("() => document.querySelector('#tally').textContent.startsWith('You chose in 2 pairs')")
+    tab.click("#pairs li:nth-child(3) button")
+    tab.wait_for_function(BLIND)
+    assert "prompt 2" in tab.inner_text("#caption")
+    tab.click("#reveal")
+    tab.wait_for_selector("#measured:visible")
+    tab.wait_for_function(LOADED, arg="#panes")
+    tab.click("[data-act=wipe]")
+    assert tab.get_attribute("#panes", "data-view") == "wipe" and tab.is_visible("#line")
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("z")
+    assert tab.get_attribute("#panes", "data-view") == "side" and "zoomed" in str(tab.get_attribute("#panes", "class"))
+    tab.keyboard.press("Shift+Z")
     tab.select_option("[name=first]", "two")
     tab.wait_for_function("() => document.querySelector('[name=second]').value !== 'two'")
     tab.wait_for_function("() => document.querySelector('#tally').textContent === ''")

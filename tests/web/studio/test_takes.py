@@ -96,7 +96,9 @@ def test_pages_follow_each_other(caller: Caller, monkeypatch: pytest.MonkeyPatch
 def test_what_is_added_while_the_page_is_open_is_there(caller: Caller, folder: Path) -> None:
     with Store.open(folder) as store:
         store.add([Preference("new", "take2-0", "take2-1", (-1,), judge="human:ada")])
+        store.add([Preference("again", "take2-0", "take2-1", (1,), judge="human:ada#again")])
         assert caller.get("choices").json()["judges"] == ["human:ada", "vlm"]
+        assert caller.post("group", group="g2").json()["takes"][0]["votes"] == {"human:ada": [0, 0, 1]}
         assert groups(caller, judge="human:ada", outcome="lost") == ["g2"]
 
 

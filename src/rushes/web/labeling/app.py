@@ -57,6 +57,7 @@ class RemarksBody(Body):
 
     reasons: Annotated[list[Reasons], Field(max_length=4096)] = Field(default_factory=list)
     spans: Annotated[list[Span], Field(max_length=256)] = Field(default_factory=list)
+    from_spans: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=4096)] = Field(default_factory=list)
     note: Annotated[str, Field(max_length=2000)] = ""
     broken: Annotated[list[Side], Field(max_length=6)] = Field(default_factory=list)
     strength: Strength = ""
@@ -69,6 +70,7 @@ class RemarksBody(Body):
         return Remarks(
             reasons=tuple(map(tuple, self.reasons)),
             spans=spans,
+            from_spans=tuple(self.from_spans),
             note=self.note,
             broken=tuple(self.broken),
             strength=self.strength,

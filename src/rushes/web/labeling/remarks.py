@@ -32,6 +32,7 @@ class Remarks:
     strength: Strength = ""
     seconds: float | None = None
     plays: int | None = None
+    from_spans: tuple[int, ...] = ()  # parts whose label was made from spans
 
 
 def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: int, play_first: bool) -> Remarks:
@@ -49,6 +50,8 @@ def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: i
         raise AccessDenied(f"{', '.join(strange)}: not among the reasons of this project; reload the page.")
     if any(span.start_s >= span.end_s for span in given.spans):
         raise AccessDenied("A span must end after it begins.")
+    if given.from_spans and (not given.spans or max(given.from_spans) >= lists):
+        raise AccessDenied("A part has its label from spans that this answer does not have.")
     if play_first and not given.broken and not given.plays:
         raise AccessDenied("Play the clips to their end once before you answer; this project asks for it.")
 
@@ -81,6 +84,7 @@ def annotation_of(
         span_ends_s=tuple(span.end_s for span in given.spans),
         span_labels=tuple(sign * span.mark for span in given.spans),
         span_reasons=tuple(span.reasons for span in given.spans),
+        from_spans=given.from_spans,
         ranking=ranking,
         created_at=at,
         settings_hash=settings_hash,
@@ -94,6 +98,7 @@ def remarks_of(item: Assignment, row: Annotation) -> Remarks:
     return Remarks(
         reasons=row.reasons,
         spans=tuple(LabelSpan(start, end, sign * label, reasons) for start, end, label, reasons in spans),
+        from_spans=row.from_spans,
         note=row.note,
         broken=tuple(side for side in SIDES if item.shown.get(side) in row.broken),
         strength=row.strength,

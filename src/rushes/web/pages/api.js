@@ -1,4 +1,6 @@
-// Talks to the server: who this browser is, and requests that are sent again until they are answered.
+// Talks to the server: who this browser is, and requests that are sent again until they are answered. All pages begin here.
+import { fillWords, text } from "/static/text.js";
+
 const KEY = "rushes-token";
 const LINKS = ["key", "invite", "open"]; // what comes behind the # of an address
 
@@ -36,8 +38,7 @@ async function request(path, body, away, bearer) {
     if (response.status === 429) { await pause(1000); continue; }
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
-    const text = typeof answer.detail === "string" ? answer.detail : `The server answered ${response.status}.`;
-    throw new Refusal(response.status, text);
+    throw new Refusal(response.status, typeof answer.detail === "string" ? answer.detail : text("server.answered", { status: response.status }));
   }
 }
 
@@ -46,7 +47,7 @@ export async function video(section, item, side) {
   for (;;) {
     const response = await fetch(`/api/${section}/media/${encodeURIComponent(item)}/${side}`, { headers: headers(token()) });
     if (response.status === 429) { await pause(1000); continue; }
-    if (!response.ok) throw new Refusal(response.status, "This video is missing from the project.");
+    if (!response.ok) throw new Refusal(response.status, text("server.video"));
     return URL.createObjectURL(await response.blob());
   }
 }
@@ -80,7 +81,7 @@ async function arrive() {
   history.replaceState(null, "", location.pathname + location.search);
   if (given === token()) return;
   const [next, now] = await Promise.all([known(given), known(token())]);
-  if (!next) return say("This link has ended or is of another project; ask for a new one.");
+  if (!next) return say(text("change.ended"));
   if (now && now.owner && next.owner) return; // with a name already
   if (!now || now.name === next.name || (await agreed(now, next))) setToken(given);
 }
@@ -98,19 +99,18 @@ async function enter(door, id) {
 
 function agreed(now, next) {
   const dialog = document.querySelector("#change");
-  const name = (one) => one.name || "the project's owner";
-  dialog.querySelector("p").textContent = `You are here as ${name(now)}. This link is of ${name(next)}. ` +
-    (next.owner ? "Whoever opens it may see and do everything." : `What you do from now on would be stored under the name ${name(next)}.`);
-  dialog.querySelector("[value='']").textContent = `Stay ${name(now)}`;
-  dialog.querySelector("[value=yes]").textContent = `Go on as ${name(next)}`;
+  const names = { now: now.name || text("change.owner"), next: next.name || text("change.owner") };
+  dialog.querySelector("p").textContent = text(next.owner ? "change.to.owner" : "change.to", names);
+  dialog.querySelector("[value='']").textContent = text("change.stay", names);
+  dialog.querySelector("[value=yes]").textContent = text("change.go", names);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
 }
 
-function say(text) {
+function say(line) {
   const note = document.querySelector("#note");
-  note.textContent = text;
+  note.textContent = line;
   note.hidden = false;
 }
 
@@ -121,7 +121,7 @@ async function settle() {
   links.forEach((link) => { link.hidden = !me || ("owner" in link.dataset && !me.owner) || (me.crowd && !("crowd" in link.dataset)); });
   document.querySelector("header nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   if (!("owner" in document.body.dataset) || me?.owner) {
-    if (me && !document.querySelector("#who").textContent) document.querySelector("#who").textContent = me.name || "owner";
+    if (me && !document.querySelector("#who").textContent) document.querySelector("#who").textContent = me.name || text("owner");
     if (me) document.querySelector("#project").textContent = me.project;
     return;
   }
@@ -130,6 +130,7 @@ async function settle() {
   document.querySelectorAll("main").forEach((main) => { main.hidden = main.id !== "stranger"; });
 }
 
+fillWords();
 // Of the code below nothing runs before the address was looked at.
 const arrived = arrive().catch((error) => say(error.message));
 settle().catch(() => {});

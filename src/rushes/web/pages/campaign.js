@@ -1,7 +1,7 @@
 // The owner's look at a campaign: how far, how fast, how well, and what is left.
 import { call } from "/static/api.js";
 import { agreements, fill, percent, seconds } from "/static/tables.js";
-import { fillWords, text } from "/static/text.js";
+import { text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const POLL_MS = 10_000;
@@ -55,6 +55,5 @@ function attempt() {
   });
 }
 
-fillWords();
 attempt();
 setInterval(attempt, POLL_MS);

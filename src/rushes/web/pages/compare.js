@@ -1,13 +1,16 @@
 // Two systems on the same prompts and seeds, open or blind. A choice that is made here is shown and stored nowhere.
 import { call } from "/static/api.js";
-import { Wall, arrows, attempt, controls, make, missing, number, options } from "/static/wall.js";
+import { PlayerBar } from "/static/player_bar.js";
+import { Wall, arrows, attempt, make, missing, number, options } from "/static/wall.js";
 
 const $ = (selector) => document.querySelector(selector);
 const form = $("#choice");
 const wall = new Wall();
-controls(wall, $("#controls"));
+const bar = new PlayerBar(wall);
+bar.listen(attempt);
 let pairs = [];
 let now = null;  // the pair that is shown: {first, second} ids
+let duel = [];  // its figures
 let page = 0;
 let perPage = 50;
 let turn = 0;
@@ -45,7 +48,7 @@ async function list() {
   drawList();
   const again = now && pairs.find((pair) => key(pair) === key(now));
   if (pairs.length) await show(again || pairs[0]);
-  else { now = null; wall.clear(); $("#duel").replaceChildren(); $("#caption").textContent = ""; $("#measured").hidden = true; }
+  else { now = null; wall.clear(); place([]); $("#caption").textContent = ""; $("#measured").hidden = true; }
 }
 
 function drawList() {
@@ -92,11 +95,11 @@ async function show(pair) {
   wall.clear();
   $("#caption").textContent = answer.caption || "It has no caption.";
   const sides = isTurned(pair) ? ["second", "first"] : ["first", "second"];
-  $("#duel").replaceChildren(...sides.map((side, at) => {
+  place(sides.map((side, at) => {
     const figure = wall.cell({ section: "compare", item: answer[side].id, side: "file", copy: "copy", clip: answer[side], label: name(pair, at) });
-    figure.classList.add("ab"[at]);
+    figure.className = "ab"[at];
     return figure;
-  }));
+  }), sides.map((side) => answer[side]));
   now.answer = answer;
   draw();
   if (playing) setTimeout(() => wall.play(), 300);
@@ -104,7 +107,14 @@ async function show(pair) {
   if (next) isTurned(next);
 }
 
-// What stands under the video on the left (0) or right (1).
+function place(figures, clips = []) {
+  duel.forEach((figure) => figure.remove());
+  duel = figures;
+  $("#panes").prepend(...duel);
+  bar.views.use(duel, clips);
+}
+
+// What stands over the video on the left (0) or right (1).
 function name(pair, at) {
   const system = isTurned(pair) ? 1 - at : at;
   if (!blind()) return systems()[system];
@@ -112,7 +122,7 @@ function name(pair, at) {
 }
 
 function draw() {
-  document.querySelectorAll("#duel figure").forEach((figure, at) => {
+  duel.forEach((figure, at) => {
     figure.querySelector("figcaption").textContent = name(now, at);
     figure.querySelector("video").setAttribute("aria-label", name(now, at));
   });

@@ -3,9 +3,11 @@ import { call, video } from "/static/api.js";
 import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
 import { Player } from "/static/player.js";
-import { drawControls, newEvent, note } from "/static/session.js";
+import { PlayerBar, REPEATED } from "/static/player_bar.js";
+import { newEvent, note } from "/static/session.js";
 import { fill } from "/static/tables.js";
-import { fillWords, text } from "/static/text.js";
+import { text } from "/static/text.js";
+import { newFigure } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
 const NO_SPANS = { dragged: () => {}, chosen: () => {} };
@@ -16,10 +18,10 @@ let total = 0;
 let question = "";
 let now = null;       // {pair, marks, seconds, revises}
 let saving = false;
+let figures = [];
 let urls = [];
-const player = new Player(() => {
-  if (!now || !player.clips) return;
-  const share = drawControls(player);
+const player = new Player();
+const bar = new PlayerBar(player, (share) => {
   document.querySelectorAll("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
 });
 
@@ -35,7 +37,7 @@ function show(again = null) {
   $("#done").hidden = Boolean(pair);
   $("#count").textContent = text("disputes.count", { n: total });
   now = null;
-  if (!pair) return;
+  if (!pair) return player.pause();
   const seconds = Math.min(...pair.clips.map((clip) => clip.frames / clip.fps));
   const parts = Array.from({ length: pair.segments }, (_, at) => partSeconds(at, pair.segments, seconds, pair.segment_s));
   now = { pair, seconds, marks: new Marks([question], parts, again ? { labels: { [question]: again.labels } } : {}), revises: again ? again.event : "" };
@@ -46,31 +48,26 @@ function show(again = null) {
   const words = (labels) => labels.map((label) => text(`mark.${label}`)).join(" · ");
   fill("#said", pair.said.map(({ who, person, labels }) => [person ? who : text("disputes.program", { who }), words(labels)]));
   draw();
-  play(pair);
+  return play(pair);
 }
 
 function draw() { drawGrid($("#grid"), now.marks, now.seconds); }
 
 async function play(pair) {
-  const figures = ["a", "b"].map((side) => {
-    const [figure, clip, caption] = ["figure", "video", "figcaption"].map((name) => document.createElement(name));
-    figure.className = side;
-    caption.textContent = side.toUpperCase();
-    Object.assign(clip, { muted: true, playsInline: true });
-    figure.append(clip, caption);
-    return figure;
-  });
+  figures.forEach((figure) => figure.remove());
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
-  $("#panes").replaceChildren(...figures);
+  figures = ["a", "b"].map((side) => newFigure(side, side.toUpperCase()));
+  $("#panes").prepend(...figures);
+  bar.views.use(figures, pair.clips);
   const loaded = await Promise.all(pair.clips.map((clip) => video("campaign", clip.id, "file").catch(() => "")));
   if (now?.pair !== pair) return loaded.forEach((url) => URL.revokeObjectURL(url));
   urls = loaded;
   const clips = pair.clips.map((clip, at) => ({ ...clip, url: urls[at] }));
   const shown = await player.load(figures.map((figure) => figure.querySelector("video")), clips);
-  if (!shown) return;
+  if (!shown) return undefined;
   if (shown.includes(false)) note(text("disputes.unplayable"));
-  player.play();
+  return player.play();
 }
 
 async function save() {
@@ -111,23 +108,22 @@ function undo() {
 function mark(value, shift) { now?.marks.mark(value, shift || now.pair.segments === 1); if (now) draw(); }
 function move(columns) { now?.marks.move(0, columns); if (now) draw(); }
 
-const ACTS = {
-  toggle: () => player.toggle(), back: () => player.step(-1), forward: () => player.step(1), speed: () => player.faster(1, true),
-  save, later, undo,
-};
+const ACTS = { ...bar.acts, save, later, undo };
 const KEYS = {
+  ...bar.keys, ...bar.pairKeys,
   a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
-  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, "-": () => player.faster(-1), "+": () => player.faster(1), u: undo,
-  ArrowLeft: () => move(-1), ArrowRight: () => move(1), Enter: save, n: later,
+  u: undo, ArrowLeft: () => move(-1), ArrowRight: () => move(1), Enter: save, n: later,
 };
 
 const guarded = (act) => Promise.resolve().then(act).catch((error) => note(error.message));
 
 document.addEventListener("keydown", (event) => {
-  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const act = KEYS[key];
   if (!act || event.ctrlKey || event.metaKey || event.altKey || $("#change").open) return;
-  if (event.target.closest("a, header button, footer button") && [" ", "Enter"].includes(event.key)) return;
+  if (event.target.closest("a, button") && [" ", "Enter"].includes(event.key)) return;
   event.preventDefault();
+  if (bar.views.panned(event) || (event.repeat && !REPEATED.includes(key))) return;
   guarded(() => act(event.shiftKey));
 });
 
@@ -138,5 +134,4 @@ document.addEventListener("click", (event) => {
   guarded(() => (button.dataset.act ? ACTS[button.dataset.act]() : mark(JSON.parse(button.dataset.mark), event.shiftKey)));
 });
 
-fillWords();
 guarded(load);

@@ -31,7 +31,7 @@ export function buildGrid(grid, { dimensions, segment_s }, seconds, partTimes, c
       cell.style.flexGrow = String(to - from);
       cell.dataset.span = segment_s === null ? text("whole") : spanText(from, to);
       cell.setAttribute("role", "gridcell");
-      cell.addEventListener("click", () => chosen(row, column));
+      cell.addEventListener("click", (event) => { released(event); chosen(row, column); });
       cells.append(cell);
     });
     const head = document.createElement("i");
@@ -82,10 +82,14 @@ function buildLane(seconds, spans, snap) {
   lane.addEventListener("pointercancel", () => { began = null; drawn.hidden = true; });
   lane.addEventListener("click", (event) => {
     const span = event.target.closest("button");
+    released(event);
     if (span) spans.chosen(Number(span.dataset.at));
   });
   return lane;
 }
+
+// A button that a mouse clicked lets go of the keys: Space and Enter stay those of the page.
+function released(event) { if (event.detail) event.target.closest("button")?.blur(); }
 
 function place(element, from, to, seconds) {
   element.style.left = `${(100 * from) / seconds}%`;

@@ -4,6 +4,7 @@ import { Player } from "/static/player.js";
 import { away, guarded, read, write } from "/static/session.js";
 import { fill } from "/static/tables.js";
 import { text } from "/static/text.js";
+import { newFigure } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
 const SEEN = "instructions";
@@ -37,18 +38,12 @@ export class Guide {
   async show(pair, at) {
     const place = $(`#guide-text [data-pair="${at}"]`);
     place.className = "example";
-    const figures = ["a", "b"].map((side) => {
-      const [figure, clip, caption] = ["figure", "video", "figcaption"].map((name) => document.createElement(name));
-      Object.assign(clip, { muted: true, playsInline: true });
-      caption.textContent = side.toUpperCase();
-      figure.append(clip, caption);
-      return figure;
-    });
+    const figures = ["a", "b"].map((side) => newFigure(side, side.toUpperCase()));
     place.replaceChildren(...figures);
     const urls = await Promise.all(["a", "b"].map((side) => video("label", `example-${at}`, side).catch(() => "")));
     if (!this.dialog.open) return urls.forEach((url) => URL.revokeObjectURL(url));
     this.urls.push(...urls);
-    const player = new Player(() => {});
+    const player = new Player();
     this.players.push(player);
     const clips = pair.map((clip, side) => ({ ...clip, url: urls[side] }));
     await player.load(figures.map((figure) => figure.querySelector("video")), clips);

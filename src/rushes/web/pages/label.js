@@ -5,11 +5,13 @@ import { Marks } from "/static/marks.js";
 import { OwnLabels } from "/static/mine.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
+import { PlayerBar, REPEATED } from "/static/player_bar.js";
+import { rankByDragging } from "/static/rank_drag.js";
 import { drawRanking, drawTie, Ranking } from "/static/ranks.js";
-import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
+import { away, begin, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 import { Stopwatch } from "/static/stopwatch.js";
-import { fillWords, say, text } from "/static/text.js";
-import { Views } from "/static/views.js";
+import { text } from "/static/text.js";
+import { newFigure } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
 const all = (selector) => document.querySelectorAll(selector);
@@ -28,9 +30,10 @@ let proposal = "";   // what a judge says of the pair before
 let touched = Date.now();
 let figures = new Map(); // side -> figure
 
-const player = new Player(drawTime);
+const player = new Player();
+const bar = new PlayerBar(player, drawHeads);
+const { views } = bar;
 const watch = new Stopwatch();
-const views = new Views($("#panes"), $("#line"), $("#difference"), drawViews);
 const mine = new OwnLabels((item) => revisit(call(`${API}/open`, { item }, away)));
 const guide = new Guide();
 const outbox = new Outbox("outbox", (body) => call(`${API}/save`, body, away), sent, (_, error) => { throw error; });
@@ -103,7 +106,7 @@ function buildScreen(item, partTimes) {
 function buildPanes(item) {
   if ([...figures.keys()].join() !== item.sides.join()) {
     figures.forEach((figure) => figure.remove());
-    figures = new Map(item.sides.map((side) => [side, newFigure(side, item.ranks)]));
+    figures = new Map(item.sides.map((side) => [side, figureOf(side, item.ranks)]));
     $("#panes").prepend(...figures.values());
     $("#panes").style.setProperty("--across", String(Math.min(3, Math.ceil(item.sides.length / 2) || 1)));
     if (item.ranks && views.mode !== "side") views.set("side");
@@ -111,17 +114,12 @@ function buildPanes(item) {
   views.use([...figures.values()], item.sides.map((side) => item.clips[side]));
 }
 
-function newFigure(side, ranks) {
-  const figure = document.createElement("figure");
-  figure.className = side;
-  const clip = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
-  const caption = document.createElement("figcaption");
-  caption.textContent = side === "real" ? text("side.real") : side.toUpperCase();
-  figure.append(clip);
-  if (!ranks || side === "real") { figure.append(caption); return figure; }
+function figureOf(side, ranks) {
+  const figure = newFigure(side, side === "real" ? text("side.real") : side.toUpperCase());
+  if (!ranks || side === "real") return figure;
   const button = Object.assign(document.createElement("button"), { type: "button" });
   button.dataset.rank = side;
-  figure.append(button);
+  figure.querySelector("figcaption").replaceWith(button);
   return figure;
 }
 
@@ -294,14 +292,13 @@ function draw() {
   if (!now) return;
   if (now.marks) drawPair();
   else {
-    drawRanking($("#places"), figures, now.ranking);
+    drawRanking($("#ranking"), figures, now.ranking);
     drawTie($("[data-act=tie]"), now.ranking);
     const places = now.ranking.state.places.map((sides, at) => text("rank.order", { n: at + 1, sides: sides.join(", ").toUpperCase() }));
     $("#chosen").textContent = places.join("; ");
   }
   drawRemarks();
   $("#save").classList.toggle("strong", !(now.marks ? now.marks.empty() : now.ranking.left().length));
-  drawTime();
 }
 
 function drawPair() {
@@ -338,22 +335,7 @@ function reasonsOf() {
   return text("reasons.of", { span: spanText(from, to) });
 }
 
-function drawTime() {
-  if (!now || !player.clips) return;
-  const share = drawControls(player);
-  all("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
-}
-
-function drawViews() {
-  for (const mode of ["wipe", "blink", "difference"]) {
-    $(`[data-act=${mode}]`).setAttribute("aria-pressed", String(views.mode === mode));
-  }
-  const zoom = Math.round(10 * views.zoom.scale) / 10;
-  say($("[data-act=zoom]"), "view.zoom", { zoom });
-  $("[data-act=zoom]").setAttribute("aria-label", text("view.zoom.label", { zoom }));
-  const state = views.state();
-  if ($("#view-state").textContent !== state) $("#view-state").textContent = state;
-}
+function drawHeads(share) { all("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; }); }
 
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
 
@@ -376,7 +358,16 @@ function mark(value, shift) {
 
 const reason = (word) => { if (word) change((answer) => answer.toggleReason(word)); };
 const strength = (word) => { if (now.marks) change((marks) => marks.setStrength(word)); };
-const rank = (side, tie) => change((ranking) => { now.rest = false; ranking.toggle(side, tie || ranking.tie); });
+const ranked = (how) => change((ranking) => { now.rest = false; how(ranking); });
+const rank = (side, tie) => ranked((ranking) => ranking.toggle(side, tie || ranking.tie));
+
+// The take that a part of the screen stands for, "" where it is none that could be ranked now.
+function takeAt(element) {
+  if (!now?.ranking || saving) return "";
+  const pane = views.zoom.scale === 1 && element.closest("#panes figure:not(.real)");
+  return element.closest("[data-rank]")?.dataset.rank || (pane ? pane.className : "");
+}
+rankByDragging($("#work"), $("#ranking"), takeAt, (side, target) => ranked((ranking) => ranking.put(side, target)));
 
 function nextScore() {
   if (!me.scores || !now.marks) return;
@@ -402,18 +393,9 @@ function side() {
   draw();
 }
 
-const compared = (how) => () => { if (!now.ranking) how(); };
 const ACTS = {
-  toggle: () => player.toggle(),
-  back: () => player.step(-1),
-  forward: () => player.step(1),
+  ...bar.acts,
   loop: () => { if (now.marks) { looping = !looping; follow(); } },
-  speed: () => player.faster(1, true),
-  wipe: compared(() => views.toggle("wipe")),
-  blink: compared(() => views.blink()),
-  difference: compared(() => views.toggle("difference")),
-  zoom: () => views.nextZoom(),
-  full: () => views.full(),
   mine: () => mine.open(me.reasons),
   guide: () => guide.open(),
   tie: () => { now.ranking.tie = !now.ranking.tie; draw(); },
@@ -423,30 +405,26 @@ const ACTS = {
   undo, save,
   help: () => $("#help").showModal(),
 };
-const move = (rows, columns) => (shift) => {
-  if (shift && views.zoom.scale > 1) return views.pan(-columns / 8, -rows / 8);
-  if (!now.marks) return undefined;
+const move = (rows, columns) => () => {
+  if (now.ranking) return columns ? ranked((ranking) => ranking.move(columns)) : undefined;
   now.marks.move(rows, columns);
   return follow(looping);
 };
 const KEYS = {
-  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, "<": ACTS.back, ">": ACTS.forward,
-  u: undo, Backspace: undo, Enter: save, y: ACTS.mine, g: ACTS.guide, f: ACTS.full, z: (shift) => views.nextZoom(shift ? -1 : 1),
+  ...bar.keys, u: undo, Backspace: undo, Enter: save, y: ACTS.mine, g: ACTS.guide,
   ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
-  "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore, Escape: side,
-  p: () => $("#note-text").focus(),
+  s: nextScore, Escape: side, p: () => $("#note-text").focus(),
 };
 const PAIR_KEYS = {
-  ...KEYS,
+  ...KEYS, ...bar.pairKeys,
   a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
   m: () => strength("much"), n: () => strength("slightly"), q: () => change((marks) => marks.nextBroken()),
-  l: ACTS.loop, w: ACTS.wipe, k: ACTS.blink, d: (shift) => (shift ? views.more() : ACTS.difference()),
-  i: beginSpan, "[": beginSpan, o: endSpan, "]": endSpan,
+  l: ACTS.loop, i: beginSpan, "[": beginSpan, o: endSpan, "]": endSpan,
   Delete: () => { if (now.marks.span !== null) change((marks) => marks.removeSpan()); },
 };
 const RANK_KEYS = { ...KEYS, t: ACTS.tie, x: ACTS.rest };
 const NO_PAIR = ["u", "Backspace", "y", "g"];     // work without a pair on the desk
-const REPEATED = [" ", ",", ".", "-", "+", "=", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // as long as it is held
+const HELD = [...REPEATED, "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // act as long as they are held
 
 function actOf(key) {
   if (/^[1-9]$/.test(key)) return () => reason(me.reasons[Number(key) - 1]);
@@ -470,14 +448,15 @@ document.addEventListener("keydown", (event) => {
   const pressing = event.target.closest("#work button") && [" ", "Enter"].includes(key);  // reached by Tab
   if (scoring || pressing || !act || (!now && !NO_PAIR.includes(key))) return;
   event.preventDefault();
-  if (!event.repeat || REPEATED.includes(key)) guarded(() => act(event.shiftKey));
+  if (views.panned(event)) return undefined;
+  if (!event.repeat || HELD.includes(key)) guarded(() => act(event.shiftKey));
 });
 
 document.addEventListener("click", (event) => {
   touched = Date.now();
   const button = event.target.closest("[data-act], [data-mark], [data-reason], [data-strength], [data-broken], [data-rank]");
-  const pane = !button && now?.ranking && views.zoom.scale === 1 && event.target.closest("#panes figure:not(.real)");
-  if (pane) return guarded(() => rank(pane.className, event.shiftKey));
+  const take = !button && takeAt(event.target);
+  if (take) return guarded(() => rank(take, event.shiftKey));
   if (!button || button.matches("#grid *")) return;
   if (event.detail) button.blur();  // of a mouse: so that Space and Enter stay keys of the page
   const { act, mark: value, reason: word, strength: much, broken, rank: place } = button.dataset;
@@ -519,5 +498,4 @@ setInterval(() => {
   if (me && now && Date.now() - touched < me.lease_s * 1000) call(`${API}/renew`, {}, away).catch(() => {});
 }, 60_000);
 
-fillWords();
 begin(start);

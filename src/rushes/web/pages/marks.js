@@ -12,7 +12,7 @@ export class Marks {
     const said = given.remarks || {};
     this.state = {
       values: questions.map((name) => Array.from({ length: this.parts }, (_, at) => labels[name]?.[at])),
-      auto: Array.from({ length: this.parts }, () => false), // made from spans, of the first question
+      auto: Array.from({ length: this.parts }, (_, at) => Boolean(said.from_spans?.includes(at))), // made from spans, of the first question
       reasons: Array.from({ length: this.parts }, (_, at) => [...(said.reasons?.[at] || [])]),
       spans: (said.spans || []).map((span) => ({ ...span, reasons: [...span.reasons] })),
       strength: said.strength || "",
@@ -164,10 +164,11 @@ export class Marks {
 
   // Spans that were never marked say nothing and are left out.
   remarks() {
-    const { reasons, spans, strength, broken } = this.state;
+    const { reasons, spans, auto, strength, broken } = this.state;
     return {
       reasons: reasons.some((words) => words.length) ? reasons : [],
       spans: spans.filter((span) => span.mark !== null),
+      from_spans: auto.flatMap((is, at) => (is ? [at] : [])),
       strength: this.values.flat().some(Boolean) ? strength : "",  // of ties nothing is much better
       broken,
     };

@@ -3,7 +3,7 @@ const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 // Plays several videos in step. While they play, the first is the clock and the others follow it; when they pause or
 // step, every video is set to the middle of the same frame.
 export class Player {
-  constructor(changed) {
+  constructor(changed = () => {}) {
     this.videos = [];
     this.changed = changed;
     this.frame = 0;
@@ -135,6 +135,8 @@ export class Player {
     this.videos.forEach((video) => video.pause());
     this.show(this.frame);
   }
+
+  get empty() { return false; }  // whether there is nothing that could be played
 
   toggle() { if (this.playing) this.pause(); else this.play(); }
 

@@ -17,18 +17,33 @@ export class Ranking {
 
   change(how) { this.undone.push({ state: structuredClone(this.state), last: this.last }); how(this.state); }
 
-  // Gives a take the next place, or takes it out of its place.
-  toggle(side, tie = this.tie) {
-    if (!this.sides.includes(side)) return;
-    const there = this.state.places.some((place) => place.includes(side));
-    this.change(({ places }) => {
-      if (there) {
-        this.state.places = places.map((place) => place.filter((other) => other !== side)).filter((place) => place.length);
-      } else if (tie && places.length) places.at(-1).push(side);
-      else places.push([side]);
+  placeOf(side) { return this.state.places.findIndex((place) => place.includes(side)); }
+
+  // Gives a take a place of its own before place `at`, or joins it to that (`tie`), or takes it out of its own.
+  put(side, { at = 0, tie = false, out = false }) {
+    this.change((state) => {
+      const places = state.places.map((place) => place.filter((other) => other !== side));
+      if (!out && tie) places[at].push(side);
+      else if (!out) places.splice(at, 0, [side]);
+      state.places = places.filter((place) => place.length);
     });
     this.tie = false;
-    this.last = there ? this.state.places.flat().at(-1) || null : side;
+    this.last = out ? this.state.places.flat().at(-1) || null : side;
+  }
+
+  // Gives a take the next place, or takes it out of its place.
+  toggle(side, tie = this.tie) {
+    const next = this.state.places.length;
+    if (this.placeOf(side) >= 0) this.put(side, { out: true });
+    else this.put(side, tie && next ? { at: next - 1, tie } : { at: next });
+  }
+
+  // The take that was placed last, one place better (-1) or worse (1); out of a place that it shares, beside that.
+  move(by) {
+    const at = this.placeOf(this.last);
+    if (at < 0) return;
+    const shared = this.state.places[at].length > 1;
+    if (shared || this.state.places[at + by]) this.put(this.last, { at: at + (by > 0) + (shared ? 0 : by) });
   }
 
   clear() { this.change((state) => { state.places = []; }); this.last = null; }
@@ -66,26 +81,29 @@ export class Ranking {
   }
 }
 
-// The places, each with a button for every take in it, which takes it out again.
+function takeButton(side, ranking, label) {
+  const button = Object.assign(document.createElement("button"), { type: "button", className: side, textContent: side.toUpperCase() });
+  button.dataset.rank = side;
+  button.classList.toggle("on", side === ranking.last);
+  button.classList.toggle("faulty", (ranking.state.reasons[side] || []).length > 0);
+  button.setAttribute("aria-label", label);
+  return button;
+}
+
+// The places, each with a button for every take in it, which takes it out again; and the takes without a place.
 export function drawRanking(row, figures, ranking) {
-  row.replaceChildren(...ranking.state.places.map((place, at) => {
+  const { places } = ranking.state;
+  row.querySelector("#places").replaceChildren(...places.map((place, at) => {
     const group = document.createElement("li");
     group.setAttribute("aria-label", text("rank.order", { n: at + 1, sides: letters(place) }));
-    group.append(`${at + 1}.`, ...place.map((side) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.rank = side;
-      button.className = side;
-      button.textContent = side.toUpperCase();
-      button.classList.toggle("on", side === ranking.last);
-      button.classList.toggle("faulty", (ranking.state.reasons[side] || []).length > 0);
-      button.setAttribute("aria-label", text("rank.remove", { side: side.toUpperCase(), n: at + 1 }));
-      return button;
-    }));
+    const label = (side) => text("rank.remove", { side: side.toUpperCase(), n: at + 1 });
+    group.append(`${at + 1}.`, ...place.map((side) => takeButton(side, ranking, label(side))));
     return group;
   }));
+  const label = (side) => text("rank.place", { side: side.toUpperCase(), n: places.length + 1 });
+  row.querySelector("#unplaced").replaceChildren(...ranking.left().map((side) => takeButton(side, ranking, label(side))));
   for (const [side, figure] of figures) {
-    const place = ranking.state.places.findIndex((sides) => sides.includes(side));
+    const place = ranking.placeOf(side);
     const button = figure.querySelector("[data-rank]");
     if (!button) continue;
     button.textContent = place < 0 ? side.toUpperCase() : `${side.toUpperCase()} · ${place + 1}`;

@@ -2,9 +2,10 @@ import { call } from "/static/api.js";
 import { ClipVideo, forget, loading } from "/static/clip_video.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
+import { PlayerBar, REPEATED } from "/static/player_bar.js";
 import { QUEUES } from "/static/queues.js";
 import { buildQueues, buildScenarios, drawFacts, REASONS } from "/static/review_parts.js";
-import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
+import { away, begin, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
 const DRAFT = "review-draft";
@@ -20,7 +21,8 @@ let last = "";        // id of the clip of the queue that was asked for last
 let before = [];      // ids of clips that were shown before this one
 let behind = [];      // ids of clips from which one went back
 
-const player = new Player(drawTime);
+const player = new Player();
+const bar = new PlayerBar(player, (share) => { $("#head").style.left = `${100 * share}%`; });
 const showing = new ClipVideo(player, $("#pane video"), $("#pane .broken"));
 const outbox = new Outbox("review-outbox", (body) => call("/api/review/save", body, away), counted, refused);
 
@@ -212,12 +214,6 @@ function draw() {
   const wanted = of && of.wanted !== null ? ` of ${of.wanted} wanted` : "";
   $("#scenario").textContent = of && of.name ? `${of.name}: ${of.in_set}${wanted} in the set, ${of.by_people} by people` : "";
   drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
-  drawTime();
-}
-
-function drawTime() {
-  if (!now || !player.clips) return;
-  $("#head").style.left = `${100 * drawControls(player)}%`;
 }
 
 function drawRest() {
@@ -229,8 +225,6 @@ function drawRest() {
 }
 
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
-
-function scrub(by, large) { player.step(large ? by * Math.max(1, Math.round(player.frames / 10)) : by); }
 
 function why() {
   $("#reason").value = "";
@@ -257,8 +251,7 @@ function nextScenario(by) {
 }
 
 const ACTS = {
-  toggle: () => player.toggle(), "step-back": () => player.step(-1), "step-on": () => player.step(1),
-  speed: () => player.faster(1, true), keep: () => answer(true), drop: why, edit, undo, previous, next, pick,
+  ...bar.acts, keep: () => answer(true), drop: why, edit, undo, previous, next, pick,
   help: () => $("#help").showModal(),
 };
 const FREE = ["undo", "previous", "pick", "help"];  // do without a clip
@@ -267,12 +260,9 @@ const ANYWHERE = {
   c: () => location.assign("/sheet"), Home: () => restart(queue, scenario), s: (shift) => nextScenario(shift ? -1 : 1),
 };
 const WITH_CLIP = {
-  k: ACTS.keep, d: why, e: edit, o: () => setCaption(now.clip.imported_caption), ArrowRight: next, n: next,
-  " ": ACTS.toggle, ",": (shift) => scrub(-1, shift), ".": (shift) => scrub(1, shift), "<": () => scrub(-1, true), ">": () => scrub(1, true),
-  ";": () => scrub(-1, true), ":": () => scrub(1, true), "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1),
+  ...bar.keys, k: ACTS.keep, d: why, e: edit, o: () => setCaption(now.clip.imported_caption), ArrowRight: next, n: next,
 };
 const ANSWERS = ["k", "d", "e", "o"];
-const REPEATS = [",", ".", "<", ">", ";", ":", "-", "+", "="];  // held down, they go on; others count once for each press
 
 // One act after another. An answer is only taken for a clip that is shown: while another act runs, it is not.
 let running = 0;
@@ -293,7 +283,7 @@ document.addEventListener("keydown", (event) => {
   if (!does) return;
   event.preventDefault();
   const { shiftKey } = event;
-  if (event.repeat && !REPEATS.includes(key)) return;
+  if (event.repeat && !REPEATED.includes(key)) return;
   guarded(() => act(() => (now || !WITH_CLIP[key]) && does(shiftKey), ANSWERS.includes(key)));
 });
 

@@ -1,7 +1,8 @@
 // Runs as they train: what is new is asked for every two seconds; curves lie over each other.
 import { call } from "/static/api.js";
 import { sentence } from "/static/session.js";
-import { Wall, controls, make, missing, tell } from "/static/wall.js";
+import { PlayerBar } from "/static/player_bar.js";
+import { Wall, attempt, make, missing, tell } from "/static/wall.js";
 import { drawCurves, forgetCurves } from "/static/curves.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -18,7 +19,7 @@ let ticks = 0;
 let quiet = 0;  // polls since something came
 let spoken = "";
 const wall = new Wall();
-controls(wall, $("#controls"));
+new PlayerBar(wall).listen(attempt);
 
 // ---- which runs are shown: in the address, so that it can be opened again ------------------------------------------
 

@@ -1,38 +1,29 @@
-// What the pages share: coming in by name or invitation, lines for the person, the controls of a player.
+// What the pages share: coming in by name or invitation, lines for the person.
 import { call, forgetToken, setToken, token, who } from "/static/api.js";
+import { text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 
 // ---- lines for the person ------------------------------------------------------------------------------------------
 
 let noteTimer = 0;
-export function note(text, stays = false) {
+export function note(line, stays = false) {
   clearTimeout(noteTimer);
-  $("#note").textContent = text;
-  $("#note").hidden = !text;
-  if (text && !stays) noteTimer = setTimeout(() => note(""), 5000);
+  $("#note").textContent = line;
+  $("#note").hidden = !line;
+  if (line && !stays) noteTimer = setTimeout(() => note(""), 5000);
 }
 
 let isAway = false;
 export function away(gone) {
   if (gone === isAway) return;
   isAway = gone;
-  note(gone ? "The server does not answer. Your answers are kept here and sent when it is back." : "", gone);
+  note(gone ? text("server.away") : "", gone);
 }
 
 // One of the page's screens: "welcome" or those that it names in data-screen.
 export function screen(name) {
   document.querySelectorAll("[data-screen]").forEach((main) => { main.hidden = main.id !== name; });
-}
-
-// The buttons under the videos; returns how much of the clip is over, from 0 to 1.
-export function drawControls(player) {
-  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
-  $("#speed").textContent = `${player.rate}×`;
-  const button = $("[data-act=toggle]");
-  button.textContent = player.playing ? "❚❚" : "▶";
-  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-  return (player.frame + 0.5) / player.frames;
 }
 
 // ---- what this browser keeps, of each project and person apart ------------------------------------------------------
@@ -64,27 +55,26 @@ export function guarded(act) {
   try { Promise.resolve(act()).catch(show); } catch (error) { show(error); }
 }
 
-export async function welcome(text = "") {
+export async function welcome(line = "") {
   const hello = await call("/api/hello", undefined, away);
   $("#project").textContent = hello.project;
   screen("welcome");
   $("#join").hidden = !hello.join;
-  const remedy = "Open the invitation that you were sent, or the address that the command printed, to begin.";
-  $("#welcome-note").textContent = text || (hello.join ? "" : remedy);
+  $("#welcome-note").textContent = line || (hello.join ? "" : text("welcome.link"));
   $("#welcome-note").hidden = !$("#welcome-note").textContent;
   if (hello.join) $("#name").focus();
 }
 
 // A text whose `commands` are set as code.
-export function sentence(place, text) {
-  place.replaceChildren(...text.split("`").map((part, at) =>
+export function sentence(place, line) {
+  place.replaceChildren(...line.split("`").map((part, at) =>
     (at % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part)));
 }
 
 // What this page works on is not there yet; the text says the command that makes it.
-function missing(text) {
+function missing(line) {
   screen("missing");
-  sentence($("#missing-text"), text);
+  sentence($("#missing-text"), line);
 }
 
 let again = ""; // the name that is taken up again if it is sent once more
@@ -123,6 +113,6 @@ export function begin(start) {
     if (me && me.name) return work();
     if (me) return welcome(); // the owner, who has not said a name
     forgetToken();
-    return welcome(had ? "This page does not know you any more; open your invitation again, or the address that the command printed." : "");
+    return welcome(had ? text("welcome.unknown") : "");
   });
 }

@@ -1,12 +1,13 @@
 // Takes beside the real clip: a list of clips by page, searched and filtered by the server, and a wall that plays in step.
 import { call } from "/static/api.js";
-import { Wall, arrows, attempt, clickable, controls, make, missing, number, options, plain } from "/static/wall.js";
+import { PlayerBar } from "/static/player_bar.js";
+import { Wall, arrows, attempt, clickable, make, missing, number, options, plain } from "/static/wall.js";
 
 const $ = (selector) => document.querySelector(selector);
 const form = $("#filter");
 const LINES = 8;  // scores under a take
 const wall = new Wall();
-controls(wall, $("#controls"));
+new PlayerBar(wall).listen(attempt);
 let page = 0;
 let perPage = 50;
 let group = "";

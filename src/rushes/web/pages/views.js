@@ -5,12 +5,22 @@ import { text } from "/static/text.js";
 const ZOOMS = [1, 2, 4, 8];
 const GAINS = [2, 4, 8, 16, 32];
 const STEP = 0.02; // of the width, that an arrow key moves the line
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+// A clip on the screen, for `use`, under the words that tell it from others.
+export function newFigure(side, name) {
+  const [figure, clip, caption] = ["figure", "video", "figcaption"].map((tag) => document.createElement(tag));
+  figure.className = side;
+  Object.assign(clip, { muted: true, playsInline: true });
+  caption.textContent = name;
+  figure.append(clip, caption);
+  return figure;
+}
 
 export class Views {
-  // panes: the element with the figures; line: the slider of the wipe; canvas: of the difference; changed: hears of
-  // every change, to draw buttons.
-  constructor(panes, line, canvas, changed) {
-    Object.assign(this, { panes, line, canvas, changed });
+  // panes: the element of player.html that the figures are in; changed: hears of every change, to draw buttons.
+  constructor(panes, changed) {
+    Object.assign(this, { panes, changed, line: panes.querySelector("#line"), canvas: panes.querySelector("#difference") });
     this.mode = "side";
     this.at = 0.5;
     this.shown = "a";
@@ -81,6 +91,14 @@ export class Views {
     const move = (place, by) => Math.min(1, Math.max(0, place - by / (scale - 1)));
     this.zoom = { scale, x: move(this.zoom.x, x), y: move(this.zoom.y, y) };
     this.draw();
+  }
+
+  // Whether Shift and an arrow key moved what is zoomed.
+  panned({ key, shiftKey }) {
+    const [columns, rows] = ARROWS[key] || [];
+    if (!shiftKey || columns === undefined || this.zoom.scale === 1) return false;
+    this.pan(-columns / 8, -rows / 8);
+    return true;
   }
 
   async full() {

@@ -109,39 +109,9 @@ export class Wall extends Player {
     return true;
   }
 
-  toggle() { if (this.videos.length) super.toggle(); }
-}
+  get empty() { return !this.cells.size; }
 
-// The buttons of a wall in `place`, and the keys: Space, comma and full stop, minus and plus.
-export function controls(wall, place) {
-  const button = (text, label, act) => {
-    const control = make("button", text);
-    control.type = "button";
-    control.setAttribute("aria-label", label);
-    control.addEventListener("click", act);
-    return control;
-  };
-  const play = button("▶", "Play", () => wall.toggle());
-  const speed = button("1×", "Speed", () => wall.faster(1, true));
-  const frame = make("output");
-  frame.setAttribute("aria-live", "off");
-  place.replaceChildren(play, button("‹", "One frame back", () => wall.step(-1)), button("›", "One frame on", () => wall.step(1)), speed, frame);
-  wall.changed = () => {
-    play.textContent = wall.playing ? "❚❚" : "▶";
-    play.setAttribute("aria-label", wall.playing ? "Pause" : "Play");
-    speed.textContent = `${wall.rate}×`;
-    speed.setAttribute("aria-label", `Speed ${wall.rate}×`);
-    frame.textContent = wall.videos.length ? `frame ${wall.frame + 1} / ${wall.frames}` : "";
-    place.hidden = !wall.cells.size;
-  };
-  wall.changed();
-  const keys = { " ": () => wall.toggle(), ",": () => wall.step(-1), ".": () => wall.step(1), "-": () => wall.faster(-1), "+": () => wall.faster(1), "=": () => wall.faster(1) };
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !(event.key in keys)) return;
-    if (event.target.closest("input, textarea, select, dialog[open]") || (event.key === " " && event.target.closest("button, summary, a"))) return;
-    event.preventDefault();
-    keys[event.key]();
-  });
+  toggle() { if (this.videos.length) super.toggle(); }
 }
 
 // A click on a figure, or on the button that its caption becomes, makes it large and small again; Escape makes it small.

@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from rushes.records import CandidateKind, Split
+from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import distinct, range_of, reading, row_of, scores_of, takes_of
 from rushes.store.take_search import Outcome, TakeChoice, find_requests, takes_in, votes_on
 from rushes.web.site import Body, SiteSection
@@ -63,7 +64,7 @@ def takes_section(folder: Path) -> SiteSection:
                 if connection is None or not (systems := distinct(connection, "system")):
                     return {"nothing": NONE_YET.format(project=folder)}
                 metrics = [name for name in distinct(connection, "metric") if not name.startswith(_CURATION)]
-                judges = distinct(connection, "judge")
+                judges = [name for name in distinct(connection, "judge") if not name.endswith(AGAIN)]
             return {"nothing": "", "systems": systems, "metrics": metrics, "judges": judges, "page": PAGE,
                     "kinds": get_args(CandidateKind), "splits": get_args(Split)}  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The command line. Stages are imported when they run, so that help, labelling and reports start at once."""
+"""The command line. Commands are imported when they run, so that help comes at once."""
 
 from __future__ import annotations
 
@@ -11,47 +11,11 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import (
-    claims,
-    curation,
-    evaluation,
-    footage,
-    health,
-    labelling,
-    machine,
-    people,
-    product,
-    project,
-    settings,
-    studio,
-    upkeep,
-)
-from rushes.cli.command_groups import arrange, with_current_command
-from rushes.cli.console import app
-from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
+from rushes.cli.command_groups import app, with_current_command
 from rushes.files import odd_name
 from rushes.text_reader import printable
 
-__all__ = [
-    "app",
-    "claims",
-    "curation",
-    "evaluation",
-    "footage",
-    "health",
-    "labelling",
-    "machine",
-    "main",
-    "people",
-    "product",
-    "project",
-    "settings",
-    "studio",
-    "upkeep",
-]
-
-
-arrange(app)
+__all__ = ["app", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(printable(f"rushes: {_mendable(error)}"), file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
+        from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
+
         lost, full = lost_partners(error), _out_of_memory(error)
         if os.environ.get("RUSHES_TRACEBACK") or not (lost or full or isinstance(error, RecursionError)):
             raise

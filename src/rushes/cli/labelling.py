@@ -14,7 +14,6 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    app,
     bar,
     opened,
     refuse_unused,
@@ -34,11 +33,9 @@ from rushes.store.database import Store
 if TYPE_CHECKING:
     from rushes.project.review_page import ReviewProgress
 
-labels = App(name="labels", help="Labels from and for other programs.")
-app.command(labels)
+labels = App(name="labels")
 
 
-@app.command
 def label(
     project: ProjectFolder,
     *,
@@ -91,7 +88,6 @@ def label(
         tell_stage(label_takes(work), as_json, project, settings)
 
 
-@app.command
 def review(
     project: ProjectFolder,
     *,
@@ -126,7 +122,6 @@ def reviewed(project: Path, overrides: Sequence[str], page: Page | None) -> Revi
         return progress_of(session)
 
 
-@app.command
 def judges(
     project: ProjectFolder,
     *,

@@ -13,7 +13,6 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    app,
     bar,
     in_words,
     next_line,
@@ -45,11 +44,9 @@ PairPaths = Annotated[
         help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, or a table",
     ),
 ]
-prompts_ = App(name="prompts", help="Held-out prompts beside those of the footage.")
-app.command(prompts_)
+prompts_ = App(name="prompts")
 
 
-@app.command
 def init(
     project: Annotated[
         Path | None, Parameter(help="the project's folder; without one --model prints its settings")
@@ -165,7 +162,6 @@ def _pixels(size: str) -> tuple[int, int] | None:
     return (int(height), int(width)) if size else None
 
 
-@app.command(name="import")
 def import_(
     project: ProjectFolder,
     *,
@@ -226,7 +222,6 @@ def add(
         tell(make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance), as_json)
 
 
-@app.command
 def generate(
     project: ProjectFolder,
     *,
@@ -246,7 +241,6 @@ def generate(
         tell_stage(stages.generate_takes(work, system=run), as_json, project, settings)
 
 
-@app.command(name="wrong-captions")
 def wrong_captions(
     project: ProjectFolder,
     *,
@@ -261,7 +255,6 @@ def wrong_captions(
         tell(negatives.wrong_captions(work), as_json)
 
 
-@app.command
 def train(
     project: ProjectFolder,
     *,
@@ -293,7 +286,6 @@ def train(
         tell_stage(training.train_run(work), as_json, project, settings)
 
 
-@app.command(name="encode")
 def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Encode the clips and takes that a run trains on; `rushes train` does what is missing of it."""
     settings = read_settings(project, overrides, code)
@@ -305,7 +297,6 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
         tell(training.encode_run(work), as_json)
 
 
-@app.command
 def run(
     project: Annotated[Path, Parameter(help="a project's folder, or a settings file")],
     *,
@@ -375,7 +366,6 @@ def _rehearsed(folder: Path, settings: Settings) -> RehearsalResult:
     return rehearse(folder, settings, bar, say)
 
 
-@app.command
 def export(
     project: ProjectFolder,
     *,

@@ -35,6 +35,7 @@ app = App(
         "environment an error shows where it came from."
     ),
     version=rushes.__version__,
+    help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )

@@ -23,6 +23,7 @@ from rushes.cli.console import (
     tell_stage,
     with_options,
 )
+from rushes.cli.labelling import Answers, Columns
 from rushes.cli.processes import DetachedResult, Engine, Gpus, detached, led
 from rushes.config.settings_files import load_settings
 from rushes.config.tables import FootageSettings, Settings, toy_note
@@ -41,7 +42,8 @@ PairPaths = Annotated[
     Parameter(
         negative=(),
         consume_multiple=True,
-        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, or a table",
+        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, a table, or "
+        "a folder of Parquet files",
     ),
 ]
 prompts_ = App(name="prompts")
@@ -69,6 +71,8 @@ def init(
     prompts: Annotated[
         Path | None, Parameter(help="with --pairs of folders: a prompt a line, or a table of file and caption")
     ] = None,
+    columns: Columns = "",
+    answers: Answers = (),
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
@@ -85,7 +89,9 @@ def init(
     from rushes.project.presets import pairs_of, people_note, preset
 
     recipe = recipe or ("dpo" if pairs else "realdpo")
-    source = pairs_of(pairs, prompts, footage) if pairs or prompts else footage
+    if not pairs:
+        refuse_unused({"--prompts": prompts, "--columns": columns, "--answers": answers}, "--pairs")
+    source = pairs_of(pairs, prompts, footage, columns, answers) if pairs else footage
     if model is not None:
         return _init_model(project, model, (recipe, source, _pixels(size), frames), gpu, full, overrides, as_json)
     from rushes.project.held_settings import begin_project

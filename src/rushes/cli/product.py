@@ -10,10 +10,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, bar, in_words, refuse_unused, tell
+from rushes.cli.console import GE_0, AsJson, bar, in_words, refuse_unused, say, tell
+from rushes.progress import waiting
 from rushes.records import plain
 
 bench = App(name="bench")
+DEMO_TAKES = "some three minutes on two idle cores, twice that beside other work"
 
 
 def demo(
@@ -23,9 +25,16 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole path on the embedded world, some three minutes on two cores, with a report."""
-    from rushes.project.demo import demo_folder, run_demo
+    from rushes.report.live import LivePage
 
-    summary = run_demo(out, seed, bar)
+    page = LivePage(out / "report.html", "Rushes demo", DEMO_TAKES)
+    if not page.path.exists():  # the report of a demo that is there stays until the first stage goes on
+        page.write()
+    say(f"{DEMO_TAKES}; this page fills meanwhile: {page.path.resolve().as_uri()}")
+    with waiting("loading PyTorch", say):
+        from rushes.project.demo import demo_folder, run_demo
+
+    summary = run_demo(out, seed, bar, page)
     folder = demo_folder(out, seed)
     place = quote(str(folder))
     ends = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say_lost()
             sys.exit(LEFT_ALONE)
         _end_with("a file is nested too deeply to be read; give one that a program of yours wrote")
-    except sqlite3.Error as error:
+    except Exception as error:
+        import sqlite3  # which help does without
+
+        if not isinstance(error, sqlite3.Error):
+            raise
         _end_with(f"the project's database: {error}; free some space and check the disk")
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so

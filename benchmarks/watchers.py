@@ -2,8 +2,9 @@
 """How much slower a run trains while people look on: python benchmarks/watchers.py [--rounds N] [--watchers N]
 
 A project of the embedded world trains (`rushes train`), and a process of its own serves the studio's page on runs.
-In turn nobody looks on and so many watchers do, each as the page does: what is new every two seconds, the list of runs
-every ten. The time of a step is the one that training writes; the ratio is taken within each round. One line of JSON.
+In turn nobody looks on and so many watchers do, each as the page does: what is new every three seconds, the list of
+runs every fifteen. The time of a step is the one that training writes; the ratio is taken within each round. The result
+is one line of JSON.
 Ratios say something on a machine that is otherwise idle alone, so the load before is said; `server_cores`, the share
 of a core that the server takes while it is watched, says on any machine what training can lose to it (Linux alone
 has it).
@@ -26,13 +27,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from rushes.config.tables import Settings
 from rushes.project.settings import create_project
 from rushes.training.history import CURVES, read_history
 
-NAME, EVERY_S, LIST_EVERY = "watched", 2.0, 5
+NAME, EVERY_S, LIST_EVERY = "watched", 3.0, 5
 SERVER = """
 import sys
 from pathlib import Path
@@ -68,15 +67,37 @@ def process(*words: str) -> Iterator[subprocess.Popen[str]]:
         running.wait()
 
 
-async def watcher(client: httpx.AsyncClient, late_s: float) -> None:
+class Page:
+    """A page's connection, which is kept; plain sockets, as the browsers of watchers run on machines of theirs."""
+
+    def __init__(self, token: str) -> None:
+        self.head = f"Host: 127.0.0.1:{PORT}\r\nOrigin: http://127.0.0.1:{PORT}\r\nAuthorization: Bearer {token}\r\n"
+
+    async def open(self) -> None:
+        """Connect."""
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", PORT)
+
+    async def ask(self, line: str, body: bytes = b"") -> bytes:
+        """Send a request, and the body of its answer."""
+        size = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.writer.write(f"{line} HTTP/1.1\r\n{self.head}{size}".encode() + body)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        (length,) = (int(each[15:]) for each in head.lower().split(b"\r\n") if each.startswith(b"content-length:"))
+        answer = await self.reader.readexactly(length)
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"{line}: {head.decode()}{answer[:500].decode()}")
+        return answer
+
+
+async def watcher(page: Page, late_s: float) -> None:
     """One open page."""
     await asyncio.sleep(late_s)
+    await page.open()
     has: dict[str, Any] = {"name": NAME, "generation": 0, "since": -1}
     for look in range(10**6):
         if look % LIST_EVERY == 0:
-            (await client.get("/api/runs/list")).raise_for_status()
-        answer = await client.post("/api/runs/read", json={"runs": [has]})
-        (run,) = answer.raise_for_status().json()["runs"]
+            await page.ask("GET /api/runs/list")
+        (run,) = json.loads(await page.ask("POST /api/runs/read", json.dumps({"runs": [has]}).encode()))["runs"]
         has = {"name": NAME, "generation": run["generation"], "since": run["through"]}
         await asyncio.sleep(EVERY_S)
 
@@ -97,20 +118,19 @@ def times(path: Path, after: int) -> list[float]:
 
 async def phase(path: Path, count: int, watchers: int, token: str, train: subprocess.Popen[str]) -> float:
     """Median seconds of `count` steps beside so many watchers; the step in which they came is left out."""
-    address = f"http://127.0.0.1:{PORT}"
-    headers = {"authorization": f"Bearer {token}", "origin": address}
-    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
-        pages = [asyncio.create_task(watcher(client, EVERY_S * at / watchers)) for at in range(watchers)]
-        begun = len(times(path, 0)) + 1
-        while len(seconds := times(path, begun)) < count:
-            await asyncio.sleep(0.3)
-            if train.poll() is not None:
-                raise SystemExit("the run ended before the last round; raise --steps of the run")
-        for page in pages:
-            page.cancel()
-        for page in pages:
-            with suppress(asyncio.CancelledError):
-                await page
+    pages = [asyncio.create_task(watcher(Page(token), EVERY_S * at / watchers)) for at in range(watchers)]
+    begun = len(times(path, 0)) + 1
+    while len(seconds := times(path, begun)) < count:
+        await asyncio.sleep(0.3)
+        if failed := [page for page in pages if page.done()]:
+            failed[0].result()
+        if train.poll() is not None:
+            raise SystemExit("the run ended before the last round; raise --steps of the run")
+    for page in pages:
+        page.cancel()
+    for page in pages:
+        with suppress(asyncio.CancelledError):
+            await page
     return statistics.median(seconds[:count])
 
 

@@ -15,7 +15,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "campaign": ("project.campaigns:CampaignPlan",),
     "captions": ("project.captioning:CaptionsResult",),
     "card": ("report.card:CardResult",),
-    "check-shortcuts": ("project.tuning:LeakResult",),
+    "check-shortcuts": ("project.tuning:ShortcutsResult",),
     "clean": ("inspect.disk_use:CleanResult",),
     "compare": ("evaluate.compare:CompareResult",),
     "curate": ("project.curation:CurateResult",),

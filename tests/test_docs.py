@@ -1,4 +1,5 @@
-"""What README.md and docs/ show: each ```sh block after `<!-- run -->` runs in a folder of its own.
+"""What README.md and docs/ show: each ```sh block after `<!-- run -->` runs in a folder of its own, and with --all each
+after `<!-- run: --all -->`.
 
 Commands are forked and not started, but for one block which starts `rushes` as a person does, and take fewer steps of
 sampling than the model's own. The ```python blocks of a page run one after the other, as in one session.
@@ -32,10 +33,10 @@ from .forked import rushes_in_bash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-MARK = "<!-- run -->"
-BLOCK, PYTHON = (
-    re.compile(re.escape(MARK) + rf"\s*\n```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    for language in ("sh", "python")
+MARK, MARK_ALL = "<!-- run -->", "<!-- run: --all -->"
+BLOCK, BLOCK_ALL, PYTHON = (
+    re.compile(re.escape(mark) + rf"\s*\n```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    for mark, language in ((MARK, "sh"), (MARK_ALL, "sh"), (MARK, "python"))
 )
 
 
@@ -53,9 +54,10 @@ def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def blocks() -> list[object]:
     return [
-        pytest.param(match[1], id=f"{page.name}-{number}")
+        pytest.param(match[1], id=f"{page.name}-{'all-' * bool(marks)}{number}", marks=marks)
         for page in PAGES
-        for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), start=1)
+        for blocks, marks in ((BLOCK, ()), (BLOCK_ALL, pytest.mark.whole))
+        for number, match in enumerate(blocks.finditer(page.read_text(encoding="utf-8")), start=1)
     ]
 
 
@@ -83,7 +85,7 @@ def furnish(folder: Path) -> None:
     write_pipeline("wan_unipc", folder / WAN)
     (folder / WAN / "rushes.toml").write_text(SMALLER)
     (folder / "footage").mkdir()
-    t, y, x = np.meshgrid(np.arange(24), np.arange(48), np.arange(64), indexing="ij")
+    t, y, x = np.meshgrid(np.arange(40), np.arange(48), np.arange(64), indexing="ij")
     for k in range(6):
         waves = np.sin((k + 1) * (0.1 * x + 0.05 * y + 0.3 * t)[..., None] + np.arange(3))
         clip = ((waves + 1) * 127.5).astype(np.uint8)
@@ -140,7 +142,7 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("commands", blocks())
 def test_commands_of_the_documents_run(commands: str, tmp_path: Path) -> None:
-    if WAN in commands:
+    if "--footage footage" in commands:
         furnish(tmp_path)
     if "--pairs" in commands:
         furnish_pairs(tmp_path)
@@ -151,7 +153,7 @@ def test_commands_of_the_documents_run(commands: str, tmp_path: Path) -> None:
         with rushes_in_bash() as forked:
             result = run(forked + (commands if WAN in commands else SAMPLING.sub(few, commands)), tmp_path)
     assert result.returncode == 0, f"{commands}\n{result.stdout}{result.stderr}"
-    if WAN in commands:
+    if "rushes export my-wan" in commands:
         check_adapter(tmp_path)
 
 
@@ -173,6 +175,7 @@ def check_adapter(folder: Path) -> None:
 def test_every_mark_is_followed_by_a_block(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(BLOCK.findall(text)) + len(PYTHON.findall(text)) == text.count(MARK)
+    assert len(BLOCK_ALL.findall(text)) == text.count(MARK_ALL)
 
 
 @pytest.mark.slow
@@ -211,6 +214,13 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None:
     names = re.findall(r"`((?:src|tests|scripts)/[\w/.]+\.\w+)`", page.read_text(encoding="utf-8"))
     assert [name for name in names if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_site_has_every_page() -> None:
+    listed = re.findall(r"[\w/-]+\.md", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
+    top = {"index.md", "api.md", "LOG.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    pages = {str(page.relative_to(REPOSITORY / "docs")) for page in PAGES[1:]}
+    assert sorted(listed) == sorted(pages | top)
 
 
 def test_the_readme_lists_the_rooms_that_there_are() -> None:

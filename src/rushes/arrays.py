@@ -10,4 +10,4 @@ Frames = NDArray[np.uint8]
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.floating]
-"""Of any precision."""
+"""Floating point numbers of any precision."""

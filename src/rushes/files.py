@@ -46,7 +46,7 @@ def content_hash(source: str | os.PathLike[str] | bytes) -> str:
 
 
 def odd_name(name: str) -> str:
-    """What is wrong with a name that is no text here, and the remedy: its bytes, or the encoding of the locale.
+    """What is wrong with a name that is not text here, and the remedy: its bytes, or the encoding of the locale.
 
     Args:
         name: as Python has it: halves of pairs are bytes that it could not read, other letters such that it cannot

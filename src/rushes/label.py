@@ -87,7 +87,7 @@ def label(
         before = preference
         if each.new:
             answer = answer or next(judgements)
-            if answer[0] != each.pair:  # nobody could judge it, which is said when all others are judged
+            if answer[0] != each.pair:  # nobody could judge it, which is reported when all others are judged
                 continue
             preference, answer = _labelled(each, answer[1], [judge.name, segment_s, settings_hash]), None
             if not asks or _says_more(preference, before):

@@ -99,7 +99,7 @@ class Clip:
 class Candidate:
     """A clip that a model made.
 
-    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One
+    Candidates that answer the same request (same prompt, same first frame) share `group` and differ in `seed`. One
     of kind "gap" answers it with words missing, and its caption lacks them. One of kind "probe" was made to choose a
     range of `eta` (`rushes tune eta`): no recipe trains on it.
     """

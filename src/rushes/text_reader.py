@@ -82,7 +82,7 @@ def caption_of(text: str) -> Caption:
 
 
 def unprintable(text: str) -> str:
-    """The first control character, half of a pair or byte that is no text, in words; "" where there is none."""
+    """The first control character, half of a pair or byte that is not text, in words; "" where there is none."""
     if text.isprintable():
         return ""
     at = next((k for k, c in enumerate(text) if c not in _SPACES and unicodedata.category(c) in ("Cc", "Cs")), None)

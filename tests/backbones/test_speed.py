@@ -18,7 +18,7 @@ from rushes.backbones.loading import load_backbone
 from .test_pipelines import Models, condition_for, mode_of, noise_for, times_for
 from .tiny_pipelines import BACKBONE
 
-# torch's own, as it imports its compiler, and of what a block is given that is no weight
+# torch's own, as it imports its compiler, and of what a block is given that is not a weight
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore:The .grad")]
 Folders = Callable[[str], Path]
 

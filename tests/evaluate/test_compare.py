@@ -82,11 +82,11 @@ def test_gates_are_read(tmp_path: Path) -> None:
         ("error = ", "not a TOML file"),
         ("", "no margins"),
         ('rule = "soft"\nerror = 1', "rule must be one of estimate, shown, excluded"),
-        ("error = -1", "is no margin"),
-        ("error = true", "is no margin"),
-        ('error = "much"', "is no margin"),
-        ('error = "x %"', "is no margin"),
-        ("error = inf", "is no margin"),
+        ("error = -1", "is not a margin"),
+        ("error = true", "is not a margin"),
+        ('error = "much"', "is not a margin"),
+        ('error = "x %"', "is not a margin"),
+        ("error = inf", "is not a margin"),
     ],
 )
 def test_other_gates_are_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -147,6 +147,29 @@ def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     ]
     page = result.report.read_text()
     assert "bad against base" in page and "good against base" in page and page.count("<video") > 3
+
+
+def test_prompts_of_each_size_and_length_are_compared_apart(store: Store) -> None:
+    settings = Settings(footage=FootageSettings(kind="world"))
+
+    def page() -> str:
+        result, _ = compare_runs(store, settings, ["good"])
+        assert result.report is not None
+        return result.report.read_text()
+
+    assert "By size and length" not in page()
+    rows = [row for system in ("base", "good") for row in store.candidates(split="eval", system=system)]
+    scores = {score.subject: score for score in store.scores(metric="bad_frames")}
+    tall = [replace(row, id=f"tall{row.id}", group=f"tall{row.group}", height_px=64) for row in rows]
+    store.add(tall)
+    store.add(
+        [
+            replace(scores[row.id], id=f"s tall{row.id}", subject=f"tall{row.id}", value=at / 9)
+            for at, row in enumerate(rows)
+        ]
+    )
+    text = page()
+    assert "32 x 32 px, 8 frames (8 pairs)" in text and "64 x 32 px, 8 frames (8 pairs)" in text
 
 
 def test_runs_without_results_are_refused(store: Store) -> None:

@@ -144,6 +144,17 @@ def test_clips_of_another_shape_are_said(root: Path, tmp_path: Path) -> None:
     assert any("differ in shape" in note and "32 x 24 px, 8 frames at 4 fps" in note for note in notes)
 
 
+def test_clips_of_each_size_are_compared_apart(tmp_path: Path) -> None:
+    for way in ("plain", "noisy"):
+        (tmp_path / way).mkdir()
+        for at in range(4):
+            frames = clip(at, way)
+            write_video(tmp_path / way / f"{at}.mp4", frames if at < 2 else frames.transpose(0, 2, 1, 3), 8.0)
+    asked = SystemsRequest({way: tmp_path / way for way in ("plain", "noisy")}, tmp_path / "out")
+    page = evaluate_systems(asked, Others(), no_judge, no_bar).report.read_text()
+    assert "48 x 64 px, 10 frames (2 pairs)" in page and "64 x 48 px, 10 frames (2 pairs)" in page
+
+
 def test_seeds_give_diversity_and_stay_one_cluster(root: Path, tmp_path: Path) -> None:
     for system, ways in (("a", ("plain", "noisy")), ("b", ("plain", "blurred"))):
         for at in range(3):

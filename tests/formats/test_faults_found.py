@@ -74,7 +74,7 @@ def text_of(read: Callable[[], object]) -> str:
         ('{"prompt": ', "line 2: bad row: not JSON: .*; correct or delete the line"),  # "not an object: 'not JSON (Exp"
         ('{"prompt": "x", "prompt": "y"}', "line 2: bad row: not JSON: the key 'prompt' stands twice"),  # nothing
         (json.dumps({**PAIR, "prompt": [{"content": "a \x1b dog"}]}), "line 2: bad prompt: .*write the caption anew"),
-        (json.dumps({**PAIR, "chosen": 3}), "line 2: chosen is no text: 3; correct or delete it"),  # no remedy
+        (json.dumps({**PAIR, "chosen": 3}), "line 2: chosen is not text: 3; correct or delete it"),  # no remedy
     ],
 )  # fmt: skip
 def test_a_bad_line_of_pairs(line: str, words: str, videos: Path) -> None:
@@ -143,7 +143,7 @@ def test_rows_that_contradict_those_of_the_project(tmp_path: Path, store: Store,
 def test_a_score_of_a_name_too_long_for_a_file(tmp_path: Path, store: Store) -> None:
     """Was an OSError."""
     path = write(tmp_path / "s.csv", f"video,score\n{'x' * 300},3")
-    assert "is no clip or take of this project; name its id" in text_of(lambda: import_scores(store, path))
+    assert "is not a clip or take of this project; name its id" in text_of(lambda: import_scores(store, path))
 
 
 @pytest.mark.parametrize(

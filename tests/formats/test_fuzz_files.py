@@ -1,4 +1,4 @@
-"""Videos, stills, weights, side files and results that were torn or altered: as `test_fuzz.py`, for what is no text."""
+"""Videos, stills, weights, side files and results that were torn or altered: as `test_fuzz.py` for texts."""
 
 from __future__ import annotations
 

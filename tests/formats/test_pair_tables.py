@@ -124,7 +124,7 @@ def test_embedded_videos_and_paths_in_parquet(folder: Path) -> None:
         (VIDEO[1], VIDEO[0], {"overall": 1}, "a cat"),
         (VIDEO[2], VIDEO[3], {"overall": 1}, "a dog"),
     ]
-    assert pairs.entries == 3 and pairs.left_out == {"chosen is no text": 1}
+    assert pairs.entries == 3 and pairs.left_out == {"chosen is not text": 1}
     binary = [{"caption": "a cat", "video_l": VIDEO[0], "video_w": VIDEO[1]}]
     assert sides(read(parquet(folder / "b.parquet", binary))) == [(VIDEO[1], VIDEO[0], {"overall": 1}, "a cat")]
 

@@ -94,8 +94,8 @@ def test_every_score_that_cannot_be_used_is_named_and_none_is_taken(
         assert line.endswith(f"entry {number}: the score of 'k' is {score!r}, not a number from 0 to 10")
     assert [line.removeprefix(f"{tmp_path}/scores.json, ").split(";")[0] for line in lines[len(bad) :]] == [
         f"entry 10: 'c' has a score at {tmp_path}/scores.json, entry 1 already",
-        "entry 11: '5.mp4' is no clip or take of this project",
-        "entry 12: 7 is no clip or take of this project",
+        "entry 11: '5.mp4' is not a clip or take of this project",
+        "entry 12: 7 is not a clip or take of this project",
     ]
     assert store.scores() == ()
     left_out: list[str] = []

@@ -231,7 +231,7 @@ def test_what_cannot_pass_is_not_sent_again(does: Does, message: str, fake: Fake
 @pytest.mark.parametrize("url", ["127.0.0.1:8766/v1", "http://[::1/v1", "ftp://127.0.0.1/v1"])
 def test_an_address_that_is_none_is_not_tried_again(url: str, make: Make) -> None:
     endpoint = make(url=url)
-    with pytest.raises(EndpointError, match=r"is no address .*; write it as http://HOST:PORT/v1"):
+    with pytest.raises(EndpointError, match=r"is not an address .*; write it as http://HOST:PORT/v1"):
         endpoint.ask(["q"], Verdict)
     assert endpoint.spent.calls == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,18 @@ def test_nobody_but_a_metric_named(world: Path) -> None:
     work = open_project(world, read_settings(world, ("label.by=none", "label.metric=jerk")), no_bar)
     with eta._judge(work) as judge:
         assert judge is not None and judge.name == "metric:jerk"
+    work.store.close()
+
+
+def test_clips_of_one_segment_make_no_pairs(project: Path) -> None:
+    with Store.open(project) as store:
+        store.add([replace(store.clips("train")[0], id="short", frames=5)])
+    work = open_project(project, read_settings(project, ("backbone.lengths=[5, 9]",)), no_bar)
+    assert len(work.store.clips("train")) == 5 and "short" not in {clip.id for clip in eta._clips(work, 5)}
+    work.store.close()
+    work = open_project(project, read_settings(project, ("backbone.frames=5",)), no_bar)
+    with pytest.raises(ValueError, match="no training clip has the 1 s of two segments"):
+        eta._clips(work, 5)
     work.store.close()
 
 

@@ -39,6 +39,9 @@ def test_comparisons_of_a_clip(recipe: str, takes: int, expected: int) -> None:
     settings = preset(recipe)
     settings = settings.model_copy(update={"generate": settings.generate.model_copy(update={"takes": takes})})
     assert len(comparisons_of_a_clip(settings)) == expected
+    mirrored = settings.model_copy(update={"train": settings.train.model_copy(update={"mirror": True})})
+    again = 0 if recipe == "physhpo" else expected  # which shows another clip too
+    assert len(comparisons_of_a_clip(mirrored)) == expected + again
 
 
 def test_every_recipe_can_be_asked() -> None:

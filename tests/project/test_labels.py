@@ -116,7 +116,7 @@ def test_invitations_are_links_with_tokens_that_can_be_renewed(make: Make) -> No
         assert desk.assignments.who(tokens["ada"]) is None and desk.assignments.who(tokens["bob"]) == "bob"
         with pytest.raises(ValueError, match="given twice"):
             invitations(desk.assignments, ("ada", "ada"), "http://host:1")
-        with pytest.raises(ValueError, match="is no name"):
+        with pytest.raises(ValueError, match="is not a name"):
             invitations(desk.assignments, ("<b>",), "http://host:1")
 
 
@@ -155,5 +155,5 @@ def test_scores_of_a_reward_model_label_pairs(make: Make, tmp_path: Path) -> Non
 def test_settings_that_cannot_label_are_refused_at_once(make: Make) -> None:
     with pytest.raises(SettingsError, match=r"endpoint.model: .* need its name"):
         make(by="vlm")
-    with pytest.raises(SettingsError, match=r"label.reward: empty is no folder"):
+    with pytest.raises(SettingsError, match=r"label.reward: empty is not a folder"):
         make(by="reward")

@@ -1,4 +1,4 @@
-"""What of an offloaded network cannot be trained is said before anything is loaded."""
+"""What of an offloaded network cannot be trained is reported before anything is loaded."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
         (("bad_frames",), (), (), ""),
         ((), (), (), "b is not shown to be better than a: its verdict claims no change"),
         (("jerk",), ("motion",), (), "b is worse than a on motion"),
-        (("jerk",), (), ("learned_by_heart",), "b classifies its training pairs and not the held-out ones"),
+        (("jerk",), (), ("memorised",), "b classifies its training pairs and not the held-out ones"),
     ],
 )
 def test_why_a_round_is_the_last(

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from rushes.backbones.base import BackboneSpec
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
-from rushes.project.settings_checks import check_settings
+from rushes.noise.paths import Flow
+from rushes.project.settings_checks import check_settings, spec_problems
 
 
 def settings(**tables: dict[str, Any]) -> Settings:
@@ -76,3 +78,11 @@ def test_all_are_told_at_once() -> None:
         )
     paths = [line.split(":")[0] for line in str(caught.value).splitlines()]
     assert paths == ["backbone.name", "footage.scenes", "footage.scenes", "train.options.beta", "train.options.losses"]
+
+
+def test_a_model_of_one_size_says_so_once() -> None:
+    spec = BackboneSpec("cogvideox", ("text",), Flow(), 3, 4, 8, 8.0, 1.0, (), only_px=(480, 720))
+    size = {"name": "cogvideox", "height_px": 480, "width_px": 720, "frames": 49, "first_frame": False}
+    assert spec_problems(settings(backbone=size), spec) == []
+    (problem,) = spec_problems(settings(backbone={**size, "sizes": "auto"}), spec)
+    assert problem == "backbone.sizes: this cogvideox takes 480 x 720 px alone; leave sizes out"

@@ -77,7 +77,7 @@ def test_parts_of_the_comparisons_have_panels_of_their_own() -> None:
             "held_out/clip/accuracy_by_noise/0.25-0.5": 0.7,
             "held_out/clip/margin_by_source/real over take": 1.0,
             "clip/beta": 2000.0,
-            **({"leak/all": 0.9} if not step else {}),
+            **({"shortcut/all": 0.9} if not step else {}),
         }
         for step in range(3)
     ]

@@ -99,20 +99,21 @@ def test_digits_follow_the_width_of_the_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "trained", "words"),
+    ("base", "trained", "words", "points"),
     [
-        (0.224, 0.180, "About one in five bad frames is gone: 22 % to 18 %."),
-        (0.212, 0.178, "About one in six bad frames is gone: 21 % to 18 %."),
-        (0.2, 0.1, "About half of the bad frames are gone: 20 % to 10 %."),
-        (0.2, 0.0, "About nine in ten bad frames are gone: 20 % to 0 %."),
-        (0.2, 0.3, "Bad frames rose by 50 %: 20 % to 30 %."),
-        (0.2, 0.198, "Bad frames fell by 1 %: 20 % to 20 %."),
+        (0.224, 0.180, "About one in five bad frames is gone: 18 %, before 22 %.", "\u22126.6 to \u22122.2"),
+        (0.212, 0.178, "About one in six bad frames is gone: 18 %, before 21 %.", "\u22125.1 to \u22121.7"),
+        (0.2, 0.1, "About half of the bad frames are gone: 10 %, before 20 %.", "\u221215.0 to \u22125.0"),
+        (0.2, 0.0, "About nine in ten bad frames are gone: 0 %, before 20 %.", "\u221230.0 to \u221210.0"),
+        (0.2, 0.3, "Bad frames rose by 50 %: 30 %, before 20 %.", "+5.0 to +15.0"),
+        (0.2, 0.198, "Bad frames fell by 1 %: 20 %, before 20 %.", "\u22120.3 to \u22120.1"),
     ],
 )
-def test_the_verdict_in_short(base: float, trained: float, words: str) -> None:
+def test_the_verdict_in_short(base: float, trained: float, words: str, points: str) -> None:
     moved = trained - base
     low, high = sorted((moved / 2, 3 * moved / 2))
-    assert text.in_short(of(MetricRow("bad_frames", "lower", base, trained, moved, low, high, 96))) == words
+    row = MetricRow("bad_frames", "lower", base, trained, moved, low, high, 96)
+    assert text.in_short(of(row)) == f"{words} Likely range of the change: {points} points."
 
 
 def test_what_is_not_claimed_is_not_said_in_short() -> None:

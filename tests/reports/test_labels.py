@@ -408,7 +408,7 @@ def test_a_bad_row_costs_one_row_and_says_what_it_lacks(imports: Imports) -> Non
     result, lines = imports.ok("trl", [pair(), *bad])
     assert (result["entries"], result["pairs"]) == (7, 1)
     assert "entry 2: an address in place of a file: 'https://x.y/a.mp4'; download it" in lines
-    assert "entry 4: prompt is no text: nan" in lines and "entry 5: has no chosen: it has prompt" in lines
+    assert "entry 4: prompt is not text: nan" in lines and "entry 5: has no chosen: it has prompt" in lines
     assert "no pair of 6 entries can be used" in imports("trl", bad)[2]
 
 
@@ -677,7 +677,7 @@ def test_scores_in_a_table_are_numbers(imports: Imports) -> None:
     result, _ = imports.ok("trl", f"prompt,chosen,rejected,score_chosen,score_rejected\n{text}", name="trl.csv")
     assert imports.wins() == [("ours", "base")] * 2
     assert result["left out, score_chosen is not above score_rejected"] == 1
-    assert result["left out, score_chosen or score_rejected is no number"] == 3
+    assert result["left out, score_chosen or score_rejected is not a number"] == 3
 
 
 @pytest.mark.parametrize("review", [{"last_action": "rejected"}, {"reviews": [{"accepted": False}]}])
@@ -728,7 +728,7 @@ def test_two_texts_of_which_nobody_says_which_is_the_prompt(imports: Imports) ->
         ({"chosen_score": 1, "rejected_score": 5}, "chosen_score is not above rejected_score: 1 and 5"),
         ({"chosen-rating": 2.0, "rejected-rating": 4.0}, "chosen-rating is not above rejected-rating: 2 and 4"),
         ({"reward_chosen": 0.5, "reward_rejected": 0.5}, "reward_chosen is not above reward_rejected"),
-        ({"chosen_score": 1}, "chosen_score or score_rejected is no number"),
+        ({"chosen_score": 1}, "chosen_score or score_rejected is not a number"),
         ({"margin": -2}, "its margin is negative: -2"),
     ],
 )

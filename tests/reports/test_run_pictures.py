@@ -73,7 +73,7 @@ def combing(images_FHWC: Images) -> float:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_interlaced_film(tmp_path: Path, name: str) -> None:
-    """Interlaced film is no comb: each frame is deinterlaced, at its time, and that is said.
+    """Interlaced film is no comb: each frame is deinterlaced, at its time, and that is reported.
 
     Was: neighbouring lines 9.7 levels apart, no word.
     """

@@ -89,7 +89,7 @@ def test_one_file_for_two_systems(systems: Path, rushes: Rushes) -> None:
 
 
 def test_rows_placed_by_name_are_counted(systems: Path, rushes: Rushes) -> None:
-    """VBench#28, #84, #87: results that were measured on another machine go by the file's name, which is said."""
+    """VBench#28, #84, #87: results that were measured on another machine go by the file's name, which is reported."""
     files = {
         s: vbench(systems / f"{s}.json", {f"/gone/{n}.mp4": v for n in range(3)})
         for s, v in (("base", 0.2), ("ours", 0.4))

@@ -428,7 +428,7 @@ def test_takes_that_leave_the_footage_leave_the_set(work: Work, tmp_path: Path) 
 
 
 def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path) -> None:
-    """GooglePhotosTakeoutHelper#223, MediaElch#50, Player#232: names of cameras, of none, and of what is no video."""
+    """GooglePhotosTakeoutHelper#223, MediaElch#50, Player#232: names of cameras, of none, and of no videos."""
     folder = captioned(tmp_path / "in", 1)
     files = {"a.MTS": ("libx264", "mpegts"), "b.m2ts": ("mpeg2video", "mpegts"), "c.wmv": ("wmv2", "asf"),
              "i.m2v": ("mpeg2video", "mpeg2video"), "j.h264": ("libx264", "h264"),

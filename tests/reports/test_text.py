@@ -214,7 +214,7 @@ def test_a_cell_that_is_no_text_is_not_called_empty(imported: ImportText) -> Non
     lines = "\n".join(json.dumps({"file_name": n, "text": t}) for n, t in zip(NAMES, texts, strict=True))
     code, err, captions = imported({"metadata.jsonl": lines}, SKIP, "footage.allow_empty_captions=true")
     assert code == 0 and captions == {"c.mp4": "", "d.mp4": "a bird"}
-    assert "line 1: 'text' is ['a dog', 'one dog'], which is no text; write one caption there" in err
+    assert "line 1: 'text' is ['a dog', 'one dog'], which is not text; write one caption there" in err
 
 
 def test_captions_in_a_tar_that_are_none_or_two(rushes: Rushes, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_captions_in_a_tar_that_are_none_or_two(rushes: Rushes, tmp_path: Path) 
     code, _, err = rushes("import", tmp_path / "p", "--set", SKIP)
     with Store(tmp_path / "p") as store:
         assert code == 0 and {clip.caption for clip in store.clips()} == {"a cat", "d"}
-    assert "a.json: ['a dog', 'one dog'] is no caption; write an object with one, or a text" in err
+    assert "a.json: ['a dog', 'one dog'] is not a caption; write an object with one, or a text" in err
     assert "b.txt is there twice, in small and in capital letters; keep one of them" in err
 
 

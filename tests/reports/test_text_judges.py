@@ -151,7 +151,7 @@ def test_an_address_without_a_scheme_is_not_waited_for(fake: FakeEndpoint, label
     """langchain's users: `127.0.0.1:8766/v1` was tried six times and again "later"; `http://[::1/v1` a traceback."""
     for url in ("127.0.0.1:8766/v1", "http://[::1/v1"):
         code, _, err = label(f"endpoint.url={url}")
-        assert code == 2 and "is no address" in err and "http://HOST:PORT/v1" in err and "later" not in err
+        assert code == 2 and "is not an address" in err and "http://HOST:PORT/v1" in err and "later" not in err
 
 
 @pytest.mark.parametrize("key", ["sk-secret\r\nX: y", "\u201csk-secret\u201d", "sk-\u00a0secret"])

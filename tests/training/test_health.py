@@ -64,7 +64,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "beta_too_small": history(gradient=0.47, accuracy=0.9),
     "beta_too_large": history({"clip/loss": 7.0}),
     "saturated": history(gradient=0.02, saturated=0.8),
-    "learned_by_heart": history({"clip/accuracy_low": 0.45}, accuracy=0.94),
+    "memorised": history({"clip/accuracy_low": 0.45}, accuracy=0.94),
     "unconditional_drift": history({"conditional_drift": 0.02, "unconditional_drift": 0.05}),
 }
 
@@ -103,18 +103,18 @@ def test_what_is_just_not_a_fault(near: list[dict[str, Any]]) -> None:
     assert names(near) == []
 
 
-LEAKING = {"leak/all": 1.0, "leak/all_low": 0.94, "leak/bytes_per_pixel": 1.0, "leak/brightness": 0.6}
+SHORTCUTS = {"shortcut/all": 1.0, "shortcut/all_low": 0.94, "shortcut/bytes_per_pixel": 1.0, "shortcut/brightness": 0.6}
 
 
 def test_plain_features_that_pick_winners_are_said_from_the_first_step() -> None:
-    rows = [history()[0] | LEAKING, *history()[1:]]
+    rows = [history()[0] | SHORTCUTS, *history()[1:]]
     for upto in (2, len(rows)):
         (only,) = diagnoses(rows[:upto])
         assert (
             only.name == "plain_features"
             and "picked 100% of the winners (at least 94%; bytes per pixel 100%" in only.evidence
         )
-    rows[0]["leak/all_low"] = 0.75  # not certain to be beyond the bound
+    rows[0]["shortcut/all_low"] = 0.75  # not certain to be beyond the bound
     assert names(rows) == []
 
 
@@ -135,7 +135,7 @@ def test_what_was_severe_is_not_forgotten() -> None:
 
 def test_after_few_steps_it_is_too_early_to_say() -> None:
     assert verdict(19, ()) == "too early to say" and verdict(20, ()) == "nothing wrong"
-    assert verdict(2, diagnoses([history()[0] | LEAKING])) == "warning"
+    assert verdict(2, diagnoses([history()[0] | SHORTCUTS])) == "warning"
     assert verdict(40, diagnoses(CASES["diverged"])) == "severe"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.training.history import History, read_history, speed, step_in_words
+from rushes.training.history import History, read_history, shortcuts_file, speed, step_in_words, with_shortcuts
 
 
 def written(path: Path, steps: range) -> History:
@@ -97,3 +97,17 @@ def test_a_step_in_words_and_the_speed_of_the_last_ones() -> None:
         {"step": 30, "seconds": 500.0},
     ]
     assert speed(rows) == 2.0 and speed(rows[:1]) is None
+
+
+def test_runs_of_former_versions_are_read_by_the_names_of_today(tmp_path: Path) -> None:
+    path, wrong = tmp_path / "metrics.jsonl", [{"name": "learned_by_heart", "step": 1}]
+    path.write_text(
+        json.dumps({"step": 0}) + "\n" + json.dumps({"step": 1, "leak/all": 0.9, "diagnoses": wrong}) + "\n"
+    )
+    _, row = read_history(path)
+    assert row == {"step": 1, "shortcut/all": 0.9, "diagnoses": [{"name": "memorised", "step": 1}]}
+    assert shortcuts_file(tmp_path).name == "shortcuts.json"
+    features = [{"name": "all", "share": {"value": 0.9, "low": 0.8}}]
+    (tmp_path / "leak.json").write_text(json.dumps({"features": features}))
+    first, _ = with_shortcuts([{"step": 0}, row], tmp_path)
+    assert first == {"step": 0, "shortcut/all": 0.9, "shortcut/all_low": 0.8}

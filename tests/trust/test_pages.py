@@ -120,7 +120,7 @@ def test_a_taken_name_is_handed_out_by_its_own_link_alone(address: str, session:
     for again in (False, True):
         assert key.post("/api/join", name="bob", again=again).status_code == 403
     assert bob.get("/api/label/me").status_code == 200
-    assert bob.post("/api/join", name="cyd").status_code == 403, "an invitation is no key"
+    assert bob.post("/api/join", name="cyd").status_code == 403, "an invitation is not a key"
     ada = key.joined("ada")
     assert key.post("/api/join", name="ada").status_code == 409 and ada.get("/api/label/me").status_code == 200
     anew = key.joined("ada", again=True)

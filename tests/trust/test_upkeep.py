@@ -140,7 +140,7 @@ def test_damage_that_stops_a_reader_is_a_line_among_the_others(
     monkeypatch.setattr("rushes.store.media.content_hash", bad_sector)
     faults = verify_project(project).faults
     media = [link.stem, unreadable.stem] if kind == "scores" else ["media: cannot be looked at"]
-    for words in ("was altered, it is no text; copy it back", str(stray), "seconds.json", *media):
+    for words in ("was altered, it is not text; copy it back", str(stray), "seconds.json", *media):
         assert len([fault for fault in faults if words in fault]) == 1, (words, faults)
     if kind == "scores":
         data = (project / "elsewhere.mp4").read_bytes()

@@ -138,7 +138,7 @@ class BackboneSpec:
     solver: MakeSolver | None = field(default=None, repr=False)
     # The shift of clips of a latent size, where it depends on that; None = `shift`, whatever the size.
     shift_of: Callable[[LatentSize], float] | None = field(default=None, repr=False)
-    # Of noise on a clean first frame in sampling, as its pipeline has it; None = the model has no such noise.
+    # Amount of noise on a clean first frame in sampling, as its pipeline has it; None = the model has no such noise.
     image_cond_noise_scale: float | None = field(default=None, repr=False)
     # Name in `Condition.more` of the latents whose frame 0 shows the first frame, where it enters as channels.
     shown: str = field(default="first", repr=False)

@@ -1,6 +1,6 @@
 """A model in diffusers' layout: a folder with `model_index.json` and one folder for each part.
 
-Weights are looked at before anything is loaded: a missing or torn shard is said by name, in a second.
+Weights are looked at before anything is loaded: a missing or torn shard is reported by name, in a second.
 """
 
 from __future__ import annotations
@@ -240,7 +240,9 @@ def _variant_on_hub(name: str) -> str | None:
 
     try:
         files = HfApi().list_repo_files(name)
-    except Exception:  # of many kinds; what was fetched before may do, and what cannot be fetched is said after this
+    except (
+        Exception
+    ):  # of many kinds; what was fetched before may do, and what cannot be fetched is reported after this
         return None
     parts: dict[str, list[str]] = {}
     for file in files:

@@ -94,7 +94,7 @@ def compile_blocks(network: nn.Module, **options: Any) -> None:
         ValueError: what is compiled with is not installed.
     """
     check_compiles(default_device().type)
-    # torch looks at the gradient of what a block is given, which is no weight, and says so.
+    # torch looks at the gradient of what a block is given, which is not a weight, and says so.
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
     names = getattr(network, "_repeated_blocks", None) or {type(block).__name__ for block in _listed(network)}
     for module in network.modules():

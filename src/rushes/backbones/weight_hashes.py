@@ -30,7 +30,7 @@ def remembered(memory: Path | None, files: Iterable[Path], about: Sequence[str],
         return value
     value = compute()
     if state_of(files, about) == key:  # else somebody wrote while we read
-        with suppress(OSError, ValueError):  # a full disk is said by the stage itself
+        with suppress(OSError, ValueError):  # a full disk is reported by the stage itself
             write_json(memory, _read(memory) | {key: value})
     return value
 

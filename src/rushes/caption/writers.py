@@ -47,7 +47,7 @@ def by_rules() -> Writer:
 
 
 def by_world() -> Writer:
-    """Of the world's captions that differ in one respect, the one that its verifier finds to fit the take best."""
+    """The caption that fits the take best by the verifier, among the world's captions that differ in one respect."""
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         assert take is not None

@@ -49,7 +49,7 @@ app.group_commands = Group("Other", sort_key=len(GROUPS))  # `--help` and `--ver
 
 
 def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
-    """A command line whose command goes by its current name; a former one is said on standard error."""
+    """A command line whose command goes by its current name; a former one is reported on standard error."""
     if not arguments or arguments[0] not in FORMER:
         return arguments
     from rushes.config.renamed import UNTIL

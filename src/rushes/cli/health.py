@@ -72,12 +72,12 @@ def check_shortcuts(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well plain features of the clips predict the winner, before a run trains on them."""
-    from rushes.project.tuning import leak_of_project
+    from rushes.project.tuning import shortcuts_of_project
     from rushes.training.shortcuts import in_words
 
     given = with_options(overrides, train__shortcut_probe=("--comparisons", comparisons or None))
     with opened(project, read_settings(project, given, code)) as work:
-        result = leak_of_project(work)
+        result = shortcuts_of_project(work)
     tell(result, as_json, in_words(result.features))
 
 

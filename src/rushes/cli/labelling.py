@@ -61,7 +61,7 @@ def label(
     behind_proxy: BehindProxy = False,
     forget: Forget = (),
     open_link: Annotated[
-        bool, Parameter(negative=(), help="one link for a crowd, ?id= tells them apart; a code after --pairs-each")
+        bool, Parameter(negative=(), help="one link for a crowd, ?id= distinguishes them; a code after --pairs-each")
     ] = False,
     pairs_each: Annotated[
         int | None, within(1), Parameter(help="pairs of each person of --open-link; default: 20")

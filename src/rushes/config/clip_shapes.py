@@ -102,7 +102,7 @@ def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: flo
     """The shape that loses least of videos which are seen together: of the rate that is nearest to theirs, the longest
     that all fill, then the least cropped.
 
-    Of sizes that crop equally the one that enlarges fewer of them, then the one of most pixels. The order of neither
+    Between sizes that crop equally, the one wins that enlarges fewer, then the one of most pixels. The order of neither
     counts. Videos that fill no length get the shortest.
 
     Args:

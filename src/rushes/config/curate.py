@@ -53,7 +53,7 @@ class MotionSettings(SettingsTable):
 
 
 class DuplicatesSettings(SettingsTable):
-    """Of clips that show the same, the best one stays."""
+    """The best of the clips that show the same stays."""
 
     max_distance: float = Field(
         0.2, gt=0, lt=1, description="difference of two clips, relative to what is in them, up to which they are copies"

@@ -271,7 +271,7 @@ def _recipe(data: Mapping[str, Any]) -> str:
 
 
 def _renamed(data: dict[str, Any], recipe: str, where: str) -> tuple[dict[str, Any], list[str]]:
-    """Settings under the names of today, which is said, and errors: a setting under both names."""
+    """Settings under the names of today, which is reported, and errors: a setting under both names."""
     try:
         renamed, phrases = with_names_of_today(data, recipe)
     except ValueError as error:

@@ -24,7 +24,7 @@ def choose(table: DiversitySettings, embedder: Embedder, answers: Path, entries:
     """Clips whose captions are too much like that of a better clip. One without a caption stays.
 
     Raises:
-        ValueError: all clips have one caption, so captions cannot tell them apart.
+        ValueError: all clips have one caption, so captions cannot distinguish them.
         EndpointError: the embedding model cannot be asked.
     """
     ordered = best_first(entries, table.order, "curate.diversity.order")
@@ -33,7 +33,7 @@ def choose(table: DiversitySettings, embedder: Embedder, answers: Path, entries:
     unique = [text for text in dict.fromkeys(texts.values()) if text]
     if len(unique) == 1 and len(ordered) > 1:
         raise ValueError(
-            f"curate.diversity: all {len(ordered)} clips have the same caption, so captions cannot tell them apart; "
+            f"curate.diversity: all {len(ordered)} clips have the same caption, so captions cannot distinguish them; "
             "take diversity out of curate.stages, or write captions before it (stage captions, write = all)"
         )
     blocker, likeness = unlike(embedded(embedder, unique, answers), table.tau)

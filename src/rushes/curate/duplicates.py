@@ -1,4 +1,4 @@
-"""Of clips that show the same, the best stays: copies of another size, rate or quality, cropped, mirrored, reversed.
+"""The best of the clips that show the same stays: copies of another size, rate or quality, cropped, mirrored, reversed.
 
 Copies are found by their fingerprints, see `fingerprint`: work grows about as the number of clips, not its square.
 """

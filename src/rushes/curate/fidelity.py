@@ -4,7 +4,7 @@ The score is of the caption, not of the video: that agreed with people better th
 91 % for the three groups against 85, 81 and 88 %) and better than a score without rewriting (74, 69 and 76 %), but a
 caption that promises what the clip does not show is believed.
 
-A caption is rewritten once for each of 17 phenomena (`phenomena.toml`), so that what it implies is said, and each
+A caption is rewritten once for each of 17 phenomena (`phenomena.toml`), so that what it implies is stated, and each
 rewrite gets a whole score from 1 to 5. A group's score is the mean of its phenomena, the total the product of the
 groups, so 1 to 125. (The text speaks of seven dynamic phenomena; the list and the worked examples have six, which make
 17 in all.) The wording here is our own.

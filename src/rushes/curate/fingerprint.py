@@ -70,7 +70,7 @@ def backwards(prints_NS: Floats) -> Floats:
 
 
 def scales(prints_NS: Prints) -> Floats:
-    """[N] how much there is to tell clips apart by: their change over time, and a part of what stays.
+    """[N] how much there is to distinguish clips by: their change over time, and a part of what stays.
 
     Two clips of one still camera differ in what moves alone, so that the difference must be small beside that. Above 0
     also for a clip of one colour.

@@ -243,7 +243,7 @@ def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision
     last = (before.keep, before.reason, before.caption) if before else (True, "", "")
     if current == last:
         return None
-    # Of two equal decisions, with another between them, each is an event of its own.
+    # Two equal decisions with another between them are two events.
     id = stable_hash([MADE_BY, state.id, *current, before.id if before else ""])
     return Decision(
         id,

@@ -108,7 +108,7 @@ class _Walk:
                 self.note(block[later], np.full(len(later), block[at]), similar[at, later])
 
     def note(self, rows: Places, others: Places, exact: Rows) -> None:
-        """Of pairs that are too much alike, keep the strongest that was found for each row."""
+        """Keep the strongest pair of each row among pairs that are too much alike."""
         order = np.argsort(exact, kind="stable")  # the largest is written last
         order = order[exact[order] >= self.tau - _EXACT]
         rows, others, exact = rows[order], others[order], exact[order]

@@ -91,7 +91,7 @@ class Funnel:
 def passage(
     stage: Stage, entered: int, entries: Sequence[CurationEntry], problems: Dropped, dropped: Dropped, held: int
 ) -> Passage:
-    """Of a stage that ran on `entered` clips: `entries` were measured, `problems` could not be; they and `dropped` go.
+    """A stage that ran on `entered` clips: `entries` were measured, `problems` could not be; they and `dropped` go.
 
     `held` more would have gone, but a person kept them.
     """

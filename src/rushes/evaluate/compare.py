@@ -14,6 +14,7 @@ from rushes.evaluate.result import (
     headline_seconds,
     in_order,
     metric_rows,
+    metrics_by_shape,
     stored_video,
     systems_report,
 )
@@ -89,17 +90,18 @@ def compare_runs(
             )
     measured = [measure for measure in measured if any(measure.values.values())]
     cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
-    table = compare_systems(
-        systems, measured, seed=settings.project.seed, cluster_of=cluster_of, primary=meter.headline
-    )
+    seed, headline = settings.project.seed, meter.headline
+    table = compare_systems(systems, measured, seed=seed, cluster_of=cluster_of, primary=headline)
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
-    seconds = headline_seconds(store, meter.headline)
+    seconds = headline_seconds(store, headline)
     videos = {
         s: {key: stored_video(store, of[key], values, seconds) for key in in_order([*of])} for s, of in rows.items()
     }
     voted = judged_by_people(store, systems)
-    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, cluster_of, judged=voted)
-    report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
+    pair = (BASE, systems[-1])
+    shapes = metrics_by_shape(pair, measured, rows, seed=seed, cluster_of=cluster_of, headline=headline)
+    compared = ComparedSystems(metric_rows(measured, table), videos, headline, cluster_of, judged=voted, shapes=shapes)
+    report = systems_report(compared, settings.report.cases, seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_json(target, table.as_json())
@@ -151,7 +153,7 @@ def read_gate(path: Path) -> Gate:
     for name, value in {**data, **named}.items():
         number, share = _margin(value)
         if number is None or not 0 <= number < float("inf"):
-            raise ValueError(f'{path}: {name} = {value!r} is no margin; give a number of 0 or more, or "5 %"')
+            raise ValueError(f'{path}: {name} = {value!r} is not a margin; give a number of 0 or more, or "5 %"')
         (shares if share else margins)[name] = number
     return Gate(rule, margins, shares)
 

@@ -176,7 +176,7 @@ def _shortfall(within: Sequence[Level], measure: str) -> str:
     return "" if least >= limit else short.format(least=least, eta=eta, limit=limit)
 
 
-# Of each measure: the least that will do, and the sentences where it is unknown and where it is less.
+# By measure: the least that will do, and the sentences where it is unknown and where it is less.
 _SHORTFALLS = {
     "motion_agreement": (
         LEAST_AGREEMENT,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import rushes
+from rushes.config.clip_shapes import Footage
 from rushes.files import MediaError
 from rushes.formats.caption_files import natural
 from rushes.media.read import read_video
@@ -21,15 +22,26 @@ from rushes.report import text
 from rushes.report.cases import choose, faults, gain, most_different
 from rushes.report.limits import limits, reaches
 from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter
-from rushes.stats import Better, ComparisonTable, Difference, Interval, Key, Measure, WinRate, win_rate
+from rushes.stats import (
+    Better,
+    ComparisonTable,
+    Difference,
+    Interval,
+    Key,
+    Measure,
+    WinRate,
+    compare_systems,
+    win_rate,
+)
 from rushes.store.database import Store
-from rushes.text_reader import parse_json, read_text
+from rushes.text_reader import counted, parse_json, read_text
 
 Pair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
 
 _MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
 _LOOK_PX = 64  # height at which two videos are compared frame by frame
+_MOST_SHAPES = 16  # rows of a table by size and length
 _VERIFIED = "physics_error"  # the embedded world's verifier looked
 _MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
 
@@ -121,6 +133,40 @@ def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[Pai
     }
 
 
+def metrics_by_shape(
+    pair: Pair,
+    measures: Sequence[Measure],
+    videos: Mapping[str, Mapping[Key, Footage]],
+    *,
+    seed: int,
+    cluster_of: Mapping[str, str],
+    headline: str = "",
+) -> dict[str, Metrics]:
+    """The pair's metrics on the prompts of each size and length, by these in words; nothing where all have one, or
+    where there are too many for a table.
+
+    Prompts whose two videos differ in shape are not in it, nor is a shape that the headline metric, or without one any
+    metric, could not measure.
+    """
+    first, second = ({key: _shape(video) for key, video in videos[system].items()} for system in pair)
+    shape_of = {key: shape for key, shape in first.items() if second.get(key) == shape}
+    shapes = sorted({*shape_of.values()})
+    tables: dict[str, Metrics] = {}
+    for shape in shapes if 1 < len(shapes) <= _MOST_SHAPES else ():
+        sides = [{s: {k: v for k, v in m.values.get(s, {}).items() if shape_of.get(k) == shape} for s in pair}
+                 for m in measures]  # fmt: skip
+        part = [replace(m, values=values) for m, values in zip(measures, sides, strict=True)]
+        table = compare_systems(pair, part, seed=seed, cluster_of=cluster_of, primary=headline)
+        metrics = {row.name: row for row in metric_rows(part, table)[pair]}
+        if headline in metrics or (metrics and not headline):
+            tables["{} x {} px, {} frames".format(*shape)] = metrics
+    return tables
+
+
+def _shape(video: Footage) -> tuple[int, int, int]:
+    return video.height_px, video.width_px, video.frames
+
+
 @dataclass(frozen=True)
 class ComparedVideo:
     """A video that answers a prompt with a seed, and what it measures."""
@@ -180,6 +226,7 @@ class ComparedSystems:
     notes: tuple[str, ...] = ()
     judged: tuple[Judged, ...] = ()
     strengths: Mapping[str, Interval] = field(default_factory=dict)
+    shapes: Mapping[str, Metrics] = field(default_factory=dict)  # of the main pair, by size and length in words
 
     @property
     def main(self) -> Pair:
@@ -214,7 +261,7 @@ def _in_words(report: Report) -> str:
 
 
 def warned_verdict(result: EvaluateResult) -> list[str]:
-    """The verdict on a run, and under it what is wrong with how it came about."""
+    """The verdict on a run, and under it what is wrong with the run."""
     return [verdict_of(result), *result.diagnoses]
 
 
@@ -264,6 +311,10 @@ def build_report(
             ReportArm(f"{other[1]} against {other[0]}", metrics, verdicts["|".join(other)])
             for other, metrics in result.metrics.items()
             if other != pair and "|".join(other) in verdicts
+        ),
+        shapes=tuple(
+            ReportArm(f"{name} ({counted(max(row.n for row in rows.values()), 'pair')})", tuple(rows.values()))
+            for name, rows in result.shapes.items()
         ),
         scatter=_scatter(result),
         judged=result.judged,

@@ -32,7 +32,7 @@ from rushes.stats import Interval, wilson
 from rushes.store.complaints import faults_by_take
 from rushes.store.database import Store
 from rushes.training.health import diagnoses
-from rushes.training.history import with_leak
+from rushes.training.history import with_shortcuts
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
 _LOG = logging.getLogger(__name__)
@@ -60,7 +60,13 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
     voted = judged_by_people(store, (BASE, result.run))
     compared = ComparedSystems(
-        {("base", "trained"): metrics}, videos, result.headline, cluster_of, notes=tuple(notes), judged=voted
+        {("base", "trained"): metrics},
+        videos,
+        result.headline,
+        cluster_of,
+        notes=tuple(notes),
+        judged=voted,
+        shapes=result.shapes,
     )
     trained = {(row.group, row.seed): row for _, row in pairs}
     report = build_report(
@@ -80,10 +86,6 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         complaints=_complaints(store, result.run),
         card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
-        shapes=tuple(
-            ReportArm(f"{name} ({_count(max(row.n for row in table.values()), 'pair')})", tuple(table.values()))
-            for name, table in result.shapes.items()
-        ),
         arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(settings),
         hashes=_hashes(run),
@@ -147,7 +149,7 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
 def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """What `rushes health` says of the run, so that both say the same; None where its rows lack what that needs."""
     whole = all(isinstance(row["step"], int) for row in rows)
-    return [asdict(each) for each in diagnoses(with_leak(rows, store.project / "runs" / run))] if whole else None
+    return [asdict(each) for each in diagnoses(with_shortcuts(rows, store.project / "runs" / run))] if whole else None
 
 
 def _card(store: Store, cluster_of: Mapping[str, str]) -> dict[str, str]:
@@ -194,7 +196,7 @@ def _labels(store: Store) -> tuple[LabelSummary, ...]:
 def _complaints(store: Store, run: str) -> dict[str, dict[str, Interval]]:
     """Fault -> system -> share of the takes that people judged in which somebody named it, the commonest first.
 
-    Of held-out takes of both systems where people judged those of the run, else of all takes of the base.
+    Counts held-out takes of both systems where people judged those of the run, else all takes of the base.
     """
     faults = faults_by_take(store)
     judged = [take for take in store.candidates() if take.id in faults]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 
 from rushes.arrays import Frames
 from rushes.evaluate.prompt_clusters import clusters_of_store
-from rushes.evaluate.result import metric_rows
+from rushes.evaluate.result import Metrics, metric_rows, metrics_by_shape
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -18,6 +17,8 @@ from rushes.report.model import MetricRow
 from rushes.stats import Key, Measure, compare_systems
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
+
+PAIR = ("base", "trained")
 
 
 def unmeasured(store: Store, candidates: Sequence[Candidate], meter: MetricSuite) -> list[Candidate]:
@@ -90,6 +91,11 @@ def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, C
     return by_metric
 
 
+def _sides(pairs: Sequence[tuple[Candidate, Candidate]]) -> dict[str, dict[Key, Candidate]]:
+    """The takes of both systems, keyed by prompt and place."""
+    return {system: {(pair[0].group, at): pair[k] for at, pair in enumerate(pairs)} for k, system in enumerate(PAIR)}
+
+
 def compare(
     store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
 ) -> dict[str, MetricRow]:
@@ -102,13 +108,11 @@ def compare(
     """
     if not pairs:
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
-    keyed = {(base.group, at): (base, trained) for at, (base, trained) in enumerate(pairs)}
-    sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
+    sides = _sides(pairs)
     measured = measures(store, meter, sides)
-    cluster_of = clusters_of_store(store, (row for pair in pairs for row in pair))
-    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of, primary=meter.headline)
-    ((_, rows),) = metric_rows(measured, table).items()
-    metrics = {row.name: row for row in rows}
+    cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
+    table = compare_systems(PAIR, measured, seed=seed, cluster_of=cluster_of, primary=meter.headline)
+    metrics = {row.name: row for row in metric_rows(measured, table)[PAIR]}
     if meter.headline not in (*metrics, "") or not metrics:
         what = meter.headline or "nothing"
         raise ValueError(
@@ -120,17 +124,9 @@ def compare(
 
 def compare_by_shape(
     store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
-) -> dict[str, dict[str, MetricRow]]:
-    """The same of pairs of each size and length, by these in words; nothing where all have one. Those that the headline
-    metric could not measure are not in it.
-    """
-    parts: dict[tuple[int, int, int], list[tuple[Candidate, Candidate]]] = {}
-    for base, trained in pairs:
-        parts.setdefault((base.height_px, base.width_px, base.frames), []).append((base, trained))
-    if len(parts) < 2:
-        return {}
-    tables = {}
-    for (height, width, frames), part in sorted(parts.items()):
-        with suppress(ValueError):
-            tables[f"{height} x {width} px, {frames} frames"] = compare(store, meter, part, seed=seed)
-    return tables
+) -> dict[str, Metrics]:
+    """The same by the size and length of takes; see `metrics_by_shape`."""
+    sides = _sides(pairs)
+    measured = measures(store, meter, sides)
+    cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
+    return metrics_by_shape(PAIR, measured, sides, seed=seed, cluster_of=cluster_of, headline=meter.headline)

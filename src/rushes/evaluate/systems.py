@@ -14,7 +14,14 @@ from rushes.evaluate.external import Others
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.prompt_clusters import clusters_of_folders
-from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
+from rushes.evaluate.result import (
+    ComparedSystems,
+    ComparedVideo,
+    in_order,
+    metric_rows,
+    metrics_by_shape,
+    systems_report,
+)
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import MediaError, content_hash, make_folder, write_json
 from rushes.formats.caption_files import shown
@@ -85,6 +92,8 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     if not any(table.pairs.values()):
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
+    pair = (folders.systems[0], folders.systems[-1])
+    shapes = metrics_by_shape(pair, measures, videos, seed=asked.seed, cluster_of=cluster_of, headline=asked.headline)
     compared = ComparedSystems(
         metric_rows(measures, table),
         {s: {key: _video(folders, s, key, of[key], measures) for key in in_order([*of])} for s, of in videos.items()},
@@ -93,6 +102,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
         notes=tuple(notes),
         judged=tuple(judge_verdicts.rows),
         strengths=judge_verdicts.strengths,
+        shapes=shapes,
     )
     drift = drifts[compared.main]
     report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)

@@ -46,9 +46,9 @@ class Exported:
 def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "diffusers") -> Exported:
     """Write what a run trained, and check it: what is read back must do what the trained model does.
 
-    Of a model out of diffusers that was trained with an adapter, the adapter alone is written, as its pipeline's
-    `load_lora_weights` takes it, or as ComfyUI does. Of any other run the model is, adapters merged, as a file or
-    folder that `backbone.path` of another project takes.
+    A diffusers model that was trained with an adapter gives the adapter alone, in the form that its pipeline's
+    `load_lora_weights` or ComfyUI reads. Any other run gives the whole model, adapters merged, as a file or folder that
+    `backbone.path` of another project reads.
 
     Raises ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
     does not do what the run does.
@@ -83,7 +83,7 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with _answering(backbone.network, None):
         base = _predictions(backbone)
     size, changes = base.norm(dim=1), (trained - base).norm(dim=1) / base.norm(dim=1)
-    # Of two experts one may have been trained alone; the other one's adapter does nothing, and is not written.
+    # One of two experts may have been trained alone; the other one's adapter does nothing, and is not written.
     silent = [not change and adapter_is_idle(part) for change, part in zip(changes, _answers(backbone), strict=True)]
     effects = changes[~torch.tensor(silent)]
     if not effects.all():

@@ -155,7 +155,7 @@ class Preflight:
     duplicates: int = 0
     alternatives: int = 0
     _refused: int = 0  # of `checked`
-    refused: list[RefusedVideo] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
+    refused: list[RefusedVideo] = field(default_factory=list)  # what is not a clip: takes, rows, members of a tar
     takes: dict[Path, VideoFacts] = field(default_factory=dict)
     bench: dict[Path, VideoFacts] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend

@@ -22,7 +22,7 @@ _SPLITS: tuple[Split, ...] = ("train", "eval")  # of the two streams
 def world_scenes(
     footage: FootageSettings, backbone: BackboneSettings, seed: int
 ) -> Iterator[tuple[str, int, int, str]]:
-    """Of each scene that the settings ask for: id of its clip, stream, place in it, and kind."""
+    """Id of the clip, stream, place in it and kind, for each scene that the settings ask for."""
     kinds = footage.scenes or tuple(KINDS)
     for stream, count in enumerate((footage.clips, footage.eval_prompts)):
         for index in range(count):

@@ -185,7 +185,7 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
     if isinstance(value, str):
         return caption_of(value)
     if not isinstance(value, Mapping):
-        return Caption("", f"{member.name}: {value!s:.60} is no caption; write an object with one, or a text")
+        return Caption("", f"{member.name}: {value!s:.60} is not a caption; write an object with one, or a text")
     others = value.get(ALTERNATIVES)
     if isinstance(others, list):
         tar.alternatives[_key(member.name)] = [caption_of(text) for text in others if isinstance(text, str)]
@@ -193,12 +193,12 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
 
 
 def caption_in(row: Mapping[str, object], names: Sequence[str]) -> Caption:
-    """The first text under one of `names`, empty where there is none; what is no text has a problem."""
+    """The first text under one of `names`, empty where there is none; what is not text has a problem."""
     given = ((name, row.get(name)) for name in names)
     captions = (
         caption_of(text)
         if isinstance(text, str)
-        else Caption("", f"{name!r} is {text!s:.60}, which is no text; write one caption there")
+        else Caption("", f"{name!r} is {text!s:.60}, which is not text; write one caption there")
         for name, text in given
         if text is not None and text == text  # NaN is a cell that is empty
     )

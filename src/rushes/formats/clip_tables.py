@@ -245,7 +245,7 @@ def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int,
     struct = pa.types.is_struct(kind)
     names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
     wanted = [name for name in (*names, columns.first_frame, *columns.spans) if name]
-    if columns.bytes and not struct:  # which rows are empty is said when they are read
+    if columns.bytes and not struct:  # which rows are empty is reported when they are read
         wanted = wanted[1:]
     at = 0
     try:

@@ -1,6 +1,6 @@
 """Label Studio's JSON export: pairs of videos with results of `pairwise`, `choices` or `rating`.
 
-Which video is left is said by `--left`, by a result's `to_name` (the first name of Pairwise's toName is left) where its
+`--left` says which video is left, or a result's `to_name` (the first name of Pairwise's toName is left) where its
 names are those of the data, or by keys such as left and right, a and b, video1 and video2. Nothing else is believed: an
 order of the alphabet or of the file says nothing.
 """

@@ -37,7 +37,7 @@ _VIDEO_NAMES = (
 )
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in f"{_VIDEO_NAMES} mxf nut ogv qt rm rmvb vob wmv y4m".split())
 TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".srt", ".vtt", ".xml", ".yaml", ".toml"})
-NO_VIDEO = TEXT_SUFFIXES | {*STILL_SUFFIXES, ".parquet", ".tar", ".npy", ".npz", ".safetensors"}  # not looked into
+NO_VIDEO = TEXT_SUFFIXES | {*STILL_SUFFIXES, ".parquet", ".tar", ".npy", ".npz", ".safetensors"}  # never opened
 FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
 
 
@@ -325,7 +325,9 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     by_stem = {path.stem: path for path in paths}
     if len(by_stem) < len(paths):
         twice = [path for path in paths if by_stem[path.stem] != path]
-        raise ValueError(f"two files of one stem, so they cannot be told apart: {shown(twice)}; rename or remove one")
+        raise ValueError(
+            f"two files have one stem, so captions cannot be matched to them: {shown(twice)}; rename or remove one"
+        )
     return by_stem
 
 

@@ -81,7 +81,7 @@ def list_footage(
     """Videos and captions of `place`; a video without a caption has the caption "".
 
     Raises:
-        ValueError: as the readers do; a bench, which is no footage.
+        ValueError: as the readers do; a bench, which is not footage.
     """
     _say_split(place)
     if layout == "webdataset":

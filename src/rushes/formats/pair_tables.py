@@ -131,7 +131,7 @@ def _check_scores(row: Mapping[str, Any]) -> None:
             )
             numbers = _number(better), _number(worse)
             if numbers[0] is None or numbers[1] is None:
-                raise UnusableEntry(f"{chosen} or {rejected} is no number", f"{[better, worse]}")
+                raise UnusableEntry(f"{chosen} or {rejected} is not a number", f"{[better, worse]}")
             if numbers[0] <= numbers[1]:
                 raise UnusableEntry(f"{chosen} is not above {rejected}", f"{numbers[0]:g} and {numbers[1]:g}")
     margin = _number(row.get("margin"))

@@ -180,7 +180,7 @@ def text_of(row: Mapping[Any, object], name: str) -> str:
         raise UnusableEntry(f"has no {name}", f"it has {', '.join(map(str, row))}")
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise UnusableEntry(f"{name} is no text", f"{value!r:.60}")
+        raise UnusableEntry(f"{name} is not text", f"{value!r:.60}")
     return value.strip()
 
 

@@ -53,7 +53,7 @@ def import_scores(
     """Take the scores of a file; when one cannot be used all others, or none.
 
     The file is a JSON list of {"video", "score"} as HuViDPO's form saves it, the same one a line (.jsonl), or a table
-    with these columns (.csv); "rater" may say who scored, and tells several people's scores apart. A video is the id of
+    with these columns (.csv); "rater" may say who scored, where several people did. A video is the id of
     a clip or candidate, the name of its file in media/, or the path of a file with its content, relative to the file's
     folder. A score that differs from the rater's last one of the clip replaces it; both are kept.
 
@@ -99,7 +99,7 @@ def _given(lines: Iterable[_Line], subjects: _Subjects) -> tuple[dict[tuple[str,
             problems[line.place] = f"the score of {line.video!r} is {line.score!r}, not a number from 0 to 10"
         elif not ids:
             problems[line.place] = (
-                f"{line.video!r} is no clip or take of this project; name its id, its file in media/, or a file with "
+                f"{line.video!r} is not a clip or take of this project; name its id, its file in media/, or one with "
                 "its content"
             )
         else:

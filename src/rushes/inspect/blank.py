@@ -99,7 +99,7 @@ def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], f
 
 
 def _config(network: Any) -> Any:
-    """Of a network, of the first of two experts, or of the image network in an inflated one."""
+    """The configuration of a network, of the first of two experts, or of the image network in an inflated one."""
     for name in ("high", "unet"):
         network = getattr(network, name, network)
     return network.config

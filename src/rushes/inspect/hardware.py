@@ -124,7 +124,7 @@ class HardwarePage:
 
 
 def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
-    """Write the page, which takes minutes; each model is said when it is done."""
+    """Write the page, which takes minutes; each model is reported when it is done."""
     costs, models = Costs(), dict[str, list[CardForecast]]()
     for name in released_names():
         models[name] = rows_of(name, costs)

@@ -47,7 +47,7 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
     """Look at everything in a project's folder.
 
     Raises:
-        ValueError: it is no project.
+        ValueError: it is not a project.
     """
     if not (project / FILE).exists() and not (project / "rushes.db").exists():
         raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")

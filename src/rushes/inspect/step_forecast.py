@@ -116,7 +116,7 @@ class StepForecast:
 def find_model(model: str) -> Folder:
     """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
 
-    Raises ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
+    Raises ValueError: neither; a folder that is not a model, is not whole, or of a family without a forecast.
     """
     folder = Path(model)
     if model in released_names() or not folder.is_dir():

@@ -151,7 +151,7 @@ class _Job:
 
     @property
     def scales(self) -> tuple[float, float]:
-        """Of guidance, at high and at low noise."""
+        """Guidance scales, at high and at low noise."""
         ask = self.settings.generate
         return ask.guidance_scale, ask.guidance_scale_2 or ask.guidance_scale
 

@@ -75,12 +75,12 @@ class Answers(SideFile):
         """Note one request more, before it is sent; its number, or 0 where a limit would be passed.
 
         One statement, so that processes that share the file cannot pass a limit together. What is on the way, or was
-        when its process was killed, is taken to cost as much as the dearest so far. `max_cost` 0 = no limit.
+        when its process was killed, is taken to cost as much as the most expensive so far. `max_cost` 0 = no limit.
         """
         row = self.first(
             "INSERT INTO calls SELECT ?, ?, 0 FROM (SELECT count(*) AS calls, coalesce(sum(cost), 0) AS cost, "
-            "coalesce(sum(outcome = ?), 0) AS open, coalesce(max(cost), 0) AS dearest FROM calls) "
-            "WHERE calls < ? AND (? = 0 OR cost + (open + 1) * dearest < ?) RETURNING rowid",
+            "coalesce(sum(outcome = ?), 0) AS open, coalesce(max(cost), 0) AS highest FROM calls) "
+            "WHERE calls < ? AND (? = 0 OR cost + (open + 1) * highest < ?) RETURNING rowid",
             *(now(), _OPEN, _OPEN, max_calls, max_cost, max_cost),
         )
         return int(row[0]) if row else 0
@@ -307,7 +307,7 @@ class ChatEndpoint:
             raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} are used; raise it, then {_AGAIN}")
         raise EndpointError(
             f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent (requests without an answer "
-            f"count as much as the dearest), and one call more could pass it; raise it, then {_AGAIN}"
+            f"count as much as the most expensive), and one call more could pass it; raise it, then {_AGAIN}"
         )
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -318,7 +318,7 @@ class ChatEndpoint:
             raise EndpointError(f"{self.settings.url}: {error}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise EndpointError(
-                f"endpoint.url: {self.settings.url!r} is no address ({error}); write it as http://HOST:PORT/v1"
+                f"endpoint.url: {self.settings.url!r} is not an address ({error}); write it as http://HOST:PORT/v1"
             ) from error
         except httpx.LocalProtocolError as error:
             raise EndpointError(
@@ -351,7 +351,7 @@ def unreadable(settings: EndpointSettings, what: str, first: EndpointAnswer[Any]
 
 
 def _say_wait(details: RetryDetails) -> None:
-    """Say in words why and how long is waited; other programs' waits are said as stamina says them."""
+    """Say in words why and how long it waits; other programs' waits are worded as stamina words them."""
     if isinstance(details.caused_by, _Passing):
         _LOG.warning("%s; asked again in %.0f s", details.caused_by, details.wait_for)
         return

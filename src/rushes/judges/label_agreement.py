@@ -25,7 +25,7 @@ class Agreement:
 
 
 def ratings_of(rows: Iterable[Preference]) -> dict[str, Ratings]:
-    """Labels by dimension, segment and judge; of a judge's rows on one pair the latest counts, unjudged is no label.
+    """Labels by dimension, segment and judge; of a judge's rows on one pair the latest counts, unjudged is not a label.
 
     Labels count as of the clip whose id comes first, so that it does not matter which side a clip was on.
     """

@@ -40,7 +40,7 @@ class Shape:
         return self.frames * (self.height // self.patch) * (self.width // self.patch)
 
     def flops(self, parameters: int) -> float:
-        """Of a forward and a backward of one clip, as `rushes plan` counts them.
+        """Operations of a forward and a backward of one clip, as `rushes plan` counts them.
 
         A weight takes 2 operations a token forward and 4 backward, a frozen one 2 backward, as it gets no gradient
         itself; attention takes 2.5 times backward what it takes forward, as it makes its scores again. With
@@ -51,7 +51,7 @@ class Shape:
         return forward * (2 if self.checkpointing else 1) + backward
 
     def forward_flops(self, parameters: int) -> float:
-        """Of a forward of one clip: 2 per weight and token, and attention."""
+        """Operations of a forward of one clip: 2 per weight and token, and attention."""
         return 2.0 * parameters * self.tokens + self._attention
 
     @property

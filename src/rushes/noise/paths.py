@@ -73,7 +73,7 @@ class Flow:
         return t
 
     def time_of_share(self, share: float) -> float:
-        """The share itself; `sampling_times` refuses what is no share."""
+        """The share itself; `sampling_times` refuses what is not a share."""
         return share
 
 

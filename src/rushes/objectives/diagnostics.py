@@ -56,7 +56,7 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     """What a run's health is read from, per level; empty for levels without a scored frame.
 
     `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than
-    the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor on the gradient, minus
+    the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean DPO gradient weight, minus
     the link's slope (for the sigmoid one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
     logits beyond `SATURATED` in size. A level whose terms do not compare has `LEVEL/error` or `LEVEL/excess` alone.
     """

@@ -137,7 +137,7 @@ def dpo_loss(
 ) -> Tensor:
     """Diffusion-DPO (arXiv 2311.12908, equation 14) of a winner against one loser or the mean over several.
 
-    Of each loser k the logit is -(beta / 2) label (D_0 - D_k), with D the policy's error minus the reference's; above
+    The logit of each loser k is -(beta / 2) label (D_0 - D_k), with D the policy's error minus the reference's; above
     zero the winner fits better. All views of a comparison should share noise and time.
 
     Args:

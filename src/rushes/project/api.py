@@ -168,7 +168,7 @@ class Project(OpenProject):
         """All stages in order, from clips to report.
 
         Raises:
-            ValueError: as the stages do; what a late stage would lack is said before the first long one.
+            ValueError: as the stages do; what a late stage would lack is reported before the first long one.
         """
         return runs.run_all(self)
 

@@ -10,7 +10,7 @@ from typing import Any
 from rushes.config.tables import Settings
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.training.comparison import Comparison, LatentGrid
+from rushes.training.comparison import Comparison, LatentGrid, mirrored
 from rushes.training.recipe import chosen_recipe
 
 _RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
@@ -18,7 +18,8 @@ _SHAPE: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 17, "fps": 8.
 
 
 def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
-    """Comparisons of one clip at the most: with all its takes made, and labelled or scored without a tie.
+    """Comparisons of one clip at the most: with all its takes made, and labelled or scored without a tie, and seen in a
+    mirror too where that is asked for.
 
     Raises:
         ValueError: a recipe that refuses these settings.
@@ -30,7 +31,9 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
         store.add(
             _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
         )
-        return recipe.comparisons(store, options, grid)
+        comparisons = recipe.comparisons(store, options, grid)
+    in_mirror = [mirrored(each) for each in comparisons] if train.mirror else []
+    return [*comparisons, *filter(None, in_mirror)]
 
 
 def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -> list[Row]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushes.config.backbone import BackboneSettings
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.evaluate.levels import LEAST_CLIPS, MEASURES, Level, propose, summarise, warnings_of
 from rushes.judges.base import Judge
@@ -105,7 +107,7 @@ def _check_segments(settings: Settings) -> None:
     label, size = settings.label, settings.backbone
     if label.whole:
         raise ValueError("label.whole: a pair is mixed over its segments, and a whole clip is one; set it to false")
-    seconds = size.frames / size.fps
+    seconds = max(_seconds(size, shape) for shape in size.shapes)
     if seconds < 2 * label.segment_s and label.by == "metric":
         raise ValueError(
             f"backbone.frames: clips of {seconds:.3g} s are one segment of the {label.segment_s:g} s that metrics "
@@ -116,6 +118,10 @@ def _check_segments(settings: Settings) -> None:
             f"label.segment_s: clips of {seconds:.3g} s have one segment of {label.segment_s:g} s, and a pair is mixed "
             f"over several; set it to {seconds / 2:.2g} or less"
         )
+
+
+def _seconds(size: BackboneSettings, shape: ClipShape) -> float:
+    return shape.frames / (shape.fps or size.fps)
 
 
 @contextmanager
@@ -137,13 +143,18 @@ def _judge(project: OpenProject) -> Iterator[Judge | None]:
 
 
 def _clips(project: OpenProject, count: int) -> list[Clip]:
-    """Training clips in an order that is drawn by the project's seed: with more asked for, the first stay the same."""
+    """Training clips of two segments or more in an order that is drawn by the project's seed: with more asked for, the
+    first stay the same."""
+    size, least_s = project.settings.backbone, 2 * project.settings.label.segment_s
     if count < 1:
         raise ValueError(f"--clips: {counted(count, 'clip')}: no pair; give 1 or more")
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to make pairs of; run `rushes import` first")
-    return sorted(clips, key=lambda clip: stable_hash(["eta", project.settings.project.seed, clip.id]))[:count]
+    long = [clip for clip in clips if _seconds(size, size.shape_of(clip)) >= least_s]
+    if not long:
+        raise ValueError(f"no training clip has the {least_s:g} s of two segments (label.segment_s, backbone.lengths)")
+    return sorted(long, key=lambda clip: stable_hash(["eta", project.settings.project.seed, clip.id]))[:count]
 
 
 def _levels(path: NoisePath, given: Sequence[float]) -> list[float]:

@@ -22,7 +22,7 @@ from rushes.records import seed_of, stable_hash
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View, hashed_view
 from rushes.training.health import EXPERT, Diagnosis
-from rushes.training.history import CURVES, LEAK, read_history, step_in_words
+from rushes.training.history import CURVES, read_history, shortcuts_file, step_in_words
 from rushes.training.loop import Progress
 from rushes.training.memory import most_memory
 from rushes.training.monitor import RunMonitor, Sampler
@@ -49,7 +49,7 @@ def watch_run(
             settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
         )
     ]
-    telling = probe_leak(project, comparisons, folder) if settings.shortcut_probe else ()
+    telling = probe_shortcuts(project, comparisons, folder) if settings.shortcut_probe else ()
     for line in shortcuts.warnings(telling):
         project.say(line)
 
@@ -120,8 +120,10 @@ def _hashed(pair: shortcuts.ShortcutPair) -> dict[str, Any]:
     return row | {side: hashed_view(row[side]) for side in ("winner", "loser")}
 
 
-def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[shortcuts.Shortcut, ...]:
-    """Shortcuts in `train.shortcut_probe` comparisons, from leak.json of the run where they were measured already.
+def probe_shortcuts(
+    project: OpenProject, comparisons: Sequence[Comparison], folder: Path
+) -> tuple[shortcuts.Shortcut, ...]:
+    """Shortcuts in `train.shortcut_probe` comparisons, from shortcuts.json of the run where they were measured already.
 
     At most `shortcuts.CLIPS` clips are looked at, and `shortcuts.PIXELS` of each.
     """
@@ -131,7 +133,7 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
     most = size.largest
     frames = shortcuts.most_frames(most.height_px, most.width_px, most.frames)
     part = [frames] if frames < most.frames else []
-    path, made_from = folder / LEAK, stable_hash(["leak 2", [_hashed(pair) for pair in chosen], *part])
+    path, made_from = shortcuts_file(folder), stable_hash(["leak 2", [_hashed(pair) for pair in chosen], *part])
     if part:
         project.say(f"shortcuts: looks at {frames} frames of each clip, from its middle, and not at all {most.frames}")
     if path.is_file():

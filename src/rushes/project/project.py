@@ -156,7 +156,7 @@ class OpenProject:
                 yield advance
         finally:
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
-            # A full disk is said by the stage itself.
+            # A full disk is reported by the stage itself.
             with suppress(OSError), whole_file(self.store.project / SECONDS) as partial:
                 partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
 
@@ -284,7 +284,7 @@ def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
 
 
 def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
-    """Of the weights that may be trained keep those of the expert that `[train]` names; in place."""
+    """Keep trainable the weights of the expert that `[train]` names alone; in place."""
     for name, p in backbone.network.named_parameters():
         if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
             p.requires_grad_(False)

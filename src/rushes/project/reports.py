@@ -21,7 +21,7 @@ from rushes.report.model import Reach
 from rushes.report.page import write
 from rushes.store.database import Store
 from rushes.training.health import Diagnosis, diagnoses, verdict
-from rushes.training.history import CURVES, WEIGHTS, read_history, with_leak
+from rushes.training.history import CURVES, WEIGHTS, read_history, with_shortcuts
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
     Numbers that are not finite, such as the ends of an interval from one prompt, are null.
     """
     rows = read_history(store.project / "runs" / result.run / CURVES)
-    wrong = diagnoses(with_leak(rows, store.project / "runs" / result.run))
+    wrong = diagnoses(with_shortcuts(rows, store.project / "runs" / result.run))
     result = replace(
         result,
         diagnoses=tuple(f"{each.severity}: {each.name}: {each.evidence}" for each in wrong),
@@ -148,5 +148,5 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
         )
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
-    diagnosed = diagnoses(with_leak(rows, path.parent))
+    diagnosed = diagnoses(with_shortcuts(rows, path.parent))
     return HealthResult(run, rows[-1]["step"], diagnosed, verdict(rows[-1]["step"], diagnosed))

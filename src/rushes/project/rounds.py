@@ -125,7 +125,7 @@ def _round(project: OpenProject, before: str) -> Round:
 
 def _why_stop(last: Round) -> str:
     """Why a round is the last; "" where another may gain."""
-    if "learned_by_heart" in last.diagnoses:
+    if "memorised" in last.diagnoses:
         return f"{last.run} classifies its training pairs and not the held-out ones (`rushes health`)"
     if last.worse:
         return f"{last.run} is worse than {last.takes_by} on {', '.join(last.worse)}"

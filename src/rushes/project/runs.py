@@ -41,12 +41,12 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     `own_takes`: make takes by what training starts from, also where some came with the footage.
 
     Raises:
-        ValueError: as the stages do; what a late stage would lack is said before the first long one.
+        ValueError: as the stages do; what a late stage would lack is reported before the first long one.
     """
     if toy := toy_note(project.settings.backbone.name, project.settings.footage.kind):
         project.say(toy)
     check_kind(project.settings)
-    _ = project.base  # a size that the codec cannot take is said before any footage is read
+    _ = project.base  # a size that the codec cannot take is reported before any footage is read
     training.check_run(project)
     imported = stages.import_footage(project)
     stages.held_out_clips(project)

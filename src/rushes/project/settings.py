@@ -31,7 +31,7 @@ LAST = "# The end."
 def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = everything, warn: bool = True) -> Settings:
     """The settings of a project, to be used so.
 
-    With `warn`, overrides that other stages will not see are said in a line of the log.
+    With `warn`, overrides that other stages will not see are reported in a line of the log.
 
     Raises:
         ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.

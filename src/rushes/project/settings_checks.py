@@ -87,6 +87,10 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
         *(("backbone.height_px, width_px" if each == whole else "backbone.sizes", partial(spec.check_size, *each))
           for each in sizes),
     ]  # fmt: skip
+    if spec.only_px and len(sizes) > 1:
+        only = "{} x {} px".format(*spec.only_px)
+        problems.append(f"backbone.sizes: this {size.name} takes {only} alone; leave sizes out")
+        checks = checks[: -len(sizes)]
     for where, check in checks:
         try:
             check()
@@ -141,7 +145,7 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
     if label.by == "vlm" and not endpoint.model:
         yield "endpoint.model: labels by a vision-language model need its name; set it, and endpoint.url"
     if label.by == "reward" and not (label.reward and Path(label.reward).is_dir()):
-        yield f"label.reward: {label.reward or 'empty'} is no folder; name that of the reward model or of its scores"
+        yield f"label.reward: {label.reward or 'empty'} is not a folder; name that of the reward model or of its scores"
     if label.by != "metric":
         return
     if label.metric not in all_metrics():

@@ -176,7 +176,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     """
     settings, store, meter = project.settings, project.store, project.meter
     run = run or run_name(settings.train)
-    held_out_clips(project)  # what lacks is said in the order in which it is made, and before the base answers
+    held_out_clips(project)  # what lacks is reported in the order in which it is made, and before the base answers
     find_run(project, run)
     base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}

@@ -119,7 +119,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
             campaign = _campaign(store)
-            # Of a run that the settings do not name they do not say how long it is.
+            # Settings do not say how long a run is that they do not name.
             least = settings.train.steps if name == run_name(settings.train) else 0
             ended = any(run.name == name and run.steps >= least for run in store.runs())
             evaluated = ended and summary_path(store, name).is_file()

@@ -102,7 +102,7 @@ class Studio:
 
     def __post_init__(self) -> None:
         self._settings: tuple[tuple[int, ...], Settings] | None = None
-        read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is said at once
+        read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is reported at once
         self.desk = Opening(
             lambda: open_desk(self.folder, self.settings(), self.probes), lambda: self._state(Candidate)
         )

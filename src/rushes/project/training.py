@@ -171,7 +171,7 @@ def _ended(project: OpenProject, name: str, folder: Path) -> bool:
 
 
 def _first_row(project: OpenProject, folder: Path) -> Mapping[str, Any]:
-    """What was written of a run before its first step; nothing where that was lost, which is said."""
+    """What was written of a run before its first step; nothing where that was lost, which is reported."""
     rows = read_history(folder / CURVES)
     if rows and rows[0]["step"] == 0:
         return rows[0]

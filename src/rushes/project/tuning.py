@@ -11,7 +11,7 @@ from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings, run_name
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
-from rushes.project.monitoring import probe_leak, steps_on
+from rushes.project.monitoring import probe_shortcuts, steps_on
 from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import training_times
@@ -44,6 +44,7 @@ class BetaResult:
     held_out: int  # of these, measured and not trained on
     steps: int  # of the trial
     target: float  # mean gradient weight that should be left, below 0.5
+    shape: str  # size and length of the clips that sums over elements are of
     levels: Mapping[str, BetaLevel]
 
 
@@ -55,7 +56,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
         comparisons: how many to take, evenly from all; a quarter of them is measured, the rest trained on.
         steps: of the trial. Its rate rises all along, from near zero to the run's own, so that the policy passes every
             distance from the reference between.
-        target: mean factor on the gradient, below one half.
+        target: mean DPO gradient weight, below one half.
 
     Raises:
         ValueError: a recipe that compares nothing, or too few comparisons.
@@ -89,7 +90,8 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
     proposals = propose(read_history(folder / CURVES), target)
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
-    result = BetaResult(name, count, len(held_out), steps=steps, target=target, levels=levels)
+    shape = project.settings.backbone.shape.words
+    result = BetaResult(name, count, len(held_out), steps=steps, target=target, shape=shape, levels=levels)
     write_json(folder.parent / "beta.json", plain(result))
     return result
 
@@ -140,7 +142,9 @@ def beta_in_words(result: BetaResult) -> list[str]:
                 f"{level}: the winners' error never fell: no beta mends that; hold them with train.objective.sft_weight"
             )
     same = ((level, name, beta) for level, row in result.levels.items() for name, beta in row.conventions.items())
-    return lines + [f"{level}: {beta:.3g} as a {name}" for level, name, beta in same]
+    return [*lines, f"sums are over a clip of {result.shape}:"] + [
+        f"{level}: {beta:.3g} as a {name}" for level, name, beta in same
+    ]
 
 
 def _judged(now: float, read: Proposal) -> str:
@@ -152,7 +156,7 @@ def _judged(now: float, read: Proposal) -> str:
 
 
 @dataclass(frozen=True)
-class LeakResult:
+class ShortcutsResult:
     """How well plain features of clips tell winners from losers."""
 
     features: tuple[shortcuts.Shortcut, ...]
@@ -160,12 +164,12 @@ class LeakResult:
     frames: int  # of each clip that were looked at, from its middle
 
 
-def leak_of_project(project: OpenProject) -> LeakResult:
+def shortcuts_of_project(project: OpenProject) -> ShortcutsResult:
     """Shortcuts in the comparisons that the project's recipe makes."""
     settings = project.settings.train
     comparisons, most = recipe_comparisons(project, settings).comparisons, project.settings.backbone.largest
-    return LeakResult(
-        probe_leak(project, comparisons, run_folder(project, run_name(settings))),
+    return ShortcutsResult(
+        probe_shortcuts(project, comparisons, run_folder(project, run_name(settings))),
         pairs=min(settings.shortcut_probe, shortcuts.CLIPS // 2),
         frames=shortcuts.most_frames(most.height_px, most.width_px, most.frames),
     )

@@ -119,17 +119,21 @@ def meaning(metric: MetricRow) -> str:
 
 
 def in_short(report: Report) -> str:
-    """What the verdict means, in a sentence without a number's interval; "" where nothing may be claimed."""
+    """What the verdict means, for readers who want no statistics; "" where nothing may be claimed."""
     metric = next((metric for metric in report.metrics if metric.name == report.headline), None)
     if report.too_few or metric is None or metric.outcome not in ("better", "worse") or not metric.base:
         return ""
     share = metric.difference / abs(metric.base)
     kind, is_share = plain(metric.name), metric.unit == "" and metric.better == "lower" and 0 < metric.base <= 1
-    ends = f": {100 * metric.base:.0f} % to {100 * metric.trained:.0f} %" if is_share else ""
+    ends, likely = "", ""
+    if is_share:
+        ends = f": {100 * metric.trained:.0f} %, before {100 * metric.base:.0f} %"
+        points = " to ".join(number(100 * end, 1, signed=True) for end in (metric.low, metric.high))
+        likely = f" Likely range of the change: {points} points."
     if is_share and share < -0.04:
         nearest = min(PARTS, key=lambda part: abs(math.log(part / -share)))
-        return f"About {PARTS[nearest].format(kind)} gone{ends}."
-    return f"{kind[:1].upper()}{kind[1:]} {'fell' if share < 0 else 'rose'} by {100 * abs(share):.0f} %{ends}."
+        return f"About {PARTS[nearest].format(kind)} gone{ends}.{likely}"
+    return f"{kind[:1].upper()}{kind[1:]} {'fell' if share < 0 else 'rose'} by {100 * abs(share):.0f} %{ends}.{likely}"
 
 
 PARTS = {  # of what there was, in words

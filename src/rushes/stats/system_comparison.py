@@ -97,7 +97,7 @@ def outcome(better: Better, interval: Interval, p_adjusted: float | None = None,
 
     "better" and "worse" hold for all metrics together with a chance of error of at most 5 % (`p_adjusted`; without
     it the interval decides). "suspect" is a change for the worse that this metric's own interval shows and the
-    correction for many metrics does not: harm is said earlier than success.
+    correction for many metrics does not: harm is reported earlier than success.
     """
     if better == "neutral" or not interval.excludes_zero or 0 < prompts < LEAST_PROMPTS:
         return "undecided"

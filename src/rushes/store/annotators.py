@@ -85,7 +85,7 @@ def labels_of(store: Store, judge: str = "", dimension: str = "overall", without
 
 
 def newest(rows: Iterable[Preference], segment_s: SegmentChoice = "newest") -> tuple[Preference, ...]:
-    """Of each judge and pair the last label: who labels a pair again, in finer segments or otherwise, replaces."""
+    """The last label of each judge and pair: who labels a pair again, in finer segments or otherwise, replaces."""
     wanted = None if isinstance(segment_s, str) else segment_s
     chosen = [row for row in rows if segment_s == "newest" or row.segment_s == wanted]
     last = {(row.judge, frozenset((row.left, row.right))): row.id for row in chosen}

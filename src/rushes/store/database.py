@@ -202,7 +202,7 @@ class Store:
         """Add all of `rows`, or none when anything fails, and return how many were new.
 
         On return they are on disk and survive a crash. A row that is stored already is kept once; `created_at` does
-        not tell rows apart. Raises ValueError when an id is stored with other content, when a value is not of its
+        not distinguish rows. Raises ValueError when an id is stored with other content, when a value is not of its
         declared type, and when a preference supersedes an event that is not stored before it; OSError when the disk
         is full. `rows` is read to its end before the database is locked.
         """
@@ -290,7 +290,7 @@ class Store:
             texts = [None if value is None else value.decode() for value in values]
         except UnicodeDecodeError:
             id = (values[1] or b"").decode(errors="replace")
-            return f"{self._path}: row {id!r:.90} was altered, it is no text; {RESTORE}"
+            return f"{self._path}: row {id!r:.90} was altered, it is not text; {RESTORE}"
         (name, id, body), keys = (text or "" for text in texts[:3]), texts[3:]
         if name not in KINDS:
             return f"{self._path}: row {id!r} is of an unknown kind, {name!r:.40}; {RESTORE}"

@@ -165,4 +165,4 @@ class MediaFolder:
 
 
 class _LinkError(ValueError):
-    """A name of ours that is no file."""
+    """A name of ours that is not a file."""

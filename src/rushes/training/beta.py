@@ -16,7 +16,7 @@ from rushes.training.comparison import Comparison
 
 HELD_OUT = "held_out/"
 TRAINING_STEPS = 1000  # T of the published equations
-TARGET = 0.2  # mean factor on the gradient that beta is proposed for; it starts at 0.5 and falls to 0
+TARGET = 0.2  # mean DPO gradient weight that beta is proposed for; it starts at 0.5 and falls to 0
 LINEAR, SATURATED = 0.475, 0.0067  # factors at logits of 0.1 and 5: the loss is a straight line, or its end
 RATE = 0.05  # of `AutoBeta`: a factor that is off by 0.1 moves beta by half a per cent a step
 RANGE = 1000.0  # that it may move beta by, up and down
@@ -111,7 +111,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
 
 @dataclass
 class AutoBeta:
-    """A factor on every beta that keeps the mean factor on the gradient near a target, by slow steps.
+    """A factor on every beta that keeps the mean DPO gradient weight near a target, by slow steps.
 
     A batch with a factor above the target raises it and one below lowers it, by `RATE` times the difference (in the
     logarithm). After SimpleTuner's automatic beta, which follows a moving average of margins instead.

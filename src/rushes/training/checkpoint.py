@@ -283,7 +283,7 @@ def _file_is_whole(path: Path, checksum_needed: bool = False) -> bool:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, kinds and bytes."""
+    """Digest of names, kinds and bytes."""
     return _digest((name, tensors[name]) for name in sorted(tensors))
 
 

@@ -32,7 +32,7 @@ class Diagnosis:
 
 HELD_OUT = "held_out/"
 EXPERT = "expert/"  # figures of a part of the comparisons, of models that have two networks
-HALF_WAY = 0.5  # share of the run from which it is said that something has not happened yet
+HALF_WAY = 0.5  # share of the run from which it is reported that something has not happened yet
 TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
 LEAST_ROWS = 8  # fewer steps are no history
 LEAST_STEPS = 20  # before which "nothing wrong" would be said of what had no time to show
@@ -44,15 +44,15 @@ STILL = 1e-4
 # As far from the reference as the reference is from the truth: a broken model looks like this, a better one does not.
 GONE = 1.0
 RISEN = 0.02  # of the reference's error; a choice: short runs with settings that LOG.md saw gain rise by a hundredth
-# RealDPO's authors and DenseDPO's saw 0.98 to 1 where models told codecs apart, or real from generated.
+# RealDPO's authors and DenseDPO's saw 0.98 to 1 where models classified codecs, or real against generated.
 PERFECT = 0.95
-# Of a margin, the share that winners must have in it: pushing losers away alone is what a shortcut allows.
+# The share of a margin that winners must have: pushing losers away alone is what a shortcut allows.
 WON = 0.2
 # At logits of 0.2 the loss is a straight line to one part in a hundred: all pairs pull alike.
 LINEAR = 0.45
 # Wrong pairs cost ten times what all pairs cost before anything was learned: they alone steer.
 STEEP = 10 * log(2)
-ASLEEP = 0.03  # mean factor on the gradient: a sixteenth of what it was
+ASLEEP = 0.03  # mean DPO gradient weight: a sixteenth of what it was
 # The prediction that nobody trains has moved twice as far (in mean squares) as that which comparisons train; in healthy
 # runs on the embedded world, whose first frames say most of what captions do, 1.0 to 1.1 times.
 ASTRAY = 2.0
@@ -144,10 +144,12 @@ def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
 
 
 def _plain_features(history: _History) -> Iterable[Diagnosis]:
-    share, low = (history.rows[0].get(f"leak/{name}") for name in ("all", "all_low"))
+    share, low = (history.rows[0].get(f"shortcut/{name}") for name in ("all", "all_low"))
     if share is None or low is None or low <= TELLING:
         return
-    alone = {name.removeprefix("leak/"): value for name, value in history.rows[0].items() if name.startswith("leak/")}
+    alone = {
+        name.removeprefix("shortcut/"): value for name, value in history.rows[0].items() if name.startswith("shortcut/")
+    }
     named = sorted((name for name in alone if name not in ("all", "all_low")), key=lambda name: -alone[name])[:3]
     parts = ", ".join(f"{name.replace('_', ' ')} {alone[name]:.0%}" for name in named)
     yield Diagnosis(
@@ -214,8 +216,8 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         share = max(0.0, -winner) / (loser - winner)
         if share >= WON:
             continue
-        leak = history.rows[0].get("leak/all")
-        before = f" Before training, plain features picked {leak:.0%} of the winners." if leak else ""
+        picked = history.rows[0].get("shortcut/all")
+        before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""
         yield Diagnosis(
             "shortcut",
             "severe",
@@ -268,7 +270,7 @@ def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "beta_too_small",
             "warning",
-            f"{accuracy.value:.0%} of pairs are classified correctly and the mean factor on the gradient is still "
+            f"{accuracy.value:.0%} of pairs are classified correctly and the mean DPO gradient weight is still "
             f"{factor.value:.2f} of the 0.5 it began with: at beta {beta:.3g} nothing ever lets go.",
             f"Raise beta{about}; `rushes tune beta` proposes one before training.",
             history.step,
@@ -304,20 +306,20 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "saturated",
             "warning",
-            f"In the second half the mean factor on the gradient was {fmean(factors):.3f} and {fmean(shares):.0%} of "
+            f"In the second half the mean DPO gradient weight was {fmean(factors):.3f} and {fmean(shares):.0%} of "
             "the logits lay beyond 5: training has come to its end and went on.",
             "Take fewer steps or a lower beta, or give train.objective.sft_weight something to do.",
             history.step,
         )
 
 
-def _learned_by_heart(history: _History) -> Iterable[Diagnosis]:
+def _memorised(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         train, low = history.tail(f"{level}/accuracy"), history.held(f"{level}/accuracy_low")
         value = history.held(f"{level}/accuracy")
         if train and low is not None and value is not None and train.low > 0.9 and low <= 0.5:
             yield Diagnosis(
-                "learned_by_heart",
+                "memorised",
                 "warning",
                 f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out "
                 f"ones (at least {low:.0%}), which may be chance.",
@@ -354,7 +356,7 @@ RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
     _beta_too_small,
     _beta_too_large,
     _saturated,
-    _learned_by_heart,
+    _memorised,
 )
 
 

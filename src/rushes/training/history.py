@@ -15,7 +15,9 @@ from rushes.text_reader import parse_json, read_text
 Row = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024
-CURVES, WEIGHTS, LEAK = "metrics.jsonl", "weights.safetensors", "leak.json"  # in a run's folder
+CURVES, WEIGHTS, SHORTCUTS = "metrics.jsonl", "weights.safetensors", "shortcuts.json"  # in a run's folder
+_FORMER_FILE = "leak.json"
+_FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
 
 
 class History:
@@ -56,7 +58,7 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
     A last line that is being written is not read; nothing writes to the file of a run that has `ended`.
 
     Raises:
-        ValueError: a line that is no row.
+        ValueError: a line that is not a row.
     """
     return [row for row, _ in _read(path, ended=ended)]
 
@@ -122,26 +124,36 @@ def speed(rows: Sequence[Row]) -> float | None:
     return median(last) if last else None
 
 
-def with_leak(rows: Sequence[Row], folder: Path) -> list[Row]:
+def with_shortcuts(rows: Sequence[Row], folder: Path) -> list[Row]:
     """Rows of a run, the first with the shares that `rushes check-shortcuts` wrote beside them, where it has none.
 
     Raises:
-        ValueError: a leak.json that is none.
+        ValueError: a shortcuts.json that is none.
     """
-    path = folder / LEAK
-    if not rows or "leak/all_low" in rows[0] or not path.is_file():
+    path = shortcuts_file(folder)
+    if not rows or "shortcut/all_low" in rows[0] or not path.is_file():
         return list(rows)
     stored = parse_json(read_text(path), path)
     try:
-        shares = {f"leak/{each['name']}": each["share"]["value"] for each in stored["features"]}
-        lows = {f"leak/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]}  # of all together
+        shares = {f"shortcut/{each['name']}": each["share"]["value"] for each in stored["features"]}
+        lows = {
+            f"shortcut/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]
+        }  # of all together
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path}: not what `rushes check-shortcuts` writes; delete it, then run it again") from error
     return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 
+def shortcuts_file(folder: Path) -> Path:
+    """Where a run's shortcuts are, or will be, under either name."""
+    former = folder / _FORMER_FILE
+    return former if former.is_file() else folder / SHORTCUTS
+
+
 def parsed_row(line: str) -> Row | None:
     """The row of a line; None where it is none, as it lacks a number for its step."""
+    for former, name in _FORMER.items():
+        line = line.replace(former, name)
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

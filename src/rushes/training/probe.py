@@ -202,7 +202,7 @@ FIGURES = ("loss", "accuracy", "margin", "winner_relative_error", "loser_relativ
 
 
 def by_expert(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float) -> dict[str, float]:
-    """Of each expert that was asked, `expert/NAME/...`: `comparisons`, `loss`, and of each level that compares FIGURES.
+    """Figures of each expert, `expert/NAME/...`: `comparisons`, `loss`, and of each level that compares FIGURES.
 
     All views of a comparison share a time, so one expert answers all of them. NAME is high_noise, which answers from
     the boundary up, or low_noise, as in an export.

@@ -24,7 +24,7 @@ Mode = Literal["frozen", "ema", "hard"]
 class Values:
     """Other values of the trainable weights of `network`, at first those that they have now, to be applied later.
 
-    Of sharded weights each process has the values of its part.
+    Each process of sharded weights has the values of its part.
     """
 
     def __init__(self, network: nn.Module) -> None:

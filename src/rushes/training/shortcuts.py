@@ -35,7 +35,7 @@ ALL = "all"
 FOLDS = 5
 RIDGE = 1.0  # of the logistic regression, on standardised differences
 STRONG = 0.75  # share of pairs, the low end of its interval, from which all features together are a shortcut
-LEAST = 20  # pairs below which nothing is said
+LEAST = 20  # pairs below which nothing is reported
 PIXELS = 8_000_000  # of a clip that are looked at: 20 frames at 480 x 832, about two seconds of one core
 CLIPS = 256  # that are looked at, at most: two for each pair
 
@@ -192,8 +192,8 @@ def _weights(gaps_PN: Floats) -> Floats:
 
 def figures(shortcuts: Sequence[Shortcut]) -> dict[str, float]:
     """What a run's curves hold of them: the share that each picks, and the low end of what all pick together."""
-    shares = {f"leak/{each.name}": each.share.value for each in shortcuts}
-    return shares | {f"leak/{each.name}_low": each.share.low for each in shortcuts if each.name == ALL}
+    shares = {f"shortcut/{each.name}": each.share.value for each in shortcuts}
+    return shares | {f"shortcut/{each.name}_low": each.share.low for each in shortcuts if each.name == ALL}
 
 
 _WHY = {

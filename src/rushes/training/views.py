@@ -52,7 +52,7 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
 def takes(store: Store, grid: LatentGrid, kind: CandidateKind = "take") -> tuple[Candidate, ...]:
     """Candidates of training clips that may stand against them: of what training starts from, and imported ones.
 
-    Of each clip those of the newest weights and settings alone: takes made in two ways are not mixed. Where some are of
+    Each clip has takes of the newest weights and settings: takes made in two ways are not mixed. Where some are of
     the shape that the clip has now, those of other shapes are out, also as `gaps` and `labelled_takes`.
     """
     return (*_newest(_own(store, grid, kind)), *store.candidates(split="train", kind="imported"))
@@ -109,7 +109,7 @@ def _own(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple[Candidate
 
 
 def _newest(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Of each request, kind and system the candidates of the weights and settings that were used last."""
+    """The candidates of each request, kind and system by the weights and settings that were used last."""
     last = {(c.group, c.kind, c.system): (c.made_by, c.settings_hash) for c in candidates}
     return [c for c in candidates if last[c.group, c.kind, c.system] == (c.made_by, c.settings_hash)]
 

@@ -36,7 +36,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "magenta": (225, 75, 205),
     "cyan": (60, 215, 225),
 }
-# Complementary pairs sum to grey, which the figure's limbs have: the verifier could not tell them apart.
+# Complementary pairs sum to grey, which the figure's limbs have: the verifier could not distinguish them.
 _COMPLEMENTS = {
     "red": "cyan",
     "cyan": "red",

@@ -66,13 +66,13 @@ def test_a_link_is_not_followed(file: Path) -> None:
 
 
 def test_what_is_no_figure_is_no_curve(file: Path) -> None:
-    rows = [row(0, **{"leak/all": 0.9}), row(1, gradients="joint", diagnoses=[]), row(2)]
+    rows = [row(0, **{"shortcut/all": 0.9}), row(1, gradients="joint", diagnoses=[]), row(2)]
     odd = '{"step": 3, "loss": NaN, "margin": 2, "norm": 1HUGE}\n{"step": 1HUGE}\n'.replace("HUGE", "0" * 400)
     file.write_text(text(rows) + "junk\n" + odd)
     log = RunLog(file)
     log.catch_up()
     assert (log.unread, log.not_finite, log.step) == (2, {"loss", "norm"}, 3)
-    assert {"loss", "margin"} <= set(log.figures()) and not {"leak/all", "gradients"} & set(log.figures())
+    assert {"loss", "margin"} <= set(log.figures()) and not {"shortcut/all", "gradients"} & set(log.figures())
     assert "clip/accuracy" in log.still() and "loss" not in log.still()
     assert last_row(file)["step"] == 3
 

@@ -25,6 +25,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _FACTS = b"rushes"
+_FORMER = {"learned_by_heart": "memorised"}  # names of diagnoses in older evidence
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Result:
     values: Values  # what both judges measured on held-out prompts; empty where the arm is not judged
     diagnoses: tuple[str, ...]  # names of what its own curves show to be wrong
     seconds: float  # that it took, on one thread of a machine that may have been busy
-    # how strongly it was trained: `weight`, the mean factor on the gradient at the end as a share of that at the start,
+    # how strongly it was trained: `weight`, the mean DPO gradient weight at the end as a share of that at the start,
     # `visits`, how often each comparison was seen, and `drift`, held out, as a share of the reference's error
     strength: Mapping[str, float] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)  # prompt -> kind of its scene, where nothing was trained
@@ -51,7 +52,8 @@ Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
 
 def result_of(facts: Mapping[str, Any], values: Values) -> Result:
     """A result from `Result.facts` and its values."""
-    return Result(**{**facts, "values": values, "diagnoses": tuple(facts["diagnoses"])})
+    wrong = tuple(_FORMER.get(name, name) for name in facts["diagnoses"])
+    return Result(**{**facts, "values": values, "diagnoses": wrong})
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:

@@ -51,7 +51,7 @@ from rushes.world.scenes import read_caption
 ABLATIONS = "ablations"  # what only the full budget asks
 FIRST_SEED = 10  # eta, beta and times were chosen on seeds 0 to 2 and 200 (LOG.md)
 HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
-TAIL, FACTOR = 12, "/gradient"  # steps at the end of which the factor on the gradient is the mean, and its name there
+TAIL, FACTOR = 12, "/gradient"  # steps at the end of which the DPO gradient weight is averaged, and its name there
 LOOK_S = 2.0  # between two looks at how many arms are done
 _done: Synchronized[int]  # in a worker: arms that are done, in all workers
 

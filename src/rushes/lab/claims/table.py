@@ -47,7 +47,7 @@ class ObservedEffect:
 
     sighting: Sighting
     seeds: int
-    right: int  # seeds whose curves were called so; for a healthy run, those that were called nothing
+    right: int  # seeds whose curves raised the diagnosis; for a healthy run, seeds that raised none
     others: tuple[str, ...]  # what else was said, by any seed
 
 
@@ -183,7 +183,7 @@ def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
 
 
 def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
-    """Of a direction; the sides of two that are equal are chance."""
+    """The colour of a direction; the sides of two that are equal are chance."""
     other = SECOND_JUDGE.get(hypothesis.metric)
     if other is None or hypothesis.expects == "equal":
         return None

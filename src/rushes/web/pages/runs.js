@@ -5,7 +5,7 @@ import { Wall, controls, make, missing, tell } from "/static/wall.js";
 import { drawCurves, forgetCurves } from "/static/curves.js";
 
 const $ = (selector) => document.querySelector(selector);
-const EVERY_MS = 2000;
+const EVERY_MS = 3000;
 const QUIET_MS = 10_000;  // where nothing trains and nothing came for a minute
 const QUIET_AFTER = 30;  // polls
 const LIST_EVERY = 5;  // polls

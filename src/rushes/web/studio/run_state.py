@@ -20,13 +20,13 @@ from rushes.media.read import probe
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import reading, runs_of
 from rushes.training.health import diagnoses, verdict
-from rushes.training.history import CURVES, with_leak
+from rushes.training.history import CURVES, shortcuts_file, with_shortcuts
 from rushes.web.studio.run_log import RunLog, last_row
 
 RUNS, SAMPLES = "runs", "samples"
 _SAMPLE = re.compile(r"step-(\d{8})-(\d{1,4})\.mp4")
 _ASK_S = 3.0  # between two looks at a lock, a database and settings
-_REST = 30.0  # times as long as diagnoses took, nothing is diagnosed
+_REST = 100.0  # times as long as diagnoses took, and at least _ASK_S, nothing is diagnosed
 
 
 class RunFiles:
@@ -59,7 +59,7 @@ class RunFiles:
                 return self._health[1]
             began = time.monotonic()
             words = self._diagnosed(steps)
-            self._next_health = time.monotonic() + _REST * (time.monotonic() - began)
+            self._next_health = time.monotonic() + max(_ASK_S, _REST * (time.monotonic() - began))
             self._health = (key, words)
             return words
 
@@ -74,9 +74,9 @@ class RunFiles:
             notes.append(f"{log.unread} lines of {CURVES} could not be read and are missing from the curves.")
         try:
             rows = log.health_rows()
-            with suppress(ValueError):  # a leak.json that is none, which `rushes health` says
-                own_path(self.project, RUNS, self.name, "leak.json")
-                rows = with_leak(rows, self.folder)
+            with suppress(ValueError):  # a shortcuts.json that is none, which `rushes health` says
+                own_path(self.project, RUNS, self.name, shortcuts_file(self.folder).name)
+                rows = with_shortcuts(rows, self.folder)
             diagnosed = diagnoses(rows, steps)
         except (LookupError, TypeError, ValueError) as error:
             note = f"The figures are not those of this version ({type(error).__name__}: {error})."

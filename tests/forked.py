@@ -17,7 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 # torch._dynamo is what the first optimiser imports, and the last two what an adapter and a pipeline of diffusers take.
-IMPORTED = ["rushes.project.runs", "rushes.cli", "torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan"]
+IMPORTED = [
+    *("rushes.project.runs", "rushes.cli", "rushes.cli.project", "rushes.cli.labelling", "rushes.cli.evaluation"),
+    *("torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan"),
+]
 
 # Tests end processes and never the machine, and what the kernel has is there for all: nobody need wait for the disk at
 # each write, which took some tests longer than all else. The tests' own process runs this too, see `conftest.py`;

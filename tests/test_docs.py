@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from cyclopts import App
@@ -100,6 +102,15 @@ def furnish_pairs(folder: Path) -> None:
             frames = np.clip(clip + spread * noise.normal(size=clip.shape), 0, 255).astype(np.uint8)
             (folder / side / f"{k}.mp4").write_bytes(encode_bytes(frames, FPS))
     (folder / "prompts.txt").write_text("".join(f"ball {k} falls\n" for k in range(6)))
+    held = {
+        column: [{"bytes": (folder / side / f"{k}.mp4").read_bytes(), "path": ""} for k in range(6)]
+        for column, side in (("video_w", "chosen"), ("video_l", "rejected"))
+    }
+    table = pa.table({"prompt": [f"ball {k} falls" for k in range(6)], **held})
+    (folder / "my-dataset" / "data").mkdir(parents=True)
+    pq.write_table(table, folder / "my-dataset" / "data" / "train-00000-of-00001.parquet")
+    votes = (f"ball {k} falls,chosen/{k}.mp4,rejected/{k}.mp4,{('first', 'second')[k % 2]}" for k in range(6))
+    (folder / "votes.csv").write_text("\n".join(["prompt,ours,theirs,people", *votes]))
 
 
 def commands_of(app: App, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

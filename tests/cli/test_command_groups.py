@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,19 @@ def test_every_command_is_in_one_group_and_help_has_them_in_that_order(rushes: R
     starts = [place.start() for place in places if place]
     assert len(starts) == len(names) and starts == sorted(starts)
     assert re.findall(r"─ (\w+) ─", text) == [*GROUPS, "Other"]
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    """Help reads a table, so that it need not import what it lists."""
+    for name in (name for group in GROUPS.values() for name in group):
+        command = app[name].default_command
+        assert command is None or app[name].help == " ".join(str(command.__doc__).split()), name
+
+
+def test_help_imports_no_command() -> None:
+    program = "import sys; from rushes.cli import main; main(['--help']); print(*sys.modules)"
+    words = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
+    assert "cyclopts" in words and not {"pydantic", "numpy", "markdown_it", "rushes.cli.console"} & {*words}
 
 
 @pytest.mark.parametrize("old", sorted(FORMER))

@@ -34,7 +34,12 @@ UNUSED = {
     ],
     "export": [("P --out o --weights comfyui", "--weights")],
     "import": [("P --rows P --add", "--add"), ("P --scores F --add", "--add"), ("P --rows P --scores F", "--rows")],
-    "init": [("new --size 8x8", "--size"), ("new --frames 5", "--frames"), ("new --gpu h100", "--gpu")],
+    "init": [
+        ("new --size 8x8", "--size"),
+        ("new --frames 5", "--frames"),
+        ("new --gpu h100", "--gpu"),
+        ("new --prompts F --columns a=b --answers 0=left", "--prompts, --columns, --answers"),
+    ],
     "judges": [("P --by metric", "--by")],
     "label": [
         ("P --by world --port 1 --host 0.0.0.0 --annotators ada", "--port, --host, --annotators"),

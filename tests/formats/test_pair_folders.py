@@ -17,8 +17,8 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
-def names_of(folder: Path, *more: Path | None) -> list[tuple[str, str, str]]:
-    pairs = find_pairs(folder, *more)
+def names_of(folder: Path, rejected: Path | None = None, prompts: Path | None = None) -> list[tuple[str, str, str]]:
+    pairs = find_pairs(folder, rejected, prompts)
     assert all(pair.answers == {"overall": "left"} for pair in pairs.pairs)
     return [(p.left.relative_to(folder.parent).as_posix(), p.right.name, p.prompt) for p in pairs.pairs]
 
@@ -80,5 +80,8 @@ def test_the_form_of_a_table_is_read_from_its_fields(tmp_path: Path) -> None:
         path.write_text(f"{fields}\n1,2,3,4\n"[: 99 if form == "videoreward" else -3] + "\n")
         assert form_of(path) == form
     path.write_text("video,score\n1,2\n")
-    with pytest.raises(ValueError, match="has score, video; call them prompt, chosen and rejected"):
+    with pytest.raises(
+        ValueError,
+        match=r"no column is the prompt; it has video, score: say which is which with --columns chosen=COLUMN",
+    ):
         form_of(path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -15,6 +18,27 @@ from rushes.training.recipe import load_recipe
 from ..projects import Rushes
 
 
+@contextmanager
+def pages_of(path: Path) -> Iterator[list[str]]:
+    """What a browser that looks often sees at a path."""
+    seen, over = [""], Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            with suppress(FileNotFoundError):
+                text = path.read_text(encoding="utf-8")
+                if text != seen[-1]:
+                    seen.append(text)
+
+    thread = Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_the_demo_is_a_project_whose_commands_go_on(
     tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -22,15 +46,20 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     monkeypatch.setattr(demo, "CLIPS", 4)
     monkeypatch.setattr(demo, "PROMPTS", 4)
     monkeypatch.setattr(demo, "tiny_train", lambda name, recipe: short)
-    code, out, err = rushes("demo", "--out", tmp_path, "--seed", 3)
+    with pages_of(tmp_path / "report.html") as seen:
+        code, out, err = rushes("demo", "--out", tmp_path, "--seed", 3)
     assert code == 0, err
+    assert err.startswith("some three minutes") and (tmp_path / "report.html").as_uri() in err.splitlines()[0]
+    live = [page for page in seen if 'http-equiv="refresh"' in page]
+    assert "PyTorch is being loaded" in live[0] and "<svg" in live[-1]
+    assert all(any(f'row">{stage}' in page for page in live) for stage in ("import", "generate", "train", "evaluate"))
     folder = tmp_path / "project-3"
     assert f"project: {folder}" in out and read_settings(folder).project.seed == 3
     with open_desk(folder, read_settings(folder)) as desk:
         assert desk.progress("ada")["pairs"] == 4, "there is something to label"
     assert "\n4 takes\n" in rushes("status", folder)[1]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<title>Rushes demo" in page
+    assert "<title>Rushes demo" in page and 'http-equiv="refresh"' not in page
     assert "densedpo (stored)" in page and "were not run here" in page
     for command in ("train", "report"):
         code, out, err = rushes(command, folder)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from rushes.files import content_hash
 from rushes.media.write import write_video
 from rushes.recipes.dpo import Options, comparisons
 from rushes.records import Candidate
@@ -87,6 +90,60 @@ def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Pa
     assert rushes("init", tmp_path / "project", "--pairs", tmp_path / "pairs.jsonl")[0] == 0
     code, _, err = rushes("import", tmp_path / "project")
     assert code == 2 and "all pairs are of one prompt" in err
+
+
+def shards(sides: tuple[Path, Path], folder: Path, names: tuple[str, str] = ("video_w", "video_l")) -> Path:
+    """The pairs of `sides` as a data set of the Hub has them, two shards with the videos in them."""
+    rows = [
+        {"prompt": f"dog {k}", **{name: {"bytes": (side / f"{k}.mp4").read_bytes(), "path": f"{k}.mp4"}
+                                  for name, side in zip(names, sides, strict=True)}}
+        for k in range(PAIRS)
+    ]  # fmt: skip
+    (folder / "data").mkdir(parents=True)
+    for at in range(2):
+        pq.write_table(pa.Table.from_pylist(rows[at::2]), folder / f"data/train-0000{at}-of-00002.parquet")
+    return folder
+
+
+def test_the_shards_of_a_data_set_are_pairs(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    project, hub = tmp_path / "project", shards(sides, tmp_path / "hub")
+    assert rushes("init", project, "--pairs", hub)[0] == 0
+    for _ in range(2):
+        code, out, err = rushes("import", project, "--json")
+        assert code == 0, err
+        assert json.loads(out)["pairs"] + len(held_out(project)) // 2 == PAIRS
+        with Store.open(project) as store:
+            assert len(store.preferences()) == PAIRS and all(row.labels == (1,) for row in store.preferences())
+            assert {content_hash(path) for side in sides for path in side.glob("*.mp4")} == {
+                row.media for row in store.candidates()
+            }
+    assert not list(project.glob(".pairs-*"))
+    before = (tmp_path / "project" / "pairs.json").read_text()
+    assert "data/train-00001-of-00002.parquet, row 2" in before
+    other = tmp_path / "other"
+    assert rushes("init", other)[0] == 0
+    code, out, err = rushes("labels", "import", other, hub, "--json")
+    assert code == 0 and json.loads(out)["pairs"] == PAIRS, err
+    assert "video_w won 6 of 6 pairs" in err and "left = data-train-00000-of-00002.parquet-row-0-video_w.mp4" in err
+
+
+def test_columns_that_do_not_say_which_is_better_are_named_by_the_user(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    hub, project = shards(sides, tmp_path / "hub", ("ours", "theirs")), tmp_path / "project"
+    code, _, err = rushes("init", project, "--pairs", hub)
+    assert code == 2 and err.count("\n") == 1 and not project.exists()
+    assert "it has prompt, ours, theirs: say which is which with --columns chosen=COLUMN" in err
+    asked = "chosen=theirs,rejected=ours"
+    assert "no table; leave them out" in rushes("init", project, "--pairs", *sides, "--columns", asked)[2]
+    assert "only for --pairs" in rushes("init", project, "--columns", asked)[2]
+    assert rushes("init", project, "--pairs", hub, "--columns", asked)[0] == 0
+    assert f'columns = "{asked}"' in (project / "rushes.toml").read_text()
+    assert rushes("import", project)[0] == 0
+    with Store.open(project) as store:
+        media = {row.id: row.media for row in store.candidates()}
+        winners = {media[row.left] for row in store.preferences()}
+    assert winners == {content_hash(path) for path in sides[1].glob("*.mp4")}
 
 
 def test_what_init_refuses(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:

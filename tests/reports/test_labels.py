@@ -657,16 +657,16 @@ def test_a_direction_that_fits_nothing_is_refused(imports: Imports) -> None:
     assert imports.wins() == [("ours", "base")]
 
 
-@pytest.mark.parametrize("name", ["labels.parquet", "labels.tsv", "ours.mp4", "labels"])
+@pytest.mark.parametrize("name", ["labels.tsv", "ours.mp4", "labels"])
 def test_files_of_other_kinds_are_told_the_forms(name: str, imports: Imports) -> None:
-    """OpenRLHF#1311, its kind: a table in Parquet, with tabs or a video was "not JSON", or to be saved as UTF-8."""
+    """OpenRLHF#1311, its kind: a table with tabs or a video was "not JSON", or to be saved as UTF-8."""
     path = imports.videos / name
     if not path.exists():
-        path.write_bytes(b"PAR1\0\xff" if name.endswith("parquet") else b"prompt\tchosen\trejected\n")
+        path.write_bytes(b"prompt\tchosen\trejected\n")
     code, out, err = imports.rushes("labels", "import", imports.project, path, "--form", "trl")
     kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
     assert (code, out) == (2, "")
-    way = "write the preferences of trl as .jsonl, .json or .csv, and name that"
+    way = "write the preferences of trl as .parquet, .jsonl, .json or .csv, and name that"
     assert err == f"rushes: {path}: {kind} is not read; {way}\n"
 
 

@@ -1,57 +1,19 @@
-"""The command line. Stages are imported when they run, so that help, labelling and reports start at once."""
+"""The command line. Commands are imported when they run, so that help comes at once."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import NoReturn
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import (
-    claims,
-    curation,
-    evaluation,
-    footage,
-    health,
-    labelling,
-    machine,
-    people,
-    product,
-    project,
-    settings,
-    studio,
-    upkeep,
-)
-from rushes.cli.command_groups import arrange, with_current_command
-from rushes.cli.console import app
-from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
-from rushes.files import odd_name
-from rushes.text_reader import printable
+from rushes.cli.command_groups import app, with_current_command
 
-__all__ = [
-    "app",
-    "claims",
-    "curation",
-    "evaluation",
-    "footage",
-    "health",
-    "labelling",
-    "machine",
-    "main",
-    "people",
-    "product",
-    "project",
-    "settings",
-    "studio",
-    "upkeep",
-]
-
-
-arrange(app)
+__all__ = ["app", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,39 +32,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse_empty(arguments)
         app(with_current_command(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
-        sys.exit(2)
+        _end_with(_in_a_line(error))
     except BrokenPipeError:  # who reads, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is written at the end either
         sys.exit(1)
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
-        print(printable(f"rushes: {_mendable(error)}"), file=sys.stderr)
-        sys.exit(2)
+        _end_with(_mendable(error))
     except (RuntimeError, MemoryError) as error:
+        from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
+
         lost, full = lost_partners(error), _out_of_memory(error)
         if os.environ.get("RUSHES_TRACEBACK") or not (lost or full or isinstance(error, RecursionError)):
             raise
         if full:
-            print(OUT_OF_MEMORY, file=sys.stderr)
-            sys.exit(2)
+            _end_with(OUT_OF_MEMORY)
         if lost:
             say_lost()
             sys.exit(LEFT_ALONE)
-        print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
-        sys.exit(2)
-    except sqlite3.Error as error:
-        print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)
-        sys.exit(2)
+        _end_with("a file is nested too deeply to be read; give one that a program of yours wrote")
+    except Exception as error:
+        import sqlite3  # which help does without
+
+        if not isinstance(error, sqlite3.Error):
+            raise
+        _end_with(f"the project's database: {error}; free some space and check the disk")
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
 
 
+def _end_with(words: str) -> NoReturn:
+    """A sentence on standard error, and the exit code of what a user can mend."""
+    from rushes.text_reader import printable
+
+    print(printable(f"rushes: {words}"), file=sys.stderr)
+    sys.exit(2)
+
+
 OUT_OF_MEMORY = (
-    "rushes: memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
+    "memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
     "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "
     "plan PROJECT` says what fits"
 )
@@ -117,6 +88,8 @@ def _out_of_memory(error: BaseException) -> bool:
 def _mendable(error: ValueError | OSError) -> str:
     """What a user can mend, in a sentence."""
     if isinstance(error, UnicodeEncodeError):
+        from rushes.files import odd_name
+
         form, words = error.encoding, error.object.split()
         odd = next((word for word in words if word.encode(form, "ignore").decode(form) != word), error.object)
         return f"{odd:.200}: {odd_name(odd)}"

@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, app, bar, tell
+from rushes.cli.console import GE_0, AsJson, bar, tell
 
 
-@app.command
 def reproduce(
     claims: Annotated[tuple[str, ...], Parameter(help="claims by name; default: the budget's")] = (),
     *,

@@ -1,25 +1,20 @@
-"""All names of commands, in groups by the path from footage to a result, and the names that some had before."""
+"""The command line: all its commands in groups, by the path from footage to a result, and names that some had before.
+
+`commands.txt` has them in the order in which they are used: name, place in this package, and what its help begins with.
+A command's module is imported when it runs, so that help comes at once.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from cyclopts import App, Group
 
-from rushes.config.renamed import UNTIL
+import rushes
 
-GROUPS: Mapping[str, tuple[str, ...]] = {  # in the order in which they are used; docs/commands.md is written from it
-    "Start": ("demo", "init", "settings", "set", "run", "status", "studio", "doctor"),
-    "Footage": ("preflight", "import", "curate", "review", "card", "footage"),
-    "Takes": ("captions", "prompts", "generate", "wrong-captions"),
-    "Labels": ("label", "campaign", "labels", "judges"),
-    "Training": ("recipes", "models", "plan", "train", "health"),
-    "Results": ("evaluate", "vote", "report", "compare", "stop", "export"),
-    "Advanced": ("tune", "check-shortcuts", "encode", "cache", "sample-size", "bench", "reproduce"),
-    "Upkeep": ("verify", "space", "clean", "backup", "trust"),
-}
 FORMER: Mapping[str, str] = {  # read until the version that `config.renamed` names
     "backbones": "models",
     "bank": "cache reference",
@@ -30,23 +25,35 @@ FORMER: Mapping[str, str] = {  # read until the version that `config.renamed` na
     "power": "sample-size",
     "still": "prompts add",
 }
-
-
-def arrange(app: App) -> None:
-    """Put the commands of an app into the groups; one that is in none stays with `--help`, behind them."""
-    app.group_commands = Group("Other", sort_key=len(GROUPS))
-    for place, (title, names) in enumerate(GROUPS.items()):
-        group = Group(title, sort_key=place)
-        for number, name in enumerate(names):
-            if name in app:
-                command = app[name]
-                command.group, command.sort_key = group, number
+app = App(
+    name="rushes",
+    help="Preference optimization for video diffusion models.",
+    help_epilogue=(
+        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed, "
+        "or a fault that `verify` or `doctor` names; 2 a command, a setting or a file that must be changed, or a full "
+        "disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the "
+        "environment an error shows where it came from."
+    ),
+    version=rushes.__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+GROUPS: dict[str, list[str]] = {}  # title -> names of commands; docs/commands.md is written from it
+for place, part in enumerate(Path(__file__).with_name("commands.txt").read_text(encoding="utf-8").split("\n\n")):
+    title, *lines = part.splitlines()
+    group, GROUPS[title] = Group(title, sort_key=place), [line.split()[0] for line in lines]
+    for number, (name, where, words) in enumerate(line.split(maxsplit=2) for line in lines):
+        app.command(f"rushes.cli.{where}", name=name, help=words, group=group, sort_key=number)
+app.group_commands = Group("Other", sort_key=len(GROUPS))  # `--help` and `--version`
 
 
 def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
     """A command line whose command goes by its current name; a former one is reported on standard error."""
     if not arguments or arguments[0] not in FORMER:
         return arguments
+    from rushes.config.renamed import UNTIL
+
     old, new = arguments[0], FORMER[arguments[0]]
     if old == "caption" and not {"--wrong", "--help"}.intersection(arguments):
         raise ValueError(

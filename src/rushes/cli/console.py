@@ -1,4 +1,4 @@
-"""What all commands share: the app, common options, progress bars and how results are told."""
+"""What all commands share: common options, progress bars and how results are told."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 
-import rushes
 from rushes.cli.bars import shown
 from rushes.config.tables import Settings
 from rushes.progress import Tick, waiting
@@ -24,20 +23,6 @@ from rushes.text_reader import printable
 if TYPE_CHECKING:
     from rushes.evaluate.result import EvaluateResult
     from rushes.project.project import OpenProject
-
-app = App(
-    name="rushes",
-    help="Preference optimization for video diffusion models.",
-    help_epilogue=(
-        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed, "
-        "or a fault that `verify` or `doctor` names; 2 a command, a setting or a file that must be changed, or a full "
-        "disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the "
-        "environment an error shows where it came from."
-    ),
-    version=rushes.__version__,
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
 
 ProjectFolder = Annotated[Path, Parameter(help="the project's folder")]
 Overrides = Annotated[

@@ -13,20 +13,16 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    app,
-    bar,
     opened,
     refuse_unused,
     tell,
     with_options,
 )
-from rushes.cli.product import bench
 from rushes.project.settings import FILE, overridden, read_settings
 from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
 
-@app.command
 def curate(
     project: ProjectFolder,
     *,
@@ -82,31 +78,9 @@ def curate(
         raise ValueError(lacks)
 
 
-@app.command
 def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
     """Write the data card of a project that was curated: as Markdown, as a page, and the hashes of its files."""
     from rushes.report.card import CardResult, write_card
 
     with Store.open(project) as store:
         tell(CardResult(write_card(store)), as_json)
-
-
-@bench.command(name="curation")
-def bench_curation(
-    *,
-    clips: Annotated[int, GE_0, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
-    footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
-    rows: Annotated[tuple[int, ...], GE_0, Parameter(help="synthetic clips to choose among; repeatable")] = (),
-    seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
-    from rushes.lab.curation_bench import CurationBench, bench_lines, growth, planted, real_clips, speeds, world_clips
-
-    if rows:
-        refuse_unused({"--clips": clips != 60, "--footage": footage}, "planted faults, without --rows")
-        result = CurationBench(growth=growth(sorted(rows), seed, bar))
-    else:
-        true = real_clips(footage) if footage else world_clips(clips, seed)
-        result = CurationBench(faults=planted(true, bar=bar), speeds=speeds(true[:12]))
-    tell(result, as_json, bench_lines(result))

@@ -15,7 +15,6 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     RunName,
-    app,
     bar,
     in_words,
     next_line,
@@ -41,7 +40,6 @@ Many = Parameter(consume_multiple=True, negative=())
 Threshold = Annotated[float | None, GE_0, Parameter(help="score that counts as yes: 0.5; 4 for VideoPhy-2")]
 
 
-@app.command
 def evaluate(
     project: Annotated[Path | None, Parameter(help="the project's folder; not with --systems")] = None,
     *,
@@ -104,7 +102,6 @@ def evaluate(
     return tell(result, as_json, lines)
 
 
-@app.command
 def report(
     project: Annotated[Path, Parameter(help="the project's folder")],
     *,
@@ -122,7 +119,6 @@ def report(
     tell(result, as_json, [*lines_of(result), next_line(project, settings, run)])
 
 
-@app.command
 def compare(
     target: Annotated[Path, Parameter(help="a project's folder, or a folder that `evaluate --systems` wrote")],
     runs: Annotated[tuple[str, ...], Parameter(help="evaluated runs of the project, beside its base")] = (),
@@ -172,7 +168,6 @@ def _verdict_on(pair: str, words: str) -> str:
     return f"{second} against {first}: {words}"
 
 
-@app.command
 def sample_size(
     project: Annotated[
         Path | None, Parameter(help="a project's folder: what its evaluation could show, metric by metric")
@@ -248,7 +243,6 @@ def _tell_reaches(project: Path, as_json: bool) -> None:
     tell(result, as_json, lines or ["no metric of which the change differs from prompt to prompt"])
 
 
-@app.command
 def stop(
     votes: Annotated[Path, Parameter(help="win, tie or loss a line in the order of arrival, or CSV prompt,vote")],
     *,

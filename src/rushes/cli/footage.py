@@ -10,17 +10,15 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, tell, with_options
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, tell, with_options
 from rushes.cli.labelling import reviewed
 from rushes.cli.studio import HOST, PORT, Page, Port
 from rushes.config.uses import code, everything, nothing
 from rushes.project.settings import read_settings
 
-footage = App(name="footage", help="The clips that are in the set.")
-app.command(footage)
+footage = App(name="footage")
 
 
-@app.command
 def preflight(
     project: ProjectFolder,
     *,
@@ -30,10 +28,8 @@ def preflight(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Look at every clip and say what an import would keep, trim, resample, crop and refuse, and why.
-
-    Exit code 1 where an import would fail.
-    """
+    """Look at every clip and say what an import would keep, trim, resample, crop and refuse, and why; exit
+    code 1 where it would fail."""
     from rushes.project.intake import preflight as stage
 
     named = with_options(overrides, footage__path=("--footage", footage))
@@ -57,7 +53,6 @@ def _after_preflight(project: Path, fails: bool, reasons: Mapping[str, int]) -> 
     return f"mend what is refused, or leave it out: rushes set {place} footage.on_refused=skip"
 
 
-@app.command
 def captions(
     project: ProjectFolder,
     *,

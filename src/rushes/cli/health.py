@@ -6,13 +6,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, say, tell, with_options
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, opened, say, tell, with_options
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
 
-tune = App(name="tune", help="Propose settings from a short trial on the project's own clips.")
-app.command(tune)
+tune = App(name="tune")
 
 
 @tune.command
@@ -63,7 +62,6 @@ def eta(
     tell(result, as_json, in_words(result))
 
 
-@app.command
 def check_shortcuts(
     project: ProjectFolder,
     *,
@@ -83,7 +81,6 @@ def check_shortcuts(
     tell(result, as_json, in_words(result.features))
 
 
-@app.command
 def status(
     project: ProjectFolder,
     *,
@@ -104,7 +101,6 @@ def status(
         say(line)
 
 
-@app.command
 def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run

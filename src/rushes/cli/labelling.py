@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -14,7 +15,6 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    app,
     bar,
     opened,
     refuse_unused,
@@ -34,11 +34,19 @@ from rushes.store.database import Store
 if TYPE_CHECKING:
     from rushes.project.review_page import ReviewProgress
 
-labels = App(name="labels", help="Labels from and for other programs.")
-app.command(labels)
+labels = App(name="labels")
+Columns = Annotated[
+    str, Parameter(help="of a table, as chosen=A,rejected=B,prompt=C or left, right, answer; default: by their names")
+]
+Answers = Annotated[
+    tuple[str, ...],
+    Parameter(
+        negative=(),
+        help='of an answer "Left is worse=right", or left, tie, unjudged; of ratings "artefacts=lower"; repeatable',
+    ),
+]
 
 
-@app.command
 def label(
     project: ProjectFolder,
     *,
@@ -91,7 +99,6 @@ def label(
         tell_stage(label_takes(work), as_json, project, settings)
 
 
-@app.command
 def review(
     project: ProjectFolder,
     *,
@@ -126,7 +133,6 @@ def reviewed(project: Path, overrides: Sequence[str], page: Page | None) -> Revi
         return progress_of(session)
 
 
-@app.command
 def judges(
     project: ProjectFolder,
     *,
@@ -152,20 +158,20 @@ def judges(
 @labels.command(name="import")
 def import_(
     project: ProjectFolder,
-    file: Annotated[Path, Parameter(help="file with the preferences; its videos lie relative to its folder")],
+    file: Annotated[
+        Path, Parameter(help="file with the preferences, or folder of Parquet files; videos lie relative to its folder")
+    ],
     *,
-    form: Annotated[Literal["videoreward", "videodpo", "trl", "labelstudio"], Parameter(help="what wrote the file")],
+    form: Annotated[
+        Literal["videoreward", "videodpo", "trl", "labelstudio", "table", ""],
+        Parameter(help="what wrote the file; default: what its fields say"),
+    ] = "",
     split: Annotated[Literal["train", "eval"], Parameter(help="split of the clips")] = "train",
     left: Annotated[
         str, Parameter(help="key of the video that is left (labelstudio); default: what the file says")
     ] = "",
-    answers: Annotated[
-        tuple[str, ...],
-        Parameter(
-            negative=(),
-            help='of an answer "Left is worse=right", or left, tie, unjudged; of ratings "artefacts=lower"; repeatable',
-        ),
-    ] = (),
+    columns: Columns = "",
+    answers: Answers = (),
     window: Annotated[
         Literal["first", "last", "best-motion", ""],
         Parameter(help="part of clips longer than backbone.frames that their label is for; default: leave them out"),
@@ -177,7 +183,7 @@ def import_(
     """Take videos and preferences from another program's file."""
     from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
-    from rushes.formats.pair_files import read_pairs
+    from rushes.formats.pair_files import form_of, read_pairs
     from rushes.project.defaults import with_sizes
     from rushes.project.look_alikes import look_alikes
 
@@ -186,12 +192,13 @@ def import_(
     ask = PreflightOptions(
         Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage, size=size
     )
-    pairs = read_pairs(file, form, left, answers)
-    with Store.open(project) as store, bar("import", len(pairs.pairs)) as tick:
-        result = import_pairs(
-            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes, say=say,
-            tick=lambda: tick(1),
-        )  # fmt: skip
+    with Store.open(project) as store, TemporaryDirectory(dir=project, prefix=".pairs-") as unpacked:
+        pairs = read_pairs(file, form or form_of(file, columns), left, answers, columns, Path(unpacked))
+        with bar("import", len(pairs.pairs)) as tick:
+            result = import_pairs(
+                store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes,
+                say=say, tick=lambda: tick(1),
+            )  # fmt: skip
     tell(result, as_json)
 
 

@@ -11,18 +11,16 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, say, tell
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code
 from rushes.progress import waiting
 from rushes.project.settings import read_settings
 from rushes.records import lines_of
 
-cache = App(name="cache", help="What is computed once and looked up: latents, captions, reference errors.")
-app.command(cache)
+cache = App(name="cache")
 
 
-@app.command
 def doctor(
     folder: Annotated[Path, Parameter(help="where the project is or will be; its disk is looked at")] = Path("."),
     *,
@@ -41,7 +39,6 @@ def doctor(
         sys.exit(1)
 
 
-@app.command(name="trust")
 def trust_(
     words: Annotated[
         tuple[str, ...],
@@ -57,7 +54,6 @@ def trust_(
     tell(result, as_json, [*result.allowed, f"file: {result.file or 'none, as this user has no home folder'}"])
 
 
-@app.command
 def plan(
     project: Annotated[Path | None, Parameter(help="a project's folder, in place of --model and all about it")] = None,
     *,

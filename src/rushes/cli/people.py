@@ -6,13 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, refuse_unused, say, tell, within
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, refuse_unused, say, tell, within
 from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Host, Page, Port, serve_studio
 from rushes.config.uses import nothing
 from rushes.project.settings import read_settings
 
 
-@app.command
 def vote(
     project: ProjectFolder,
     *,
@@ -40,7 +39,6 @@ def vote(
     tell(result, as_json, [result.in_words()])
 
 
-@app.command
 def campaign(
     project: ProjectFolder,
     *,

@@ -10,14 +10,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, app, bar, in_words, tell
+from rushes.cli.console import GE_0, AsJson, bar, in_words, refuse_unused, say, tell
+from rushes.progress import waiting
 from rushes.records import plain
 
-bench = App(name="bench", help="Measure on this machine.")
-app.command(bench)
+bench = App(name="bench")
+DEMO_TAKES = "some three minutes on two idle cores, twice that beside other work"
 
 
-@app.command
 def demo(
     *,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("demo"),
@@ -25,9 +25,16 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole path on the embedded world, some three minutes on two cores, with a report."""
-    from rushes.project.demo import demo_folder, run_demo
+    from rushes.report.live import LivePage
 
-    summary = run_demo(out, seed, bar)
+    page = LivePage(out / "report.html", "Rushes demo", DEMO_TAKES)
+    if not page.path.exists():  # the report of a demo that is there stays until the first stage goes on
+        page.write()
+    say(f"{DEMO_TAKES}; this page fills meanwhile: {page.path.resolve().as_uri()}")
+    with waiting("loading PyTorch", say):
+        from rushes.project.demo import demo_folder, run_demo
+
+    summary = run_demo(out, seed, bar, page)
     folder = demo_folder(out, seed)
     place = quote(str(folder))
     ends = [
@@ -41,7 +48,6 @@ def demo(
     tell(summary, as_json, [*in_words(summary), *ends])
 
 
-@app.command
 def recipes(*, as_json: AsJson = False) -> None:
     """List the recipes: paper and what each needs."""
     from rushes.project.recipe_table import recipe_table
@@ -54,7 +60,6 @@ def recipes(*, as_json: AsJson = False) -> None:
     tell(rows, as_json, lines)
 
 
-@app.command
 def models(
     model: Annotated[
         str, Parameter(help="a released model's name, a folder or hub:OWNER/NAME: its settings and their sources")
@@ -118,6 +123,27 @@ def bench_generate(*, as_json: AsJson = False) -> None:
 
     result = bench_sharing()
     tell(result, as_json, list(bench_lines(result)))
+
+
+@bench.command(name="curation")
+def bench_curation(
+    *,
+    clips: Annotated[int, GE_0, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
+    footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
+    rows: Annotated[tuple[int, ...], GE_0, Parameter(help="synthetic clips to choose among; repeatable")] = (),
+    seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
+    from rushes.lab.curation_bench import CurationBench, bench_lines, growth, planted, real_clips, speeds, world_clips
+
+    if rows:
+        refuse_unused({"--clips": clips != 60, "--footage": footage}, "planted faults, without --rows")
+        result = CurationBench(growth=growth(sorted(rows), seed, bar))
+    else:
+        true = real_clips(footage) if footage else world_clips(clips, seed)
+        result = CurationBench(faults=planted(true, bar=bar), speeds=speeds(true[:12]))
+    tell(result, as_json, bench_lines(result))
 
 
 @bench.command

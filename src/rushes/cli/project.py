@@ -13,7 +13,6 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    app,
     bar,
     in_words,
     next_line,
@@ -24,6 +23,7 @@ from rushes.cli.console import (
     tell_stage,
     with_options,
 )
+from rushes.cli.labelling import Answers, Columns
 from rushes.cli.processes import DetachedResult, Engine, Gpus, detached, led
 from rushes.config.settings_files import load_settings
 from rushes.config.tables import FootageSettings, Settings, toy_note
@@ -42,14 +42,13 @@ PairPaths = Annotated[
     Parameter(
         negative=(),
         consume_multiple=True,
-        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, or a table",
+        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, a table, or "
+        "a folder of Parquet files",
     ),
 ]
-prompts_ = App(name="prompts", help="Held-out prompts beside those of the footage.")
-app.command(prompts_)
+prompts_ = App(name="prompts")
 
 
-@app.command
 def init(
     project: Annotated[
         Path | None, Parameter(help="the project's folder; without one --model prints its settings")
@@ -72,6 +71,8 @@ def init(
     prompts: Annotated[
         Path | None, Parameter(help="with --pairs of folders: a prompt a line, or a table of file and caption")
     ] = None,
+    columns: Columns = "",
+    answers: Answers = (),
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
@@ -88,7 +89,9 @@ def init(
     from rushes.project.presets import pairs_of, people_note, preset
 
     recipe = recipe or ("dpo" if pairs else "realdpo")
-    source = pairs_of(pairs, prompts, footage) if pairs or prompts else footage
+    if not pairs:
+        refuse_unused({"--prompts": prompts, "--columns": columns, "--answers": answers}, "--pairs")
+    source = pairs_of(pairs, prompts, footage, columns, answers) if pairs else footage
     if model is not None:
         return _init_model(project, model, (recipe, source, _pixels(size), frames), gpu, full, overrides, as_json)
     from rushes.project.held_settings import begin_project
@@ -165,7 +168,6 @@ def _pixels(size: str) -> tuple[int, int] | None:
     return (int(height), int(width)) if size else None
 
 
-@app.command(name="import")
 def import_(
     project: ProjectFolder,
     *,
@@ -226,7 +228,6 @@ def add(
         tell(make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance), as_json)
 
 
-@app.command
 def generate(
     project: ProjectFolder,
     *,
@@ -246,7 +247,6 @@ def generate(
         tell_stage(stages.generate_takes(work, system=run), as_json, project, settings)
 
 
-@app.command(name="wrong-captions")
 def wrong_captions(
     project: ProjectFolder,
     *,
@@ -261,7 +261,6 @@ def wrong_captions(
         tell(negatives.wrong_captions(work), as_json)
 
 
-@app.command
 def train(
     project: ProjectFolder,
     *,
@@ -293,7 +292,6 @@ def train(
         tell_stage(training.train_run(work), as_json, project, settings)
 
 
-@app.command(name="encode")
 def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Encode the clips and takes that a run trains on; `rushes train` does what is missing of it."""
     settings = read_settings(project, overrides, code)
@@ -305,7 +303,6 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
         tell(training.encode_run(work), as_json)
 
 
-@app.command
 def run(
     project: Annotated[Path, Parameter(help="a project's folder, or a settings file")],
     *,
@@ -375,7 +372,6 @@ def _rehearsed(folder: Path, settings: Settings) -> RehearsalResult:
     return rehearse(folder, settings, bar, say)
 
 
-@app.command
 def export(
     project: ProjectFolder,
     *,

@@ -7,10 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, ProjectFolder, app, tell
+from rushes.cli.console import AsJson, ProjectFolder, tell
 
 
-@app.command
 def settings(
     project: Annotated[Path | None, Parameter(help="the project's folder; without one, the defaults")] = None,
     *,
@@ -23,7 +22,6 @@ def settings(
     tell(result, as_json, [f"{path} = {row.value!r}  # {row.source}" for path, row in result.settings.items()])
 
 
-@app.command(name="set")
 def set_(
     project: ProjectFolder,
     values: Annotated[tuple[str, ...], Parameter(help="settings as table.name=value")] = (),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import Overrides, ProjectFolder, app, refuse_unused, within
+from rushes.cli.console import Overrides, ProjectFolder, refuse_unused, within
 from rushes.text_reader import printable
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ class Page:
             refuse_unused(self._served(), "a page, which --forget does not open")
 
 
-@app.command
 def studio(
     project: ProjectFolder,
     *,

@@ -9,12 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, refuse_unused, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, bar, opened, refuse_unused, tell, within
 from rushes.config.uses import code
 from rushes.project.settings import read_settings
 
 
-@app.command
 def verify(
     project: ProjectFolder,
     *,
@@ -48,7 +47,6 @@ def verify(
         sys.exit(1)
 
 
-@app.command
 def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say what a project takes on the disk: what is needed, and what `rushes clean` would remove."""
     from rushes.inspect.disk_use import space as stage
@@ -59,7 +57,6 @@ def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson 
     tell(result, as_json, space_in_words(result))
 
 
-@app.command
 def clean(
     project: ProjectFolder,
     *,
@@ -76,7 +73,6 @@ def clean(
     tell(result, as_json, clean_in_words(result))
 
 
-@app.command
 def backup(
     project: ProjectFolder,
     to: Annotated[Path, Parameter(help="folder of the copy: new, or an earlier or stopped copy of this project")],

@@ -174,7 +174,7 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 
 # Settings that came after digests did, and the value at which they do nothing.
 _LATER: Mapping[str, Mapping[str, Any]] = {
-    "footage": {"rejected": "", "prompts": "", "window": "", "windows": 1},
+    "footage": {"rejected": "", "prompts": "", "columns": "", "answers": [], "window": "", "windows": 1},
     "label": {
         "reasons": ["hand", "vanishes", "flicker", "physics", "text", "other"],
         "play_first": False,

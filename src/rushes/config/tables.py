@@ -39,6 +39,13 @@ class FootageSettings(SettingsTable):
     prompts: Folder = Field(
         "", description="file with the prompts of the pairs (kind pairs); empty = beside the videos"
     )
+    columns: str = Field(
+        "",
+        description="of a table of pairs: chosen=A,rejected=B,prompt=C, or left, right, answer; empty = by their names",
+    )
+    answers: tuple[str, ...] = Field(
+        (), strict=False, description="what answers in a table of pairs mean, as 0=left and 1=right (kind pairs)"
+    )
     windows: int = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
     window: Literal["", "first", "last", "best-motion"] = Field(
         "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"

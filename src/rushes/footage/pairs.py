@@ -445,5 +445,6 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
     for what, count in (("trimmed", result.trimmed), ("cropped", result.cropped)):
         if count:
             yield f"{what}: {counted(count, 'video')}; {FILE} in the project says which"
+    yield from pairs.notes
     for kind, count in pairs.passed_over.items():
         yield f"passed over: {counted(count, 'result')} of kind {kind}"

@@ -91,7 +91,10 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
         "what becomes of it",
     )
     lines = ["  ".join(head).rstrip()]
-    lines += ["  ".join(_cells(checked, ask)).rstrip() for checked in shown]
+    before = set[str]()  # what was said of a clip above is not said again of the next
+    for checked in shown:
+        lines.append("  ".join(_cells(checked, ask, checked.words in before)).rstrip())
+        before.add(checked.words)
     if more := len(done.checked) - len(shown):
         lines.append(f"... and {more} more, all in {FILE}")
     return lines
@@ -104,7 +107,7 @@ def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
     )
 
 
-def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
+def _cells(checked: Checked, ask: PreflightOptions, short: bool) -> Iterator[str]:
     facts = checked.facts
     name = checked.item.source.removeprefix(f"{Path(ask.table.path)}/")
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
@@ -113,13 +116,11 @@ def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
     yield f"{f'{facts.fps:.4g} fps' if readable else '':>9}"
     yield f"{f'{facts.width_px}x{facts.height_px}' if readable else '':>11}"
     yield f"{checked.clips:>5}"
-    yield (
-        "; ".join(_fate(checked, ask, loss(checked, ask))) if checked.usable else f"{_state(checked)}: {checked.words}"
-    )
-
-
-def _state(checked: Checked) -> str:
-    return checked.reason if checked.reason in NO_FAILURE else f"refused, {checked.reason}"
+    if checked.usable:
+        yield "; ".join(_fate(checked, ask, loss(checked, ask)))
+        return
+    state = checked.reason if checked.reason in NO_FAILURE else f"refused, {checked.reason}"
+    yield state if short else f"{state}: {checked.words.removeprefix(f'{checked.reason}; ')}"
 
 
 def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:

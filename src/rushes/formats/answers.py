@@ -29,12 +29,21 @@ SIDES = (
     ("winner", "loser"),
 )
 _SPOKEN = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))  # words of SIDES that answers use
-_FORMS = ("{}", "{} better", "{} is better", "{} is much better", "{} is slightly better", "{} wins", "{} is preferred")
-_THINGS = ("video {}", "clip {}", "option {}", "{} video", "{} clip", "{}")
+_FORMS = (
+    "{}",
+    "{} better",
+    "{} is better",
+    "{} is much better",
+    "{} is slightly better",
+    "{} wins",
+    "{} is preferred",
+    "{}vote",
+)
+_THINGS = ("video {}", "clip {}", "option {}", "model {}", "{} video", "{} clip", "{} model", "{}")
 _TIES = (
     *("same", "the same", "about the same", "tie", "tied", "equal", "equally good", "equally bad", "both", "neither"),
     *("both good", "both bad", "both are good", "both are bad", "both are equal", "they are equal", "draw", "similar"),
-    *("no difference", "no preference"),
+    *("no difference", "no preference", "tievote", "bothbad vote"),
 )
 _UNJUDGED = (
     *("can't tell", "cannot tell", "cant tell", "can't say", "cannot say", "can't decide", "cannot decide"),
@@ -94,7 +103,12 @@ class MeaningTable:
                 raise ValueError(f"--answers {text!r}: the answer has another meaning in an --answers before; keep one")
 
     def meaning(
-        self, answer: str, place: str, names: tuple[str, str] = ("", ""), by_form: Meaning | None = None
+        self,
+        answer: str,
+        place: str,
+        names: tuple[str, str] = ("", ""),
+        by_form: Meaning | None = None,
+        by_table: bool = True,
     ) -> Meaning | None:
         """What an answer means, None where nothing says it; both are counted.
 
@@ -103,10 +117,11 @@ class MeaningTable:
             place: where it stands.
             names: what the file calls the left and the right side; a side's own name means that side.
             by_form: what the form of the file says, which comes before the table.
+            by_table: whether the table of words, and the names, may say it.
         """
         exact = answer.strip().casefold()
         self._asked.add(exact)
-        own = by_form or _meaning(exact, names)
+        own = by_form or (_meaning(exact, names) if by_table else None)
         meaning = self._given.get(exact, own)
         if own in ("left", "right"):
             turned = meaning in ("left", "right") and meaning != own
@@ -132,7 +147,8 @@ class MeaningTable:
             raise ValueError(
                 f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a meaning here: "
                 f"{', '.join(words)}; say "
-                f'what each means with --answers "{example}=right" (left, right, tie or unjudged)'
+                f'what each means with --answers "{example}=right" (left, right, tie or unjudged; footage.answers of '
+                "a project)"
             )
         if len(self._ways) > 1:
             turned, other = self._ways["turned"], self._ways["as it says"]
@@ -181,13 +197,13 @@ def tokens(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W\d_]+|\d+", split))
 
 
-def declared(names: Iterable[str]) -> list[tuple[str, str]]:
-    """All (left, right) of `names` that say so: equal but for one word, which is that of a pair of `SIDES`."""
+def declared(names: Iterable[str], sides: Sequence[tuple[str, str]] = SIDES) -> list[tuple[str, str]]:
+    """All (left, right) of `names` that say so: equal but for one word, which is that of a pair of `sides`."""
     return [
         (left, right)
         for left, right in permutations(names, 2)
         if len(differing := [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]])
         == 1
         and len(tokens(left)) == len(tokens(right))
-        and differing[0] in SIDES
+        and differing[0] in sides
     ]

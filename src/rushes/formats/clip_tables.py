@@ -15,12 +15,11 @@ from typing import Any
 from unicodedata import normalize
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, say_spans, shown, spans_in
-from rushes.formats.contents import PARQUET_ERRORS
+from rushes.formats.contents import PARQUET_ERRORS, open_parquet
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
 from rushes.text_reader import Caption, read_rows, unprintable
@@ -167,17 +166,10 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
 def _columns(path: Path) -> dict[str, bool]:
     """Names of the columns, and whether each holds videos."""
     if path.suffix.lower() == ".parquet":
-        return {field.name: _holds_bytes(field.type) for field in _open(path).schema_arrow}
+        return {field.name: _holds_bytes(field.type) for field in open_parquet(path).schema_arrow}
     with_header = path.suffix.lower() == ".csv"  # of JSONL the first may lack some
     rows = islice((row for row in read_rows(path) if with_header or not row.problem), _HEAD_ROWS)
     return {name: False for row in rows for name in row.cells}
-
-
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-    except PARQUET_ERRORS as error:
-        raise ValueError(f"{path}: not a readable Parquet file ({error}); get the complete file") from error
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -248,7 +240,7 @@ def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
 
 def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
     """Rows without the bytes of their videos; `held` says whether there are any."""
-    file = _open(path)
+    file = open_parquet(path)
     kind = file.schema_arrow.field(columns.video).type
     struct = pa.types.is_struct(kind)
     names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]

@@ -14,6 +14,7 @@ from rushes.files import MediaError
 from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
 
 _CHUNK_BYTES = 2**22
+PARQUET = ".parquet"
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeError, OverflowError)  # of a table that is torn or odd
 
 
@@ -42,10 +43,10 @@ class Contents:
             self._unpacked.unlink(missing_ok=True)
         if item.part.size < 0:
             data = self._row(item)
-            self._unpacked = self._new(_suffix(item.part, data[:12]))
+            self._unpacked = self._new(suffix_of(item.part.name, data[:12]))
             self._unpacked.write_bytes(data)
         else:
-            self._unpacked = self._new(_suffix(item.part, b""))
+            self._unpacked = self._new(suffix_of(item.part.name, b""))
             self._copy(item, item.part)
         return self._unpacked
 
@@ -98,9 +99,28 @@ def _cells(path: Path, column: str, first: int) -> Iterator[tuple[int, Any]]:
             at += rows
 
 
-def _suffix(part: Part, head: bytes) -> str:
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A table of which little is in memory at a time. Raises ValueError for one that cannot be read."""
+    try:
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    except PARQUET_ERRORS as error:
+        raise ValueError(f"{path}: not a readable Parquet file ({error}); get the complete file") from error
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and cells of each row, one row in memory at a time. Raises ValueError for a table that cannot be read."""
+    file, at = open_parquet(path), 0
+    try:
+        for batch in file.iter_batches(batch_size=1):
+            yield at, batch.to_pylist()[0]
+            at += 1
+    except PARQUET_ERRORS as error:
+        raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error
+
+
+def suffix_of(name: str, head: bytes) -> str:
     """The suffix of a video by its name, else by how it begins; readers look at the content alone."""
-    named = Path(part.name).suffix.lower()
+    named = Path(name).suffix.lower()
     if named in VIDEO_SUFFIXES:
         return named
     for begins, suffix in ((b"\x1a\x45\xdf\xa3", ".mkv"), (b"RIFF", ".avi"), (b"GIF8", ".gif"), (b"\x47", ".ts")):

@@ -2,91 +2,192 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from rushes.formats.answers import MeaningTable
+from rushes.formats.contents import PARQUET
 from rushes.formats.label_studio import labelstudio
+from rushes.formats.layouts import folder_files
+from rushes.formats.pair_columns import TRL, PairColumns, find_columns
 from rushes.formats.pair_folders import folder_pairs
-from rushes.formats.preferences import ForeignPairs, Form, first_row, read_entries, trl, videodpo, videoreward
+from rushes.formats.pair_tables import VideoCells, table
+from rushes.formats.preferences import ForeignPairs, Form, Read, first_row, read_entries, videodpo, videoreward
+from rushes.text_reader import counted
 
-SUFFIXES = (".csv", ".json", ".jsonl")
+SUFFIXES = (".csv", ".json", ".jsonl", PARQUET)
+_TABLE = ".parquet, .jsonl, .json or .csv"
 _WRITTEN: dict[Form, str] = {
     "videoreward": ".csv",
     "videodpo": ".json",
-    "trl": ".jsonl, .json or .csv",
+    "trl": _TABLE,
+    "table": _TABLE,
     "labelstudio": ".json",
 }
-_SIGNS: dict[Form, set[str]] = {  # fields by which a form is known
-    "trl": {"chosen", "rejected"},
-    "videoreward": {"path_A", "path_B"},
-    "videodpo": {"video1", "video2", "label"},
+_SIGNS: dict[
+    Form, tuple[set[str], set[str]]
+] = {  # fields by which a form is known: all of the first, one of the second
+    "trl": ({"prompt", "chosen", "rejected"}, {"prompt"}),
+    "videoreward": ({"path_A", "path_B"}, {"VQ", "MQ", "TA", "Overall"}),
+    "videodpo": ({"video1", "video2", "label", "frame_caption"}, {"label"}),
 }
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")  # as data sets of the Hub are laid out: data/train-00000-of-00002.parquet
+_SPLITS = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+_SPLITS |= {name: name for name in ("train", "test", "validation")}
 
 
-def find_pairs(path: Path, rejected: Path | None = None, prompts: Path | None = None) -> ForeignPairs:
-    """All pairs of two folders, of one, or of a file whose form its fields tell.
+def find_pairs(
+    path: Path,
+    rejected: Path | None = None,
+    prompts: Path | None = None,
+    columns: str = "",
+    answers: Sequence[str] = (),
+    unpacked: Path | None = None,
+) -> ForeignPairs:
+    """All pairs of two folders, of one, or of a table whose form its fields tell.
 
     Args:
-        path: folder of the better videos, of all videos, or the file.
+        path: folder of the better videos, of all videos or of the Parquet files of a data set; or the file.
         rejected: folder of the worse videos; None = `path` says.
         prompts: file of prompts, for folders.
+        columns: as in `read_pairs`.
+        answers: as there.
+        unpacked: as there.
 
     Raises:
-        ValueError: as `folder_pairs` and `read_pairs` do; a file of no form that is known by its fields.
+        ValueError: as `folder_pairs` and `read_pairs` do; a table of no form that is known by its fields.
     """
-    if path.is_dir():
+    if path.is_dir() and (rejected or not holds_tables(path, columns)):
+        if columns or answers:
+            raise ValueError(f"{path}: a folder of videos has no columns; leave --columns and --answers out")
         return folder_pairs(path, rejected, prompts)
     if rejected or prompts:
-        raise ValueError(f"{path}: not a folder; name two folders, or one file that holds the prompts too")
-    return read_pairs(path, form_of(path))
-
-
-def form_of(path: Path) -> Form:
-    """The form of a file by its first entry. Raises ValueError where it is none of those that say all themselves."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such folder or file; name that of the pairs")
-    _check_kind(path, "trl")
-    fields = first_row(path)
-    form = next((form for form, signs in _SIGNS.items() if signs <= fields), None)
-    if form is None:
         raise ValueError(
-            f"{path}: has {', '.join(sorted(fields)) or 'no fields'}; call them prompt, chosen and rejected, or take "
-            "it in with `rushes labels import --form FORM`"
+            f"{path}: not a folder of videos; name two such folders, or one table that holds the prompts too"
         )
-    return form
+    return read_pairs(path, form_of(path, columns), answers=answers, columns=columns, unpacked=unpacked)
 
 
-def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:
-    """All pairs of a file; paths of videos are relative to its folder.
+def holds_tables(folder: Path, columns: str = "") -> bool:
+    """Whether the pairs of a folder are those of its Parquet files, and not of its videos."""
+    tables = _parquet_files(folder)
+    if not tables or (folder / "chosen").is_dir():
+        return False
+    try:
+        find_columns(tables[0], first_row(tables[0]), columns)
+    except ValueError:
+        return not folder_files(folder).videos
+    return True
+
+
+def form_of(path: Path, columns: str = "") -> Form:
+    """The form of a file, or of the tables in a folder, by their fields; every table is looked at.
+
+    Raises:
+        ValueError: none of those that say all themselves; `columns`, see `read_pairs`, that do not fit.
+    """
+    tables, _ = _tables(path)
+    _check_kind(tables[0], "table")
+    fields = first_row(tables[0])
+    if columns:
+        find_columns(tables[0], fields, columns)
+        return "table"
+    for form, (signs, further) in _SIGNS.items():
+        if signs.issubset(fields) and further.intersection(fields):
+            return form
+    find_columns(tables[0], fields)
+    return "table"
+
+
+def read_pairs(
+    path: Path,
+    form: Form,
+    left: str = "",
+    answers: Sequence[str] = (),
+    columns: str = "",
+    unpacked: Path | None = None,
+) -> ForeignPairs:
+    """All pairs of a file, or of the Parquet files in a folder; paths of videos are relative to its folder.
 
     Args:
-        path: the file.
+        path: the file or the folder.
         form: what wrote it.
         left: key of the left video, where the form leaves that open (Label Studio).
         answers: meanings of answers, as "Left is worse=right".
+        columns: of a table, as "chosen=COLUMN,rejected=COLUMN,prompt=COLUMN"; "" = by their names.
+        unpacked: folder for videos that a table holds, which must stay as long as the pairs are used.
 
     Raises:
         ValueError: the file is not of this form, no entry of it can be used, or answers whose meaning nothing says.
     """
-    if not path.is_file():
+    if not path.exists() or (path.is_dir() and form not in ("table", "trl")):
         raise ValueError(f"{path}: no such file; name the file that holds the preferences")
-    _check_kind(path, form)
+    tables, notes = _tables(path)
+    for each in tables:
+        _check_kind(each, form)
     if left and form != "labelstudio":
         raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
-    pairs = ForeignPairs(path, MeaningTable(answers))
-    if form == "labelstudio":
-        read = labelstudio(path, pairs, left)
-    else:
-        read = {"videoreward": videoreward, "videodpo": videodpo, "trl": trl}[form](path, pairs)
-    read_entries(path, pairs, read)
+    if columns and form != "table":
+        raise ValueError(f"--columns {columns}: {form} says itself which column is which; leave one of them out")
+    pairs = ForeignPairs(path, MeaningTable(answers), notes=notes)
+    first: PairColumns | None = None
+    for each in tables:
+        if form in ("table", "trl"):
+            used = TRL if form == "trl" else find_columns(each, first_row(each), columns)
+            first = first or used
+            if used != first:
+                raise ValueError(f"{each} and {tables[0]} have other columns; name one of them")
+            top = path if path.is_dir() else each.parent
+            read = table(used, pairs.meanings, VideoCells((*dict.fromkeys((each.parent, top)),), unpacked), form)
+        else:
+            read = _own_reader(form, each, pairs, left)
+        read_entries(each, pairs, read, f"{each.relative_to(path)}, " if path.is_dir() else "")
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs
 
 
+def _own_reader(form: Form, path: Path, pairs: ForeignPairs, left: str) -> Read:
+    if form == "labelstudio":
+        return labelstudio(path, pairs, left)
+    return (videoreward if form == "videoreward" else videodpo)(path, pairs)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return [path for path in folder_files(folder).others if path.suffix.lower() == PARQUET]
+
+
+def _tables(path: Path) -> tuple[list[Path], list[str]]:
+    """A file itself, or the Parquet files of a folder that are read, and a line on those that are not.
+
+    Of several splits the one for training is read.
+    """
+    if path.is_file():
+        return [path], []
+    if not path.is_dir() or not (every := _parquet_files(path)):
+        raise ValueError(f"{path}: no such folder or file; name that of the pairs")
+    splits = {table: _split(table.relative_to(path)) for table in every}
+    if len(set(splits.values())) == 1:
+        return every, []
+    if "train" not in splits.values():
+        there = ", ".join(sorted(set(splits.values())))
+        raise ValueError(f"{path}: has {there} and no train; name the file of one, or a folder that has one alone")
+    others = Counter(split for split in splits.values() if split != "train")
+    notes = [f"passed over: {counted(number, 'file')} of split {split}" for split, number in sorted(others.items())]
+    return [table for table in every if splits[table] == "train"], notes
+
+
+def _split(table: Path) -> str:
+    """Which split of a data set a file is of, by its name or its folder's; "unnamed" where these do not say."""
+    shard = _SHARD.fullmatch(table.stem)
+    names = ((shard[1] if shard else table.stem), *reversed(table.parts[:-1]))
+    return next((_SPLITS[name.lower()] for name in names if name.lower() in _SPLITS), "unnamed")
+
+
 def _check_kind(path: Path, form: Form) -> None:
-    """Raises ValueError for a file of another kind, such as Parquet or a video; JSON may be called anything."""
+    """Raises ValueError for a file of another kind, such as a video; JSON may be called anything."""
     with path.open("rb") as file:
         begins = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if path.suffix.lower() not in SUFFIXES and begins not in (b"[", b"{"):

@@ -1,10 +1,11 @@
-"""Preferences that other programs keep, as pairs of videos: VideoReward, VideoDPO, TRL and Label Studio.
+"""Preferences that other programs keep, as pairs of videos: VideoReward, VideoDPO, TRL, Label Studio and tables.
 
 | form | file | says |
 |---|---|---|
 | videoreward | CSV | path_A, path_B, prompt, A_model, B_model; VQ, MQ, TA and Overall are A, B or same |
 | videodpo | pair.json | video1, video2 (places in metadata.json), label 0 = the first is better, frame_caption |
-| trl | JSON, JSONL | prompt, chosen, rejected: texts, or messages that hold them; perhaps scores of both |
+| trl | table | prompt, chosen, rejected: texts, or messages that hold them; perhaps scores of both |
+| table | table | what the names of its columns say, see `pair_columns` |
 | labelstudio | JSON export | two videos in `data`; results of `pairwise`, `choices` or `rating` |
 
 VideoDPO's label is as its authors' `dump_VPD_metadata` writes it: the winner is video1, the label 0.
@@ -16,7 +17,6 @@ named; an answer whose meaning nothing says ends the reading, as a table of word
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.files import inside, is_file, odd_name
-from rushes.formats.answers import LABELS, Meaning, MeaningTable, tokens
+from rushes.formats.answers import LABELS, Meaning, MeaningTable
+from rushes.formats.contents import PARQUET, open_parquet, parquet_rows
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.text_reader import (
@@ -40,8 +41,8 @@ from rushes.text_reader import (
     read_text,
 )
 
-Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
-FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
+Form = Literal["videoreward", "videodpo", "trl", "labelstudio", "table"]
+FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio", "table")
 
 _QUESTIONS = {"vq": "visual_quality", "mq": "motion", "ta": "text", "overall": "overall"}  # in any letters
 
@@ -86,6 +87,7 @@ class ForeignPairs:
     examples: dict[str, str] = field(default_factory=dict)  # reason -> the first that has it, in full
     refused: dict[str, str] = field(default_factory=dict)  # place -> why it is left out, of all that are
     passed_over: Counter[str] = field(default_factory=Counter)  # results that are no preferences, by kind
+    notes: list[str] = field(default_factory=list)  # what else there is to say
 
     def leave_out(self, error: UnusableEntry, place: str) -> None:
         """Count an entry that cannot be used."""
@@ -116,9 +118,9 @@ Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
 """Pairs of an entry, by its place and its fields. Raises UnusableEntry."""
 
 
-def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
-    """Read each entry of a file into `pairs`, one entry at a time."""
-    for place, row in _rows(path):
+def read_entries(path: Path, pairs: ForeignPairs, read: Read, before: str = "") -> None:
+    """Read each entry of a file into `pairs`, one entry at a time; `before` is put before its place."""
+    for place, row in ((before + place, row) for place, row in _rows(path)):
         pairs.entries += 1
         try:
             if isinstance(row, TableRow):
@@ -130,16 +132,22 @@ def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
             pairs.leave_out(error, place)
 
 
-def first_row(path: Path) -> set[str]:
-    """Names of the fields of a file's first entry that is sound; none where there is no such."""
-    return next((set(map(str, row)) for _, row in _rows(path) if isinstance(row, dict)), set())
+def first_row(path: Path) -> list[str]:
+    """Names of the columns of a table, or of the fields of a file's first entry that is sound; none where there is no
+    such."""
+    if path.suffix.lower() == PARQUET:
+        return list(open_parquet(path).schema_arrow.names)
+    return next(([*map(str, row)] for _, row in _rows(path) if isinstance(row, dict)), [])
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line.
+    """Place and content of each entry of a table, of a JSON list, or of a file with a JSON object a line.
 
     The content of a row that cannot be used is the row itself, with its problem.
     """
+    if path.suffix.lower() == PARQUET:
+        yield from ((f"row {at}", row) for at, row in parquet_rows(path))
+        return
     if path.suffix.lower() == ".csv":
         yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in read_rows(path))
         return
@@ -256,67 +264,6 @@ def _clip_path(item: Any, place: str) -> str:
     if not isinstance(path, str):
         raise ValueError(f"{place}: neither basic.clip_path nor video names a file; add one of them")
     return path
-
-
-def trl(path: Path, pairs: ForeignPairs) -> Read:
-    """Rows of a preference data set as TRL reads it, plain or conversational."""
-
-    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
-        prompt, chosen, rejected = (
-            text_of({**row, name: _message(row[name])} if name in row else row, name)
-            for name in ("prompt", "chosen", "rejected")
-        )
-        _check_scores(row)
-        yield ForeignPair(
-            place, local_video(path.parent, chosen), local_video(path.parent, rejected), prompt=prompt,
-            answers={"overall": "left"}, judge="trl", names=("chosen", "rejected"), why="chosen is left",
-        )  # fmt: skip
-
-    return read
-
-
-def _message(value: object) -> object:
-    """What the last message of a conversation says, or the value itself: a text, or the text or video of its parts."""
-    if isinstance(value, list) and value and isinstance(value[-1], dict):
-        content = value[-1].get("content", value[-1].get("value"))
-        if not isinstance(content, list):
-            return content
-        texts = [part.get(part.get("type")) for part in content if isinstance(part, dict)]
-        return texts[0] if len(texts) == 1 else content
-    return value
-
-
-def _check_scores(row: Mapping[str, Any]) -> None:
-    """Refuse a row whose own scores, or margin, say that the rejected side is as good.
-
-    They are called score_chosen, chosen_score, chosen-rating, rating_chosen, ... by the programs that write them.
-    """
-    scores = {
-        frozenset(tokens(str(name))): (str(name), value) for name, value in row.items() if value not in (None, "")
-    }
-    for noun in ("score", "rating", "reward"):
-        sides = [scores.get(frozenset({noun, side})) for side in ("chosen", "rejected")]
-        if any(sides):
-            (chosen, better), (rejected, worse) = (
-                side or (f"{noun}_{name}", None) for side, name in zip(sides, ("chosen", "rejected"), strict=True)
-            )
-            numbers = _number(better), _number(worse)
-            if numbers[0] is None or numbers[1] is None:
-                raise UnusableEntry(f"{chosen} or {rejected} is not a number", f"{[better, worse]}")
-            if numbers[0] <= numbers[1]:
-                raise UnusableEntry(f"{chosen} is not above {rejected}", f"{numbers[0]:g} and {numbers[1]:g}")
-    margin = _number(row.get("margin"))
-    if margin is not None and margin < 0:
-        raise UnusableEntry("its margin is negative", f"{margin:g}")
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or one that is written as text, as all cells of a CSV file are; None = it is none."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and "_" not in str(value) else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rushes.config.tables import (
     LabelSettings,
     ProjectSettings,
     Settings,
+    run_name,
 )
 from rushes.evaluate.result import EvaluateResult, read_metrics
 from rushes.files import whole_file
@@ -27,6 +28,8 @@ from rushes.project.project import open_project
 from rushes.project.runs import run_all
 from rushes.project.settings import adopt
 from rushes.project.stages import generate_takes
+from rushes.report.live import LivePage
+from rushes.training.history import CURVES
 from rushes.training.recipe import load_recipe
 
 RECIPE = "realdpo"  # chosen before any run; see LOG.md
@@ -51,23 +54,26 @@ def demo_folder(out: Path, seed: int) -> Path:
     return out / f"project-{seed}"
 
 
-def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> EvaluateResult:
+def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None = None) -> EvaluateResult:
     """Base, takes, training, held-out evaluation, report; a run that was stopped goes on where it was.
 
-    Writes `report.html` and `summary.json` into `out`, beside the project that they come from.
+    Writes `report.html` and `summary.json` into `out`, beside the project that they come from; `page` fills
+    meanwhile.
 
     Raises:
         ValueError: the project in `out` has other settings than the demo's.
     """
     settings, folder = demo_settings(seed), demo_folder(out, seed)
     adopt(folder, settings, "the demo")
+    if page is not None:
+        page.rows, bar = folder / "runs" / run_name(settings.train) / CURVES, page.beside(bar)
     project = open_project(folder, settings, bar)
     with closing(project.store):
         summary = replace(run_all(project).evaluation, **_other_recipes())
         summary = reports.write_summary(project.store, summary, project.seconds, seed)
-        page = reports.write_report(project.store, settings).report
+        report = reports.write_report(project.store, settings).report
         generate_takes(project, settings.generate.model_copy(update={"kind": "guided", "takes": 2}), clips=TO_LABEL)
-    for source, name in ((page, "report.html"), (page.with_suffix(".json"), "summary.json")):
+    for source, name in ((report, "report.html"), (report.with_suffix(".json"), "summary.json")):
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
     return summary

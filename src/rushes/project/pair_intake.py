@@ -40,8 +40,12 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     Raises:
         ValueError: no pair can be used, or all are of one prompt, of which none can be held out.
     """
+    with TemporaryDirectory(dir=project.store.project, prefix=".pairs-") as unpacked:
+        return _import_from(project, find_pairs(*pair_source(project.settings.footage), Path(unpacked)), ask)
+
+
+def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOptions) -> Imported:
     table, store = project.settings.footage, project.store
-    pairs = find_pairs(*pair_source(table))
     if most := project.most_files:
         pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
     prompts = {_prompt_id(pair.prompt) for pair in pairs.pairs}
@@ -62,12 +66,14 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out.total() or None)
 
 
-def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None]:
-    """Where the pairs lie: a folder or a file, the folder of the worse ones, and the file of prompts."""
+def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None, str, tuple[str, ...]]:
+    """Where the pairs lie: a folder or a file, the folder of the worse ones, the file of prompts; columns, answers."""
     return (
         Path(table.path),
         Path(table.rejected) if table.rejected else None,
         Path(table.prompts) if table.prompts else None,
+        table.columns,
+        table.answers,
     )
 
 

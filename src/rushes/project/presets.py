@@ -14,7 +14,8 @@ from rushes.config.tables import (
     Settings,
     TrainSettings,
 )
-from rushes.formats.pair_files import form_of
+from rushes.formats.answers import MeaningTable
+from rushes.formats.pair_files import form_of, holds_tables
 from rushes.project.settings_checks import unknown
 from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
@@ -63,15 +64,19 @@ def checked_recipe(name: str, footage: Source) -> Recipe:
     return recipe
 
 
-def pairs_of(paths: Sequence[Path], prompts: Path | None, footage: Path | None = None) -> FootageSettings:
-    """What `--pairs` and `--prompts` name, looked at.
+def pairs_of(
+    paths: Sequence[Path],
+    prompts: Path | None,
+    footage: Path | None = None,
+    columns: str = "",
+    answers: Sequence[str] = (),
+) -> FootageSettings:
+    """What `--pairs`, `--prompts`, `--columns` and `--answers` name, looked at.
 
     Raises:
-        ValueError: none or more than two, no such folder or file, a table of a form that its fields do not tell, or
+        ValueError: more than two, no such folder or file, a table of a form that its fields do not tell, or
             `--footage` beside them.
     """
-    if not paths:
-        raise ValueError("--prompts: only for --pairs; leave it out")
     if footage is not None:
         raise ValueError("--footage and --pairs are two projects; leave one of them out")
     if len(paths) > 2:
@@ -80,13 +85,17 @@ def pairs_of(paths: Sequence[Path], prompts: Path | None, footage: Path | None =
         if not path.exists():
             raise ValueError(f"{'--prompts' if path == prompts else '--pairs'}: {path}: no such folder or file")
     chosen, *rejected = paths
-    if chosen.is_file():
+    MeaningTable(answers)
+    if chosen.is_file() or (not rejected and holds_tables(chosen, columns)):
         if rejected or prompts:
             raise ValueError(f"--pairs: {chosen} is a table, which holds all; leave {(*rejected, prompts)[0]} out")
-        form_of(chosen)
-    return _pairs(
+        form_of(chosen, columns)
+    elif columns or answers:
+        raise ValueError(f"--columns, --answers: {chosen} is no table; leave them out")
+    source = _pairs(
         *(str(path.resolve()) if path else "" for path in (chosen, rejected[0] if rejected else None, prompts))
     )
+    return source.model_copy(update={"columns": columns, "answers": tuple(answers)})
 
 
 def source_of(footage: FootageSettings) -> Source:

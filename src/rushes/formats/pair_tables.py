@@ -1,0 +1,148 @@
+"""Rows of tables of pairs: what TRL reads, and those of data sets whose columns say what they are.
+
+A video is a path, or its own bytes: a binary cell, or as `datasets` writes one, a struct of bytes and path.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rushes.formats.answers import Meaning, MeaningTable, tokens
+from rushes.formats.contents import suffix_of
+from rushes.formats.pair_columns import PairColumns
+from rushes.formats.preferences import ForeignPair, Read, UnusableEntry, local_video, text_of
+
+
+@dataclass(frozen=True)
+class VideoCells:
+    """The videos that cells of a table name or hold."""
+
+    folders: Sequence[Path]  # that names are relative to: the first where there is such a file
+    unpacked: Path | None = None  # folder for videos that cells hold
+
+    def file(self, place: str, row: Mapping[str, Any], column: str) -> Path:
+        """The video of a cell. Raises UnusableEntry where there is none."""
+        value = _message(row[column]) if column in row else None
+        data = value.get("bytes") if isinstance(value, dict) else value
+        name = value.get("path") if isinstance(value, dict) else value
+        if isinstance(data, bytes) and data:
+            return self._unpack(data, f"{place} {column}", name if isinstance(name, str) else "")
+        text = text_of({**row, column: name} if column in row else row, column)
+        for folder in self.folders[:-1]:
+            with suppress(UnusableEntry):
+                return local_video(folder, text)
+        return local_video(self.folders[-1], text)
+
+    def _unpack(self, data: bytes, label: str, name: str) -> Path:
+        assert self.unpacked is not None, "videos that a table holds need a folder"
+        path = self.unpacked / f"{re.sub(r'[^a-zA-Z0-9_.]+', '-', label)[-150:]}{suffix_of(name, data[:12])}"
+        path.write_bytes(data)
+        return path
+
+
+def table(columns: PairColumns, meanings: MeaningTable, cells: VideoCells, judge: str) -> Read:
+    """Rows of a table with these columns, plain or conversational; `judge` is who is taken to have chosen."""
+
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        name = columns.prompt
+        prompt = text_of({**row, name: _message(row[name])} if name in row else row, name)
+        left, right = (cells.file(place, row, column) for column in (columns.left, columns.right))
+        models = tuple(str(row.get(column) or "") if column else "" for column in columns.models)
+        systems = (models[0] or "imported", models[1] or "imported")
+        names = systems if all(models) and models[0] != models[1] else (columns.left, columns.right)
+        if columns.in_order:
+            _check_scores(row)
+            answers: dict[str, Meaning] = {"overall": "left"}
+        else:
+            answers = _by_share(columns, row) if columns.shares else _by_answer(columns, row, place, names, meanings)
+        yield ForeignPair(
+            place, left, right, prompt=prompt, answers=answers, judge=judge, systems=systems, names=names,
+            why=f"{columns.left} is left",
+        )  # fmt: skip
+
+    return read
+
+
+def _by_answer(
+    columns: PairColumns, row: Mapping[str, Any], place: str, names: tuple[str, str], meanings: MeaningTable
+) -> dict[str, Meaning]:
+    """What the column of answers says: a side by its own word, its column or its video, or words of the table."""
+    value = row.get(columns.answer)
+    text = "" if value is None or value != value else str(value).strip()
+    if not text:
+        raise UnusableEntry("no label", columns.answer)
+    sides: list[Meaning] = []
+    own: tuple[tuple[Meaning, str, str], ...] = (
+        ("left", columns.left, columns.own_words[0]),
+        ("right", columns.right, columns.own_words[1]),
+    )
+    for side, column, word in own:
+        if row[column] == text:  # the video itself: each pair has another, and all of these mean one thing
+            text = column
+        if text.casefold() in (column.casefold(), word):
+            sides.append(side)
+    number = _number(text) is not None  # 1 may be the first of two, or the second of 0 and 1
+    meaning = meanings.meaning(text, place, names, by_form=sides[0] if len(sides) == 1 else None, by_table=not number)
+    return {"overall": meaning} if meaning else {}
+
+
+def _by_share(columns: PairColumns, row: Mapping[str, Any]) -> dict[str, Meaning]:
+    """The side that more people chose, by question."""
+    answers: dict[str, Meaning] = {}
+    for question, names in columns.shares.items():
+        left, right = (_number(row.get(name)) for name in names)
+        if left is not None and right is not None:
+            answers[question] = "left" if left > right else "right" if right > left else "tie"
+    if not answers:
+        raise UnusableEntry("no label")
+    return answers
+
+
+def _message(value: object) -> object:
+    """What the last message of a conversation says, or the value itself: a text, or the text or video of its parts."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        content = value[-1].get("content", value[-1].get("value"))
+        if not isinstance(content, list):
+            return content
+        texts = [part.get(part.get("type")) for part in content if isinstance(part, dict)]
+        return texts[0] if len(texts) == 1 else content
+    return value
+
+
+def _check_scores(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose own scores, or margin, say that the rejected side is as good.
+
+    They are called score_chosen, chosen_score, chosen-rating, rating_chosen, ... by the programs that write them.
+    """
+    scores = {
+        frozenset(tokens(str(name))): (str(name), value) for name, value in row.items() if value not in (None, "")
+    }
+    for noun in ("score", "rating", "reward"):
+        sides = [scores.get(frozenset({noun, side})) for side in ("chosen", "rejected")]
+        if any(sides):
+            (chosen, better), (rejected, worse) = (
+                side or (f"{noun}_{name}", None) for side, name in zip(sides, ("chosen", "rejected"), strict=True)
+            )
+            numbers = _number(better), _number(worse)
+            if numbers[0] is None or numbers[1] is None:
+                raise UnusableEntry(f"{chosen} or {rejected} is not a number", f"{[better, worse]}")
+            if numbers[0] <= numbers[1]:
+                raise UnusableEntry(f"{chosen} is not above {rejected}", f"{numbers[0]:g} and {numbers[1]:g}")
+    margin = _number(row.get("margin"))
+    if margin is not None and margin < 0:
+        raise UnusableEntry("its margin is negative", f"{margin:g}")
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or one that is written as text, as all cells of a CSV file are; None = it is none."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and "_" not in str(value) else None

@@ -16,7 +16,7 @@ from .terminal import Terminal, clips, line_after, shot
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.whole]
+pytestmark = [pytest.mark.slow, pytest.mark.whole, pytest.mark.timeout(7200)]
 SMALL_MODEL = "--size 32x32 --frames 5"  # what two cores can do with random weights of Wan's class
 
 

@@ -18,7 +18,7 @@ from .terminal import Served, Terminal, clips, line_after, shot
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.whole]
+pytestmark = [pytest.mark.slow, pytest.mark.whole, pytest.mark.timeout(7200)]
 
 PEOPLE, PAIRS, KEY, PRACTICE = ("ada", "bob", "cleo", "dan", "eve"), 300, 15, 5
 HOST = "127.0.0.2"  # this machine under a name of its own, which a page for this machine alone does not answer to

@@ -162,7 +162,7 @@ def _parquet_files(folder: Path) -> list[Path]:
 def _tables(path: Path) -> tuple[list[Path], list[str]]:
     """A file itself, or the Parquet files of a folder that are read, and a line on those that are not.
 
-    Of several splits the one for training is read.
+    The split for training is read where there are several.
     """
     if path.is_file():
         return [path], []

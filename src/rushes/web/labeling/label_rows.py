@@ -45,7 +45,7 @@ class LabelingPlan:
 class LabelSubmission:
     """What a person says of a pair, in terms of what was shown: +1 A is better, 0 tie, -1 B, None = cannot tell.
 
-    Of takes to rank: `ranking` alone, best first, those in one place as good as each other; a take that is in no place
+    Takes to rank have `ranking` alone, best first, those in one place as good as each other; a take that is in no place
     could not be judged.
     """
 

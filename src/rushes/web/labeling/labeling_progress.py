@@ -18,7 +18,7 @@ from rushes.web.labeling.session import LabelingSession
 def progress_of(session: LabelingSession) -> dict[str, Any]:
     """Facts for the page of progress: of the project, of each dimension, and of each person."""
     rows = [row for row in session.store.preferences() if row.judge.startswith(ANNOTATOR)]
-    # Of a pair of the key the first answer counts: who could correct until it fits would read the key.
+    # The first answer to a pair of the key counts: who could correct until it fits would read the key.
     asked = ratings_of(_first_answers(session.store.preferences(current=False))) if session.plan.gold_by else {}
     first = [row for row in rows if is_own_answer(row)]
     again = [row for row in rows if row.judge.endswith(AGAIN)]

@@ -15,7 +15,7 @@ from rushes.web.site import Body, SiteSection, video_answer
 from rushes.web.studio.run_log import POINTS, RunLog
 from rushes.web.studio.run_state import ProjectRuns, RunFiles
 
-AT_ONCE = 12  # runs over each other: more colours than anybody tells apart
+AT_ONCE = 12  # runs over each other: more colours than anybody distinguishes
 NONE_YET = "No run has begun. `rushes train {project}` begins one; its curves then come here by themselves."
 _FIRST = {title for _, title, _, _ in PANELS}  # panels that are looked at first
 RunName = Annotated[str, Field(min_length=1, max_length=200)]

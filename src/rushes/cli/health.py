@@ -20,9 +20,7 @@ def beta(
     *,
     comparisons: Annotated[int, GE_0, Parameter(help="how many are looked at; a quarter is held out")] = 256,
     steps: Annotated[int, GE_0, Parameter(help="of the trial run")] = 20,
-    target: Annotated[
-        float, GE_0, Parameter(help="factor on the gradient that should be left; it begins at 0.5")
-    ] = 0.2,
+    target: Annotated[float, GE_0, Parameter(help="DPO gradient weight that should be left; it begins at 0.5")] = 0.2,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -16,7 +16,7 @@ SATURATED = 5.0  # size of a logit from which the sigmoid link passes on less th
 
 @dataclass(frozen=True)
 class Decisions:
-    """The scored logits of one level, and what each is about; a logit above zero is a pair told the right way round."""
+    """The scored logits of one level, and what each is about; a logit above zero is a pair classified correctly."""
 
     logits_N: Tensor
     comparison_N: Tensor

@@ -62,7 +62,9 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
         ValueError: a recipe that compares nothing, or too few comparisons.
     """
     if not 0 < target < 0.5:
-        raise ValueError(f"--target: the factor begins at 0.5 and falls; {target} must be between 0 and 0.5")
+        raise ValueError(
+            f"--target: the DPO gradient weight begins at 0.5 and falls; {target} must be between 0 and 0.5"
+        )
     base, seed, name = project.settings.train, project.settings.project.seed, run_name(project.settings.train)
     every = recipe_comparisons(project, base).comparisons
     count = min(comparisons, len(every))
@@ -130,16 +132,18 @@ def beta_in_words(result: BetaResult) -> list[str]:
     lines = []
     for level, row in result.levels.items():
         read = row.proposal
-        where = "is least there" if read.turned else "still falls there, so a longer trial may propose less"
+        where = "at its lowest" if read.turned else "still falling, so a longer trial may propose less"
         lines += [
-            f"{level}: beta {read.beta:.3g} (linear below {read.linear:.2g}, saturated above "
-            f"{read.saturated:.2g}); these settings have {row.now:g}, {_judged(row.now, read)}",
-            f"{level}: read at step {read.step} of it, where margins are {read.margin:.2g} in size and the "
-            f"winners' error is {read.winner:+.2g} and {where}",
+            f"{level}: beta {read.beta:.3g}. Below {read.linear:.2g} pairs never saturate, and beta only scales the "
+            f"learning rate; above {read.saturated:.2g} they saturate before anything is learned. These settings have "
+            f"{row.now:g}, {_judged(row.now, read)}",
+            f"{level}: read at step {read.step} of the trial, where the typical margin is {read.margin:.2g} and the "
+            f"winners' error, {read.winner:+.2g}, is {where}",
         ]
         if read.winner >= 0:
             lines.append(
-                f"{level}: the winners' error never fell: no beta mends that; hold them with train.objective.sft_weight"
+                f"{level}: the winners' error never fell, and no beta changes that; hold winners with "
+                "train.objective.sft_weight"
             )
     same = ((level, name, beta) for level, row in result.levels.items() for name, beta in row.conventions.items())
     return [*lines, f"sums are over a clip of {result.shape}:"] + [
@@ -149,10 +153,10 @@ def beta_in_words(result: BetaResult) -> list[str]:
 
 def _judged(now: float, read: Proposal) -> str:
     if now < read.linear:
-        return "which never lets go: beta is then a factor on the learning rate and no more"
+        return "which is too small"
     if now > read.saturated:
-        return "which lets go before anything is learned"
-    return "which lies within"
+        return "which is too large"
+    return "which lies between"
 
 
 @dataclass(frozen=True)

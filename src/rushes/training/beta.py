@@ -73,7 +73,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
     """Strengths from the held-out figures of a trial (see `rushes.project.tuning`), one for each level.
 
     At policy == reference every margin is zero, so its spread says nothing. What beta decides is how far the policy
-    goes before the loss lets go of it. The trial therefore goes with the same force all along, as at beta -> 0, and
+    goes before the loss saturates. The trial therefore pulls with a constant gradient weight, as at beta -> 0, and
     watches the held-out winners: their error falls at first, and rises again once the force that pushes losers
     up carries the winners along. The margin where it is least is as far as this force should carry, and beta is the
     strength at which it has then fallen to `target` of its size:

@@ -155,10 +155,10 @@ def _plain_features(history: _History) -> Iterable[Diagnosis]:
     yield Diagnosis(
         "plain_features",
         "warning",
-        f"Before training plain features picked {share:.0%} of the winners (at least {low:.0%}; {parts}): a high "
-        "accuracy may be these and not quality.",
-        "Look at `rushes check-shortcuts`; match what differs on both sides, or take losers that are made from the "
-        "winners (edits, guided takes).",
+        f"Before training, plain features picked {share:.0%} of the winners (at least {low:.0%}; {parts}). High "
+        "accuracy may come from these features and not from quality.",
+        "Look at `rushes check-shortcuts`. Make both sides alike in what differs, or use losers that are made from "
+        "the winners (edits, guided takes).",
         history.step,
     )
 
@@ -169,7 +169,7 @@ def _gone(history: _History) -> Iterable[Diagnosis]:
             "diverged",
             "severe",
             f"Predictions on held-out clips differ from the reference's by {history.moved:.2g} times its own error.",
-            "Take an earlier checkpoint; lower train.learning_rate or the steps, and add train.objective.sft_weight.",
+            "Use an earlier checkpoint. Lower train.learning_rate or train.steps, and add train.objective.sft_weight.",
             history.step,
         )
 
@@ -189,10 +189,10 @@ def _winner_rising(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "winner_rising",
             "severe",
-            f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}: losers "
-            "are pushed away and winners go with them (likelihood displacement).",
-            "Raise beta so that the pressure ends earlier (`rushes tune beta` proposes one), keep the reference "
-            "frozen, or hold the winner: train.objective.sft_weight, dpop_weight or safe_dpo.",
+            f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}. "
+            "Training pushes losers away and takes winners along (likelihood displacement).",
+            "Raise beta, so that pairs saturate earlier (`rushes tune beta` proposes one); keep the reference frozen; "
+            "or hold the winner with train.objective.sft_weight, dpop_weight or safe_dpo.",
             history.step,
         )
 
@@ -221,11 +221,11 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "shortcut",
             "severe",
-            f"Within the first quarter {best:.0%} of pairs were classified correctly, and by now {share:.0%} of the "
-            f"margin comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else "
-            f"than quality that is told.{before}",
-            "Look at `rushes check-shortcuts`; match codec, grain, rate and brightness of both sides, or take losers "
-            "that are made from the winners (edits, guided takes).",
+            f"Within the first quarter, {best:.0%} of pairs were classified correctly. Only {share:.0%} of the margin "
+            f"now comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}), so the model may have "
+            f"learned a shortcut and not quality.{before}",
+            "Look at `rushes check-shortcuts`. Make codec, grain, frame rate and brightness of both sides alike, or "
+            "use losers that are made from the winners (edits, guided takes).",
             history.step,
         )
 
@@ -237,10 +237,10 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "nothing_learned",
             "warning",
-            f"After {history.step} steps predictions differ from the reference's by {history.moved:.1g} of its error: "
-            "the model is the one that training started from.",
-            "Raise train.learning_rate (tenfold, then look again) or the steps; with an adapter check train.lora_rank "
-            "and train.lora_alpha.",
+            f"After {history.step} steps, predictions differ from the reference's by only {history.moved:.1g} of its "
+            "error: training has not changed the model.",
+            "Raise train.learning_rate tenfold and look again, or raise train.steps. With an adapter, check "
+            "train.lora_rank and train.lora_alpha.",
             history.step,
         )
         return
@@ -250,10 +250,9 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
             yield Diagnosis(
                 "nothing_learned",
                 "warning",
-                f"In the last quarter {accuracy.value:.0%} of the training pairs were told the right way round "
-                f"({accuracy.low:.0%} to {accuracy.high:.0%}), which is chance, though the model has changed.",
-                "Check that the labels agree with each other (two judges, or one judge twice), then raise "
-                "train.learning_rate.",
+                f"In the last quarter, {accuracy.value:.0%} of the training pairs were classified correctly "
+                f"({accuracy.low:.0%} to {accuracy.high:.0%}). That is chance, although the model has changed.",
+                "Check that labels agree (two judges, or one judge twice), then raise train.learning_rate.",
                 history.step,
             )
 
@@ -266,12 +265,12 @@ def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
         if not factor or not accuracy or factor.low < LINEAR or accuracy.low < 0.75:
             continue
         beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
-        about = f"; about {beta * log(4) / typical:.3g} gives factors of 0.2 now" if typical and beta else ""
+        about = f"; about {beta * log(4) / typical:.3g} gives a gradient weight of 0.2 now" if typical and beta else ""
         yield Diagnosis(
             "beta_too_small",
             "warning",
-            f"{accuracy.value:.0%} of pairs are classified correctly and the mean DPO gradient weight is still "
-            f"{factor.value:.2f} of the 0.5 it began with: at beta {beta:.3g} nothing ever lets go.",
+            f"{accuracy.value:.0%} of pairs are classified correctly, and the mean DPO gradient weight is still "
+            f"{factor.value:.2f}; it began at 0.5. At beta {beta:.3g} no pair saturates.",
             f"Raise beta{about}; `rushes tune beta` proposes one before training.",
             history.step,
         )
@@ -288,8 +287,8 @@ def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "beta_too_large",
             "warning",
-            f"The preference loss is {cost:.3g}, {cost / log(2):.0f} times what it was before training{size}: the few "
-            f"wrong pairs alone steer the model at beta {beta:.3g}.",
+            f"The preference loss is {cost:.3g}, {cost / log(2):.0f} times its value before training{size}. At beta "
+            f"{beta:.3g} the few misclassified pairs alone drive the gradient.",
             "Lower beta; `rushes tune beta` proposes one.",
             history.step,
         )
@@ -306,9 +305,9 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "saturated",
             "warning",
-            f"In the second half the mean DPO gradient weight was {fmean(factors):.3f} and {fmean(shares):.0%} of "
-            "the logits lay beyond 5: training has come to its end and went on.",
-            "Take fewer steps or a lower beta, or give train.objective.sft_weight something to do.",
+            f"In the second half, the mean DPO gradient weight was {fmean(factors):.3f}, and {fmean(shares):.0%} of "
+            "the logits were beyond 5. Training had effectively finished.",
+            "Use fewer steps or a lower beta, or add an SFT term (train.objective.sft_weight).",
             history.step,
         )
 
@@ -321,9 +320,9 @@ def _memorised(history: _History) -> Iterable[Diagnosis]:
             yield Diagnosis(
                 "memorised",
                 "warning",
-                f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out "
-                f"ones (at least {low:.0%}), which may be chance.",
-                "Take fewer steps or more pairs, and check that judges agree with themselves.",
+                f"{train.value:.0%} of the training pairs are classified correctly, but {value:.0%} of the held-out "
+                f"pairs (at least {low:.0%}), which may be chance: the model memorises its pairs.",
+                "Use fewer steps or more pairs, and check that judges agree with themselves.",
                 history.step,
             )
 
@@ -337,9 +336,9 @@ def _astray(history: _History) -> Iterable[Diagnosis]:
         "unconditional_drift",
         "warning",
         f"Predictions under the negative prompt differ from the reference's by {without / error:.2g} of its error, "
-        f"{without / with_:.1f} times as much as those under captions: guidance leads away from a prediction that "
-        "comparisons do not train.",
-        "Lower train.learning_rate or the steps; where generate.negative_prompt is empty, train.caption_dropout = 0.1 "
+        f"{without / with_:.1f} times as much as predictions under captions. Guidance uses both, and comparisons "
+        "train only the second.",
+        "Lower train.learning_rate or train.steps. If generate.negative_prompt is empty, train.caption_dropout = 0.1 "
         "trains it too. Judge guided clips.",
         history.step,
     )

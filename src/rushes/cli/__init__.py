@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
@@ -27,7 +28,7 @@ from rushes.cli import (
     upkeep,
 )
 from rushes.cli.command_groups import arrange, with_current_command
-from rushes.cli.console import app
+from rushes.cli.console import PrintableFormatter, app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.files import odd_name
 from rushes.text_reader import printable
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # A thread of OpenMP that waits in a loop takes the core from those that it waits for, where other programs run too.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if logging.lastResort is not None:  # which warnings of all rooms come to
+        logging.lastResort.setFormatter(PrintableFormatter())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             with suppress(OSError):  # of a pipe that is open for reading, too
@@ -101,6 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+# Libraries that tell their makers how they are used do not, unless the user's environment says so; they read it when
+# they are imported, and processes that are started inherit it.
+QUIET = {
+    **dict.fromkeys(("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"), "1"),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # of trackio
+    "WANDB_ERROR_REPORTING": "false",
+}
 OUT_OF_MEMORY = (
     "rushes: memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
     "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,10 @@ Overrides = Annotated[
     tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="end with one JSON object on standard output")]
+Anonymous = Annotated[
+    bool, Parameter(negative=(), help="people by pseudonyms, the same ones in all exports of the project")
+]
+Strip = Annotated[bool, Parameter(negative=(), help="videos without what their files say of place, device and person")]
 RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: the one that the settings name")]
 
 screen = Console(stderr=True)
@@ -115,6 +120,14 @@ def next_line(project: Path, settings: Settings, run: str = "") -> str:
     from rushes.project.status import status_of
 
     return f"next: {status_of(project, settings, run).next}"
+
+
+class PrintableFormatter(logging.Formatter):
+    """Warnings as a terminal may have them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a warning."""
+        return printable(super().format(record))
 
 
 def say(line: str) -> None:

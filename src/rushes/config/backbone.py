@@ -19,7 +19,8 @@ class BackboneSettings(SettingsTable):
 
     name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
     path: Folder = Field(
-        "", description="folder of the weights, or hub:OWNER/NAME; empty = the base that ships with the package"
+        "",
+        description="folder of the weights, or hub:OWNER/NAME@REVISION; empty = the base that ships with the package",
     )
     height_px: int = Field(32, gt=0, description="height of a frame in pixels")
     width_px: int = Field(32, gt=0, description="width of a frame in pixels")

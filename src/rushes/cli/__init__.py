@@ -11,6 +11,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
+from safetensors import SafetensorError
 
 from rushes.cli import (
     claims,
@@ -96,6 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say_lost()
             sys.exit(LEFT_ALONE)
         print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
+        sys.exit(2)
+    except SafetensorError as error:
+        if os.environ.get("RUSHES_TRACEBACK"):
+            raise
+        text = (
+            f"weights or latents cannot be read or written ({error}); free some space, and run `rushes verify PROJECT`"
+        )
+        print(printable(f"rushes: {text}, which names what is damaged"), file=sys.stderr)
         sys.exit(2)
     except sqlite3.Error as error:
         print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)

@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from rushes import trust
 from rushes.config.base import FOLDER, SecretError
 from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
+from rushes.config.ranges import Because
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.config.uses import Uses, everything
@@ -320,6 +321,9 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         if details["type"] == "extra_forbidden":
             message = "unknown setting"
             near = difflib.get_close_matches(where[-1], names, n=1)
+        beyond = details["type"] == "less_than_equal" or 0 < details.get("ctx", {}).get("ge", 0) < 1
+        if beyond and (why := _reason(model, where)):
+            message += f", as {why}"
         value = details["input"]
         secret = isinstance(details.get("ctx", {}).get("error"), SecretError)
         got = "" if secret or isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
@@ -327,6 +331,19 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         hint = f"; did you mean: {near[0]}" if near else "; delete it" if unknown else ""
         problems.append((".".join(where), f"{message}{got}{hint}"))
     return problems
+
+
+def _reason(model: type[BaseModel], where: Sequence[str]) -> str:
+    """Why a number's range is what it is; "" where the setting needs no reason."""
+    for name in where:
+        field = model.model_fields.get(name)
+        if field is None:
+            return ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+            continue
+        return next((mark.reason for mark in field.metadata if isinstance(mark, Because)), "")
+    return ""
 
 
 def _locate(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[str]]:

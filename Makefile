@@ -10,10 +10,10 @@ OUT ?= demo
 VENV := .venv
 PIP := PIP_CONSTRAINT=constraints.txt $(VENV)/bin/python -m pip install --quiet
 TORCH := "$(shell grep '^torch==' constraints.txt)"
-# By hashes: torch by its pin, as the machine decides which build of it fits; the others by locked.txt; then Rushes alone.
+# By hashes: all of locked.txt, then torch by its pin, as the machine decides which build of it fits, then Rushes alone.
 PIP_INSTALL := $(PIP) $(TORCH)
 ifdef LOCKED
-PIP_INSTALL := $(PIP) $(TORCH) && $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes -r locked.txt \
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes -r locked.txt && $(PIP) $(TORCH) \
   && $(PIP) --no-deps --no-build-isolation
 endif
 

@@ -31,8 +31,13 @@ def _without_secret(url: str) -> str:
     return url
 
 
-def _is_variable(name: str) -> str:
-    if name and (not re.fullmatch(r"[A-Za-z_]\w*", name) or _KEY.fullmatch(name)):
+def may_be_key(name: str) -> bool:
+    """Whether what stands in place of a variable's name is no such name, and so perhaps the key itself."""
+    return bool(name) and (not re.fullmatch(r"[A-Za-z_]\w*", name) or bool(_KEY.fullmatch(name)))
+
+
+def _a_variable(name: str) -> str:
+    if may_be_key(name):
         raise SecretError(
             "this is no name of an environment variable and may be the key itself, which is not shown; put the key "
             "into a variable, and its name here, such as MODELS_KEY"
@@ -41,7 +46,7 @@ def _is_variable(name: str) -> str:
 
 
 Address = Annotated[str, ADDRESS, AfterValidator(_without_secret)]
-KeyVariable = Annotated[str, KEY, AfterValidator(_is_variable)]
+KeyVariable = Annotated[str, KEY, AfterValidator(_a_variable)]
 
 
 class SettingsTable(BaseModel):

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rushes import trust
-from rushes.config.base import FOLDER, SecretError
+from rushes.config.base import FOLDER, SecretError, may_be_key
 from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
 from rushes.config.ranges import Because
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
@@ -165,7 +165,7 @@ def validate_table(model: type[TableT], data: Mapping[str, Any], where: str) -> 
 
 
 def stored_settings(data: Mapping[str, Any]) -> Settings:
-    """Settings that a run was stored with, also under names that they had before; passwords in addresses are masked.
+    """Settings that a run was stored with, also under names that they had before; passwords and keys are masked.
 
     Raises:
         ValidationError: they are of no version that is read.
@@ -174,9 +174,10 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 
 
 def _masked(value: Any) -> Any:
-    """Nested settings with passwords in addresses masked, as settings could hold them once."""
+    """Nested settings with passwords in addresses masked and without keys, as settings could hold them once."""
     if isinstance(value, dict):
-        return {name: _masked(inner) for name, inner in value.items()}
+        secret = {name for name, inner in value.items() if name == "key_env" and may_be_key(inner)}
+        return {name: "" if name in secret else _masked(inner) for name, inner in value.items()}
     return without_password(value) if isinstance(value, str) else value
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rushes.config.base import may_be_key
 from rushes.files import MediaError, whole_file
 from rushes.media.cut import of_fragment
 from rushes.media.images import read_image, write_image
@@ -91,7 +92,8 @@ class Outgoing:
     def value(self, value: Any) -> Any:
         """A setting, or settings in tables, without folders of this machine, passwords and, where asked, names."""
         if isinstance(value, Mapping):
-            return {key: self.value(inner) for key, inner in value.items()}
+            secret = {key for key, inner in value.items() if key == "key_env" and may_be_key(inner)}
+            return {key: "***" if key in secret else self.value(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
         if not isinstance(value, str):

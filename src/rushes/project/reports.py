@@ -114,6 +114,11 @@ def write_report(
 def _chosen(store: Store, run: str, outgoing: Outgoing) -> dict[str, tuple[str, str]]:
     """Settings of a run that its user chose: the value, and what the project's model and recipe have in its place,
     or where `init` was told the value, Rushes itself."""
+
+    def shown(path: str, value: object) -> str:
+        name = path.rpartition(".")[2]
+        return toml_value(outgoing.value({name: value})[name])
+
     stored = next((row.settings for row in store.runs() if row.name == run), {})
     values = dict(flat(with_names_of_today(stored)[0]))
     usual = dict(flat(Settings().model_dump(mode="json")))
@@ -121,7 +126,7 @@ def _chosen(store: Store, run: str, outgoing: Outgoing) -> dict[str, tuple[str, 
         held = read_held(store.project)
         usual |= {path: value for path, value in flat(held.settings) if held.sources.get(path) != GIVEN}
     return {
-        path: (toml_value(outgoing.value(value)), toml_value(outgoing.value(usual[path])))
+        path: (shown(path, value), shown(path, usual[path]))
         for path, value in values.items()
         if path in usual and usual[path] != value
     }

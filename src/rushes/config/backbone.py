@@ -21,7 +21,7 @@ class BackboneSettings(SettingsTable):
     name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
     path: Folder = Field(
         "",
-        description="folder of the weights, or hub:OWNER/NAME, perhaps @ and a revision; empty = the base that ships with Rushes",
+        description="folder of the weights, or hub:OWNER/NAME, perhaps @ and a revision; empty = Rushes' own base",
     )
     height_px: Side = Field(32, gt=0, description="height of a frame in pixels")
     width_px: Side = Field(32, gt=0, description="width of a frame in pixels")

@@ -1,13 +1,21 @@
 # make demo   the whole path on the embedded world, ending with a report
 # make test   the whole test suite
 # make install EXTRAS=diffusers   the environment alone, with what real video models need (pyproject.toml has the extras)
+# make ... LOCKED=1            packages by the hashes of locked.txt, all but torch; for the platforms that file has
 # All make their environment first. PYTHON names the interpreter (3.11 or newer): make test PYTHON=python3.11
 # The environment is made anew when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
 OUT ?= demo
 VENV := .venv
-PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(shell grep '^torch==' constraints.txt)"
+PIP := PIP_CONSTRAINT=constraints.txt $(VENV)/bin/python -m pip install --quiet
+TORCH := "$(shell grep '^torch==' constraints.txt)"
+# By hashes: all of locked.txt, then torch by its pin, as the machine decides which build of it fits, then Rushes alone.
+PIP_INSTALL := $(PIP) $(TORCH)
+ifdef LOCKED
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes -r locked.txt && $(PIP) $(TORCH) \
+  && $(PIP) --no-deps --no-build-isolation
+endif
 
 .PHONY: demo install activate test check lint clean
 

@@ -23,7 +23,7 @@ SOURCE = REPOSITORY / "src"
 
 RANKS = {
     **dict.fromkeys(["arrays", "devices", "files", "pages", "plugins", "sidefile", "text_reader"], -2),
-    **dict.fromkeys(["trust"], -1),
+    **dict.fromkeys(["trust", "tensor_files"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),
     **dict.fromkeys(["store", "world", "arena", "metrics"], 2),

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import secrets
+import stat
 import sys
 import time
 import uuid
@@ -180,7 +181,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         _sweep(path)
         _PARTS.add(part.name)
+        mode = _new(part)
         yield part
+        if stat.S_IMODE(part.stat().st_mode) != mode:  # safetensors puts a file of its own there, for its owner alone
+            part.chmod(mode)
         _force_to_disk(part)
         os.replace(part, path)
         _force_to_disk(path.parent)
@@ -191,6 +195,27 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
         _PARTS.discard(part.name)
+
+
+def _new(path: Path) -> int:
+    """Make an empty file; its mode, which the umask decides."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+
+
+def follow_umask(folder: Path) -> None:
+    """Give every file below a folder the mode of a new one: libraries write some for their owner alone."""
+    probe = folder / f".{secrets.token_hex(4)}.part"
+    try:
+        mode = _new(probe)
+    finally:
+        probe.unlink(missing_ok=True)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
 
 
 _PARTS: set[str] = set()  # temporary files that this process writes now

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout, suppress
@@ -29,6 +32,9 @@ class WorkerDiedError(Exception):
 
 def ray_module() -> Any:
     """Ray. Raises ValueError: it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not os.environ.get("RAY_ADDRESS"):  # Ray reads it when it is imported: a cluster of this machine is on loopback
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
@@ -69,9 +75,20 @@ def on_ray(
 
 
 def _join(ray: Any, jobs: int) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one that this machine and this user alone can reach."""
     if ray.is_initialized():
         return
-    ours = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": jobs or None, "include_dashboard": False}
+    ours: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        # For its owner alone; Ray lets everybody into the one inside. The path of a socket must be short.
+        folder = tempfile.mkdtemp(prefix="rushes-ray-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        atexit.register(ray.shutdown)  # before that
+        ours = {
+            "num_cpus": jobs or None,
+            "include_dashboard": False,
+            "_temp_dir": os.path.join(folder, "r"),
+        }
     ray.init(log_to_driver=False, configure_logging=False, **ours)
 
 

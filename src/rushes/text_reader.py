@@ -28,6 +28,8 @@ _MARKS = (  # the longer before those that they begin with
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_USER = re.compile(r"(?<=://)[^/\s?#]*@")  # of an address, with what may be a password
+_QUERY_KEY = re.compile(r"([?&][^=&\s]*(?:key|token|secret|passw\w*|auth|sig\w*)=)[^&\s'\"]+", re.IGNORECASE)
 _SPACES = frozenset("\t\n\r\x0b\x0c\x85")  # control characters that part words
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
 _BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))  # that are no UTF-8, see `read_by_line`
@@ -96,9 +98,16 @@ def unprintable(text: str) -> str:
 def printable(text: str) -> str:
     """A text as a terminal may have it: what would steer it, and halves of pairs, are escaped; line ends stay.
 
-    What turns the direction of text is escaped as well, as it can make a name look like another.
+    What turns the direction of text is escaped as well, as it can make a name look like another. Passwords and keys in
+    addresses are masked.
     """
+    text = without_password(text)
     return text if text.isprintable() else "".join(ascii(c)[1:-1] if _steers(c) else c for c in text)
+
+
+def without_password(text: str) -> str:
+    """A text in which the user, the password and keys of each address are masked: http://***@HOST/v1?key=***."""
+    return _QUERY_KEY.sub(r"\1***", _USER.sub("***@", text)) if "://" in text else text
 
 
 def _steers(c: str) -> bool:

@@ -232,7 +232,7 @@ def test_single_files_beside_the_folders_are_not_fetched(
         asked.update(more)
         raise Fetched
 
-    monkeypatch.setattr(HfApi, "list_repo_files", lambda self, name: files)
+    monkeypatch.setattr(HfApi, "list_repo_files", lambda self, name, revision: files)
     listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in files])
     monkeypatch.setattr(pipeline_utils, "model_info", lambda *_, **__: listed)
     monkeypatch.setattr(pipeline_utils, "hf_hub_download", lambda *_, **__: str(folder / "model_index.json"))

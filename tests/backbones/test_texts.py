@@ -159,7 +159,7 @@ def test_a_write_that_fails_leaves_nothing(cache: TextCache, monkeypatch: pytest
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(texts, "save_file", half)
+    monkeypatch.setattr(texts, "save_tensors", half)
     with pytest.raises(OSError, match="nothing was written; free space"):
         cache.put("a cube", {"text": (torch.zeros(1, 1), 1)})
     assert "a cube" not in cache and cache.get("a cube") is None

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import importlib.util
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from rushes.curate import engines, motion, technical
 from rushes.curate.base import CurationFinding, Engine, Task
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video
+from rushes.ray_workers import ray_module
 from rushes.world.render import render
 from rushes.world.scenes import FPS, draw_scenes
 
@@ -92,12 +96,24 @@ def test_few_tasks_are_in_flight() -> None:
     assert most <= 3 * engines.IN_FLIGHT + 1
 
 
+def listening() -> set[str]:
+    """Addresses at which this process, and what it started, can be reached."""
+    own = psutil.Process()
+    open_ = (each for process in (own, *own.children(recursive=True)) for each in process.net_connections("inet"))
+    return {each.laddr.ip for each in open_ if each.status == psutil.CONN_LISTEN}
+
+
 @pytest.mark.slow
 def test_ray_finds_what_one_process_finds(tasks: list[Task]) -> None:
-    ray = pytest.importorskip("ray", reason="ray not installed")
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray not installed")
+    ray = ray_module()
     try:
         engine = engines.ray(2)
         assert found(engine, both, tasks) == found(engines.local(1), both, tasks)
+        assert listening() <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        inner = Path(ray._private.worker._global_node.get_temp_dir_path())
+        assert stat.S_IMODE(inner.parent.stat().st_mode) == 0o700, "others may look into Ray's own folder"
         results = found(engine, dies_at_1, tasks)
         assert results["1"] == CurationFinding(problem=engines.DIED) and results["2"] == CurationFinding({"seen": 9.0})
         with pytest.raises(EndpointError, match=r"^nobody answers$"):

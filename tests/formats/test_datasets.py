@@ -37,7 +37,7 @@ def test_the_folder_loads_as_a_dataset_with_its_videos(
     out = tmp_path / "out"
     assert plain(export_datasets(store, out)) == {
         "pairs": 2, "videos": 2, "clips": 0, "candidates": 2, "preferences": 3, "annotations": 2, "scores": 0,
-        "captions": 0, "decisions": 0,
+        "captions": 0, "decisions": 0, "personal_data": {"notes": 2, "people": 2},
     }  # fmt: skip
     assert export_datasets(store, out).videos == 2
     pairs = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))

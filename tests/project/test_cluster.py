@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from rushes.project import labels, stages
 from rushes.project.cluster import Cluster, _helping
 from rushes.project.processes import Helper
 from rushes.project.project import OpenProject, open_project
+from rushes.ray_workers import ray_module
 from rushes.store.database import Store
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
@@ -27,7 +29,9 @@ from ..projects import ReadContents, Rushes, SmallProject, Stage
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[None]:
-    cluster = pytest.importorskip("ray", reason="ray not installed")
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray not installed")
+    cluster = ray_module()
     cluster.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield
     cluster.shutdown()

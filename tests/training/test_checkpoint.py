@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(OSError, match="nothing was written"):
         checkpoint.save(tmp_path, 2, TENSORS, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.safetensors"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rushes.backbones.quantized import bits_of
 from rushes.files import whole_file
+from rushes.tensor_files import save_tensors
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 
@@ -122,4 +122,4 @@ def save_lora(part: nn.Module, config: Mapping[str, Any], path: Path, prefix: st
     header = {f"{prefix}.{key}": value for key, value in {**plain, "lora_alpha": config["r"]}.items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(header, default=str)}
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        save_tensors(tensors, partial, metadata=metadata)

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from rushes.files import follow_umask, write_json
+
 if TYPE_CHECKING:  # settings are looked up in a folder without torch
     import torch
     from torch import nn
 
 HERE = {"local_files_only": True, "use_safetensors": True}  # how anything is loaded
-HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`
+HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`; after it may stand @ and a revision
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def read_folder(path: str) -> Folder:
     Raises:
         ValueError: nothing there, or not a pipeline in diffusers' layout.
     """
-    folder = _from_hub(path.removeprefix(HUB)) if path.startswith(HUB) else Path(path)
+    folder = _from_hub(path) if path.startswith(HUB) else Path(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name a folder in diffusers' layout, or {HUB}OWNER/NAME")
     index = folder / "model_index.json"
@@ -207,42 +209,59 @@ def cached_folder(path: str) -> Folder:
         return read_folder(path)
     from huggingface_hub import try_to_load_from_cache
 
-    name = path.removeprefix(HUB)
-    index = try_to_load_from_cache(name, "model_index.json")
+    name, revision = repository_of(path)
+    index = try_to_load_from_cache(name, "model_index.json", revision=revision)
     if not isinstance(index, str):
+        at = f" --revision {revision}" if revision else ""
         raise ValueError(
-            f"{path} is not in this machine's cache; fetch its tokenizers: `hf download {name} --include "
+            f"{path} is not in this machine's cache; fetch its tokenizers: `hf download {name}{at} --include "
             "model_index.json 'tokenizer*/*'`"
         )
     return read_folder(str(Path(index).parent))
 
 
-def _from_hub(name: str) -> Path:
+def repository_of(path: str) -> tuple[str, str | None]:
+    """OWNER/NAME and the revision of `hub:OWNER/NAME@REVISION`; None = the newest."""
+    name, _, revision = path.removeprefix(HUB).partition("@")
+    return name, revision or None
+
+
+def at_commit(path: str, fetched: Path) -> str:
+    """`hub:OWNER/NAME` with the commit that was fetched, so that it means the same weights for good; else the path."""
+    commit = fetched.name if fetched.parent.name == "snapshots" else ""
+    return f"{path}@{commit}" if commit and path.startswith(HUB) and "@" not in path else path
+
+
+def _from_hub(path: str) -> Path:
     from diffusers import DiffusionPipeline
 
+    name, revision = repository_of(path)
     try:
         return Path(
             DiffusionPipeline.download(
-                name, variant=_variant_on_hub(name), use_safetensors=True, trust_remote_code=False
+                name,
+                revision=revision,
+                variant=_variant_on_hub(name, revision),
+                use_safetensors=True,
+                trust_remote_code=False,
             )
         )
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
+        at = f" --revision {revision}" if revision else ""
         raise ValueError(
-            f"{HUB}{name} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
-            f"network run `hf download {name} --local-dir FOLDER --include model_index.json '*/*'`, bring the folder "
-            "here, and set backbone.path to it"
+            f"{path} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
+            f"network run `hf download {name}{at} --local-dir FOLDER --include model_index.json '*/*'`, bring the "
+            "folder here, and set backbone.path to it"
         ) from error
 
 
-def _variant_on_hub(name: str) -> str | None:
+def _variant_on_hub(name: str, revision: str | None) -> str | None:
     """The variant that some part of a repository has weights in alone; None where nothing can be asked."""
     from huggingface_hub import HfApi
 
     try:
-        files = HfApi().list_repo_files(name)
-    except (
-        Exception
-    ):  # of many kinds; what was fetched before may do, and what cannot be fetched is reported after this
+        files = HfApi().list_repo_files(name, revision=revision)
+    except Exception:  # of many kinds; what was fetched before may do, and what cannot be fetched is reported later
         return None
     parts: dict[str, list[str]] = {}
     for file in files:
@@ -320,6 +339,15 @@ def _shards(part: Path, files: Sequence[Path]) -> list[str]:
     return sorted(shards)
 
 
+def save_part(part: Any, folder: Path) -> None:
+    """Write a network as diffusers does, but for where on this machine it was read from."""
+    part.save_pretrained(folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if config.pop("_name_or_path", None) is not None:
+        write_json(file, config, indent=2)
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Lend an empty folder beside `path`; when the block ends well, it becomes `path`.
@@ -333,6 +361,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
+        follow_umask(part)
         os.replace(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)

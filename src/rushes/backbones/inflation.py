@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from rushes.tensor_files import save_tensors
 
 if TYPE_CHECKING:
     from diffusers.models.attention import BasicTransformerBlock
@@ -171,8 +173,8 @@ class VideoUNet(nn.Module):
         added = {name: value for name, value in state.items() if is_added(name)}
         image = {image_name(name): value for name, value in state.items() if name not in added}
         self.unet.save_config(folder)
-        save_file(image, folder / IMAGE_FILE, metadata={"format": "pt"})
-        save_file(added, folder / ADDED_FILE)
+        save_tensors(image, folder / IMAGE_FILE, metadata={"format": "pt"})
+        save_tensors(added, folder / ADDED_FILE)
 
     def load_added(self, folder: Path) -> None:
         """Read what `save_pretrained` wrote beside the image UNet; nothing happens where it wrote nothing.

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rushes.backbones.folders import HUB, Folder, read_folder
+from rushes.backbones.folders import HUB, Folder, read_folder, repository_of
 from rushes.config.settings_files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
@@ -59,7 +59,7 @@ class ModelDefaults:
 
     def is_at(self, model: str) -> bool:
         """Whether `hub:OWNER/NAME` is its repository, in any case and by a former name of its owner."""
-        owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+        owner, _, name = repository_of(model)[0].casefold().partition("/")
         owner = _owners("renamed").get(owner, owner)
         return model.startswith(HUB) and f"{owner}/{name}" == self.repository.casefold()
 
@@ -199,7 +199,7 @@ def _may_be_own(key: str, value: object) -> bool:
 
 
 def _check_layout(model: str) -> None:
-    owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+    owner, _, name = repository_of(model)[0].casefold().partition("/")
     theirs = f"{_owners('makers').get(owner, '')}/{name}"
     same = [
         f"{HUB}{row.repository}"

@@ -28,7 +28,7 @@ from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.feed_forward import chunk_feed_forward
-from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.folders import Folder, open_folder, save_part, whole_folder
 from rushes.backbones.offload import (
     check_answers_offloaded,
     codec_at_work,
@@ -397,7 +397,7 @@ class DiffusersBackbone:
             trained = self.family.networks
             shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=_only_at(self.folder.path, trained))
             for name, part in zip(trained, self._networks(), strict=False):
-                part.save_pretrained(partial / name)
+                save_part(part, partial / name)
 
     def _networks(self) -> list[Any]:
         return list(self.network.children()) if isinstance(self.network, Experts) else [self.network]

@@ -18,13 +18,13 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rushes.backbones.folders import Folder
 from rushes.backbones.weight_hashes import remembered
 from rushes.files import content_hash, whole_file
 from rushes.records import stable_hash
+from rushes.tensor_files import save_tensors
 
 # Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.
 Kept = Mapping[str, tuple[Tensor, int]]
@@ -120,7 +120,7 @@ class TextCache:
         path = self.path(caption)
         try:
             with whole_file(path) as part:
-                save_file(tensors, part, about)
+                save_tensors(tensors, part, about)
         except SafetensorError as error:
             raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
 

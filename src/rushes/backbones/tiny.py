@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rushes.backbones.base import BackboneSpec, Condition, weights_fingerprint
 from rushes.files import whole_file
 from rushes.noise.paths import Flow
+from rushes.tensor_files import save_tensors
 from rushes.text_reader import CaptionLength
 
 PATCH_PX, RATIO = 8, 4
@@ -252,7 +252,7 @@ class TinyBackbone:
         state |= {f"network.{k}": v.detach() for k, v in self.network.state_dict().items()}
         shape = {k: str(v) for k, v in vars(self.config).items()}
         with whole_file(path) as partial:
-            save_file({k: v.contiguous() for k, v in state.items()}, partial, metadata=shape)
+            save_tensors({k: v.contiguous() for k, v in state.items()}, partial, metadata=shape)
 
     @classmethod
     def load(cls, path: Path = BUNDLED) -> TinyBackbone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # A thread of OpenMP that waits in a loop takes the core from those that it waits for, where other programs run too.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if logging.lastResort is not None:  # which warnings of all rooms come to
+        logging.lastResort.setFormatter(PrintableFormatter())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             with suppress(OSError):  # of a pipe that is open for reading, too
@@ -55,9 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         import sqlite3  # which help does without
 
-        if not isinstance(error, sqlite3.Error):
+        from safetensors import SafetensorError
+
+        if isinstance(error, sqlite3.Error):
+            _end_with(f"the project's database: {error}; free some space and check the disk")
+        if os.environ.get("RUSHES_TRACEBACK") or not isinstance(error, SafetensorError):
             raise
-        _end_with(f"the project's database: {error}; free some space and check the disk")
+        words = (
+            f"weights or latents cannot be read or written ({error}); free some space, and run `rushes verify PROJECT`"
+        )
+        _end_with(f"{words}, which names what is damaged")
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
@@ -72,6 +84,24 @@ def _end_with(words: str) -> NoReturn:
     sys.exit(2)
 
 
+class PrintableFormatter(logging.Formatter):
+    """Warnings as a terminal may have them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a warning."""
+        from rushes.text_reader import printable
+
+        return printable(super().format(record))
+
+
+# Libraries that tell their makers how they are used do not, unless the user's environment says so; they read it when
+# they are imported, and processes that are started inherit it.
+QUIET = {
+    **dict.fromkeys(("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"), "1"),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # of trackio
+    "WANDB_ERROR_REPORTING": "false",
+}
 OUT_OF_MEMORY = (
     "memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
     "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "

@@ -29,6 +29,10 @@ Overrides = Annotated[
     tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="end with one JSON object on standard output")]
+Anonymous = Annotated[
+    bool, Parameter(negative=(), help="people by pseudonyms, the same ones in all exports of the project")
+]
+Strip = Annotated[bool, Parameter(negative=(), help="videos without what their files say of place, device and person")]
 RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: the one that the settings name")]
 
 screen = Console(stderr=True)

@@ -80,7 +80,7 @@ def curate(
 
 def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
     """Write the data card of a project that was curated: as Markdown, as a page, and the hashes of its files."""
-    from rushes.report.card import CardResult, write_card
+    from rushes.report.card import CardResult, personal_data, write_card
 
     with Store.open(project) as store:
-        tell(CardResult(write_card(store)), as_json)
+        tell(CardResult(write_card(store), personal_data(store)), as_json)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import (
     GE_0,
+    Anonymous,
     AsJson,
     Overrides,
     RunName,
@@ -107,6 +108,7 @@ def report(
     *,
     run: RunName = "",
     out: Annotated[Path | None, Parameter(help="folder to write to, in place of the project's reports/")] = None,
+    anonymous: Anonymous = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +117,7 @@ def report(
 
     settings = read_settings(project, overrides, nothing)
     with Store.open(project) as store:
-        result = reports.write_report(store, settings, run, out)
+        result = reports.write_report(store, settings, run, out, anonymous)
     tell(result, as_json, [*lines_of(result), next_line(project, settings, run)])
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, tell, with_options
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, Strip, opened, refuse_unused, tell, with_options
 from rushes.cli.labelling import reviewed
 from rushes.cli.studio import HOST, PORT, Page, Port
 from rushes.config.uses import code, everything, nothing
@@ -88,12 +88,15 @@ def export(
         Literal["parquet", "webdataset"], Parameter(help="a table beside the videos, or tars of samples")
     ] = "parquet",
     shard_mb: Annotated[float, GE_0, Parameter(help="largest size of a tar in MB, unless one clip is larger")] = 1000.0,
+    strip: Strip = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the clips that are in the set, under the captions they go by, for Hugging Face `datasets` and others."""
     from rushes.footage.export import export_set
+    from rushes.formats.outgoing import Outgoing
     from rushes.store.database import Store
 
-    read_settings(project, uses=nothing)
+    settings = read_settings(project, uses=nothing)
     with Store.open(project) as store:
-        tell(export_set(store, out, form, shard_mb), as_json)
+        outgoing = Outgoing(settings.footage.path, strip=strip)
+        tell(export_set(store, out, form, shard_mb, outgoing), as_json)

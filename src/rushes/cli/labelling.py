@@ -12,9 +12,11 @@ from cyclopts import App, Parameter
 
 from rushes.cli.console import (
     GE_0,
+    Anonymous,
     AsJson,
     Overrides,
     ProjectFolder,
+    Strip,
     bar,
     opened,
     refuse_unused,
@@ -207,13 +209,18 @@ def export(
     project: ProjectFolder,
     *,
     out: Annotated[Path, Parameter(help="folder to write to")],
+    anonymous: Anonymous = False,
+    strip: Strip = False,
     as_json: AsJson = False,
 ) -> None:
     """Write labelled pairs with their videos as a folder that Hugging Face datasets loads."""
     from rushes.formats.datasets import export_datasets
+    from rushes.formats.outgoing import Outgoing
 
+    settings = read_settings(project, uses=uses.nothing)
     with Store.open(project) as store:
-        tell(export_datasets(store, out), as_json)
+        outgoing = Outgoing.of(store, settings.footage.path, anonymous, strip)
+        tell(export_datasets(store, out, outgoing), as_json)
 
 
 @labels.command

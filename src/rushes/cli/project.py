@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from rushes.cli.console import (
     GE_0,
+    Anonymous,
     AsJson,
     Overrides,
     ProjectFolder,
@@ -381,11 +382,13 @@ def export(
     weights: Annotated[
         Literal["diffusers", "comfyui"], Parameter(help="form of an adapter; a whole model is in that of diffusers")
     ] = "diffusers",
+    anonymous: Anonymous = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Write the project's rows as Parquet or JSONL, and the weights of a run."""
     from rushes.formats.exchange import ProjectExported, export_project
+    from rushes.formats.outgoing import Outgoing
 
     if not run:
         refuse_unused({"--weights": weights != "diffusers"}, "the weights of a --run")
@@ -398,8 +401,15 @@ def export(
         with opened(project, settings) as work, waiting("writing the weights and reading them back", say):
             wrote = export_weights(work, run, out, weights)
     with Store.open(project) as store:
-        result = ProjectExported(export_project(store, out, form))
+        outgoing = Outgoing.of(store, settings.footage.path, anonymous)
+        result = ProjectExported(export_project(store, out, form, outgoing), outgoing.personal)
     if wrote is not None:
         apart = None if wrote.change is None else wrote.difference
-        result = ProjectExported(result.rows, wrote.path, wrote.load or None, wrote.change, apart)
+        result = replace(
+            result,
+            weights=wrote.path,
+            load=wrote.load or None,
+            output_change=wrote.change,
+            read_back_difference=apart,
+        )
     tell(result, as_json)

@@ -8,10 +8,11 @@ from pydantic import Field, Strict, model_validator
 
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.clip_shapes import ClipShape, Footage, all_shapes, best_shape
+from rushes.config.ranges import Frames, Rate, Side, Tokens
 
 OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
 # Height and width; a list, as TOML has it, is one too.
-Size = Annotated[tuple[int, int], Strict(False)]
+Size = Annotated[tuple[Side, Side], Strict(False)]
 
 
 class BackboneSettings(SettingsTable):
@@ -19,20 +20,21 @@ class BackboneSettings(SettingsTable):
 
     name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
     path: Folder = Field(
-        "", description="folder of the weights, or hub:OWNER/NAME; empty = the base that ships with the package"
+        "",
+        description="folder of the weights, or hub:OWNER/NAME, perhaps @ and a revision; empty = Rushes' own base",
     )
-    height_px: int = Field(32, gt=0, description="height of a frame in pixels")
-    width_px: int = Field(32, gt=0, description="width of a frame in pixels")
+    height_px: Side = Field(32, gt=0, description="height of a frame in pixels")
+    width_px: Side = Field(32, gt=0, description="width of a frame in pixels")
     sizes: Literal["auto"] | Annotated[tuple[Size, ...], Strict(False)] = Field(
         (),
         description="heights and widths to choose from for each clip; auto = of one area; empty = one size for all",
     )
-    frames: int = Field(17, gt=0, description="frames of a clip; the backbone says which counts it can carry")
-    lengths: tuple[int, ...] = Field(
+    frames: Frames = Field(17, gt=0, description="frames of a clip; the backbone says which counts it can carry")
+    lengths: tuple[Frames, ...] = Field(
         (), strict=False, description="frames to choose from for each clip, the most that it fills; empty = one length"
     )
-    fps: float = Field(8.0, gt=0, description="frames per second to which clips are resampled; own = see rates")
-    rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    fps: Rate = Field(8.0, description="frames per second to which clips are resampled; own = see rates")
+    rates: tuple[Rate, ...] = Field(
         (), strict=False, description="further frames per second that clips keep, for models that are told the rate"
     )
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
@@ -52,7 +54,7 @@ class BackboneSettings(SettingsTable):
         False,
         description="keep the network in main memory, and bring its blocks or one of two experts to the GPU",
     )
-    chunk_size_feed_forward: int = Field(
+    chunk_size_feed_forward: Tokens = Field(
         0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"
     )
     text_quantize: Literal["none", "8bit", "4bit"] = Field(

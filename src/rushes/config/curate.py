@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rushes.config.base import Address, Folder, KeyVariable, SettingsTable
+from rushes.config.ranges import Batch, Factor, Few, Looks, Money, Rows, Tokens
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
@@ -16,11 +17,11 @@ StageName = Literal[
 class TechnicalSettings(SettingsTable):
     """How a clip was recorded and what was done to it since, seen on eight frames spread over it."""
 
-    max_enlarged: float = Field(
+    max_enlarged: Factor = Field(
         1.25, gt=0, description="how many times a frame may be enlarged to reach the backbone's size"
     )
     max_blur: float = Field(0.7, gt=0, le=1, description="0 sharp to 1 nothing to lose (Crete et al. 2007), at 256 px")
-    max_blockiness: float = Field(
+    max_blockiness: Factor = Field(
         1.6, ge=1, description="steps at the edges of 8-pixel coding blocks, as a multiple of all others"
     )
     max_bars: float = Field(0.02, ge=0, le=1, description="share of the picture under black or white bars")
@@ -33,10 +34,10 @@ class TechnicalSettings(SettingsTable):
 class MotionSettings(SettingsTable):
     """What moves in a clip and how, seen on all its frames at 128 px."""
 
-    min_speed: float = Field(
+    min_speed: Factor = Field(
         0.03, ge=0, description="speed of the fastest twentieth of the picture, short sides per second"
     )
-    max_speed: float = Field(4.0, gt=0, description="the same; above it lie time lapses and whip pans")
+    max_speed: Factor = Field(4.0, gt=0, description="the same; above it lie time lapses and whip pans")
     max_still: float = Field(0.4, ge=0, le=1, description="share of frames in which nothing moves")
     max_repeated: float = Field(
         0.25, ge=0, le=1, description="share of frames that repeat the one before while the clip moves: slowed footage"
@@ -44,11 +45,11 @@ class MotionSettings(SettingsTable):
     max_unexplained: float = Field(
         0.6, ge=0, le=1, description="share of all change that following the motion does not explain: time lapse"
     )
-    max_camera: float = Field(1.0, gt=0, description="speed of the camera, short sides per second")
-    min_subject: float = Field(
+    max_camera: Factor = Field(1.0, gt=0, description="speed of the camera, short sides per second")
+    min_subject: Factor = Field(
         0.0, ge=0, description="speed of the fastest twentieth beside the camera's, short sides per second; 0 = any"
     )
-    max_cuts: int = Field(0, ge=0, description="cuts inside the clip")
+    max_cuts: Few = Field(0, ge=0, description="cuts inside the clip")
     dynamic: bool = Field(False, description="keep only what moves enough by VBench's rule (dynamic degree)")
 
 
@@ -68,8 +69,8 @@ class ModelSettings(SettingsTable):
     url: Address = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
     model: str = Field("", description="name of the model, as its server knows it")
     key_env: KeyVariable = Field("", description="environment variable with the key, where url is given; empty = none")
-    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent; 0 = as in [endpoint]")
-    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
+    price_in: Money = Field(0.0, ge=0, description="price of a million tokens that are sent; 0 = as in [endpoint]")
+    price_out: Money = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
 
 
 class TextModelSettings(ModelSettings):
@@ -92,7 +93,7 @@ class RealitySettings(SettingsTable):
     """Two vision-language models must both say that a clip was filmed; the second sees what passed the first."""
 
     double_check: bool = Field(True, description="a second model must agree; without it more that is not real stays")
-    frames: int = Field(8, ge=1, description="frames of a clip that a model sees, evenly spaced")
+    frames: Looks = Field(8, ge=1, description="frames of a clip that a model sees, evenly spaced")
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
     second: SecondJudgeSettings = SecondJudgeSettings()
 
@@ -107,8 +108,8 @@ class CaptionsSettings(SettingsTable):
     untrue: Literal["drop", "write"] = Field(
         "drop", description="a clip with an untrue caption goes out, or gets a new caption (check)"
     )
-    frames: int = Field(8, ge=1, description="frames of a clip that the model sees, evenly spaced")
-    min_words: int = Field(15, ge=0, description="a clip whose new caption is shorter goes out")
+    frames: Looks = Field(8, ge=1, description="frames of a clip that the model sees, evenly spaced")
+    min_words: Few = Field(15, ge=0, description="a clip whose new caption is shorter goes out")
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
 
 
@@ -128,9 +129,9 @@ class FidelitySettings(SettingsTable):
         "share", description="what is kept: the best share, the best top_k clips, or those of min_score and more"
     )
     share: float = Field(0.2213, gt=0, le=1, description="share that is kept; PhysHPO kept 59,076 of 266,931 (keep)")
-    top_k: int = Field(1000, ge=1, description="clips that are kept (keep)")
+    top_k: Rows = Field(1000, ge=1, description="clips that are kept (keep)")
     min_score: float = Field(8.0, ge=1, le=125, description="lowest product of the groups' means, 1 to 125 (keep)")
-    max_tokens: int = Field(2048, ge=1, description="longest answer; six captions are written in one")
+    max_tokens: Tokens = Field(2048, ge=1, description="longest answer; six captions are written in one")
 
 
 class EmbeddingsSettings(SettingsTable):
@@ -142,7 +143,7 @@ class EmbeddingsSettings(SettingsTable):
     )
     size: int = Field(512, ge=64, le=65536, description="numbers in an embedding (by hashing)")
     path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
-    batch: int = Field(32, ge=1, description="captions that are embedded at once (by endpoint or folder)")
+    batch: Batch = Field(32, ge=1, description="captions that are embedded at once (by endpoint or folder)")
     endpoint: EmbeddingModelSettings = EmbeddingModelSettings()
 
 
@@ -153,7 +154,7 @@ class DiversitySettings(SettingsTable):
     """From the best clip to the worst: one stays if its caption is unlike all that stay (Deita, PhysHPO)."""
 
     tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which on captions are too much alike")
-    repeats: int = Field(1, ge=1, description="clips that may share one caption word for word")
+    repeats: Few = Field(1, ge=1, description="clips that may share one caption word for word")
     order: str = Field("", description=_ORDER)
 
 
@@ -168,15 +169,15 @@ class BalanceSettings(SettingsTable):
         default_factory=dict,
         description='topic -> words that tell of it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
     )
-    wanted: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    wanted: dict[str, Annotated[Rows, Field(ge=1)]] = Field(
         default_factory=dict,
         description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords, scenario)",
     )
     others: Literal["keep", "drop"] = Field(
         "keep", description="clips of no listed topic stay, or go out (by keywords; by scenario, of none in `wanted`)"
     )
-    clusters: int = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
-    most: int = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
+    clusters: Few = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
+    most: Rows = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
     largest_share: float = Field(0.0, ge=0, le=1, description="largest share of one topic in what stays; 0 = no limit")
     order: str = Field("", description=_ORDER)
 

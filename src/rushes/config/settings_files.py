@@ -23,13 +23,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rushes import trust
-from rushes.config.base import FOLDER
+from rushes.config.base import FOLDER, SecretError, may_be_key
 from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
+from rushes.config.ranges import Because
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.config.uses import Uses, everything
 from rushes.records import stable_hash
-from rushes.text_reader import read_toml
+from rushes.text_reader import read_toml, without_password
 
 
 class SettingsError(ValueError):
@@ -164,12 +165,20 @@ def validate_table(model: type[TableT], data: Mapping[str, Any], where: str) -> 
 
 
 def stored_settings(data: Mapping[str, Any]) -> Settings:
-    """Settings that a run was stored with, also under names that they had before.
+    """Settings that a run was stored with, also under names that they had before; passwords and keys are masked.
 
     Raises:
         ValidationError: they are of no version that is read.
     """
-    return Settings.model_validate(with_names_of_today(data)[0])
+    return Settings.model_validate(_masked(with_names_of_today(data)[0]))
+
+
+def _masked(value: Any) -> Any:
+    """Nested settings with passwords in addresses masked and without keys, as settings could hold them once."""
+    if isinstance(value, dict):
+        secret = {name for name, inner in value.items() if name == "key_env" and may_be_key(inner)}
+        return {name: "" if name in secret else _masked(inner) for name, inner in value.items()}
+    return without_password(value) if isinstance(value, str) else value
 
 
 # Settings that came after digests did, and the value at which they do nothing.
@@ -313,12 +322,29 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         if details["type"] == "extra_forbidden":
             message = "unknown setting"
             near = difflib.get_close_matches(where[-1], names, n=1)
+        beyond = details["type"] == "less_than_equal" or 0 < details.get("ctx", {}).get("ge", 0) < 1
+        if beyond and (why := _reason(model, where)):
+            message += f", as {why}"
         value = details["input"]
-        got = "" if isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
+        secret = isinstance(details.get("ctx", {}).get("error"), SecretError)
+        got = "" if secret or isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
         unknown = details["type"] == "extra_forbidden"
         hint = f"; did you mean: {near[0]}" if near else "; delete it" if unknown else ""
         problems.append((".".join(where), f"{message}{got}{hint}"))
     return problems
+
+
+def _reason(model: type[BaseModel], where: Sequence[str]) -> str:
+    """Why a number's range is what it is; "" where the setting needs no reason."""
+    for name in where:
+        field = model.model_fields.get(name)
+        if field is None:
+            return ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+            continue
+        return next((mark.reason for mark in field.metadata if isinstance(mark, Because)), "")
+    return ""
 
 
 def _locate(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[str]]:

@@ -14,6 +14,24 @@ from rushes.config.backbone import BackboneSettings as BackboneSettings
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.curate import CurateSettings
 from rushes.config.model_endpoint import EndpointSettings
+from rushes.config.ranges import (
+    Batch,
+    Factor,
+    Few,
+    LearningRate,
+    Levels,
+    LogNoise,
+    Looks,
+    Mebibytes,
+    PageSize,
+    Rank,
+    Rate,
+    Rows,
+    Seconds,
+    Seed,
+    Segment,
+    Steps,
+)
 from rushes.records import VOTE
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
@@ -23,7 +41,7 @@ class ProjectSettings(SettingsTable):
     """What concerns the project as a whole."""
 
     name: str = Field("", description="name shown in the report; empty = the name of the project's folder")
-    seed: int = Field(0, ge=0, description="seed from which every stage derives its own")
+    seed: Seed = Field(0, ge=0, description="seed from which every stage derives its own")
 
 
 class FootageSettings(SettingsTable):
@@ -46,7 +64,7 @@ class FootageSettings(SettingsTable):
     answers: tuple[str, ...] = Field(
         (), strict=False, description="what answers in a table of pairs mean, as 0=left and 1=right (kind pairs)"
     )
-    windows: int = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
+    windows: Few = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
     window: Literal["", "first", "last", "best-motion"] = Field(
         "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"
     )
@@ -58,9 +76,9 @@ class FootageSettings(SettingsTable):
     scenario_column: str = Field(
         "", description="column of a table with the scenario of each video; empty = the one called scenario, if any"
     )
-    clips: int = Field(256, gt=0, description="clips to render (kind world)")
+    clips: Rows = Field(256, gt=0, description="clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
-    eval_prompts: int = Field(64, ge=0, description="held-out prompts (kind world)")
+    eval_prompts: Rows = Field(64, ge=0, description="held-out prompts (kind world)")
     eval_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of the clips, or of prompts of pairs, held out (not kind world)"
     )
@@ -74,9 +92,9 @@ class FootageSettings(SettingsTable):
     cut_detector: Literal["adaptive", "content"] = Field(
         "adaptive", description="a cut is a change far above its neighbours, which spares fast motion, or a large one"
     )
-    cut_threshold: float = Field(0.0, ge=0, description="change that is a cut; 0 = the detector's own (3 and 27)")
-    shortest_s: float = Field(0.0, ge=0, description="shortest piece of a scene in seconds; 0 = the backbone's length")
-    longest_s: float = Field(0.0, ge=0, description="longest piece of a scene in seconds; 0 = the backbone's length")
+    cut_threshold: Factor = Field(0.0, ge=0, description="change that is a cut; 0 = the detector's own (3 and 27)")
+    shortest_s: Seconds = Field(0.0, ge=0, description="shortest piece of a scene; 0 = the backbone's length")
+    longest_s: Seconds = Field(0.0, ge=0, description="longest piece of a scene; 0 = the backbone's length")
     cut_crf: int = Field(12, ge=1, le=51, description="x264's quality of the pieces, 1 (best) to 51")
 
     @field_validator("path")
@@ -93,13 +111,13 @@ class GenerateSettings(SettingsTable):
     kind: Literal["take", "guided", "gap"] = Field(
         "take", description="from pure noise, from a partly noised real clip, or of a prompt with words left out"
     )
-    takes: int = Field(3, ge=1, description="takes of each prompt")
-    steps: int = Field(16, ge=1, description="sampling steps of a take")
-    shift: float = Field(
+    takes: Few = Field(3, ge=1, description="takes of each prompt")
+    steps: Levels = Field(16, ge=1, description="sampling steps of a take")
+    shift: Factor = Field(
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
-    guidance_scale: float = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 = none")
-    guidance_scale_2: float = Field(
+    guidance_scale: Factor = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 = none")
+    guidance_scale_2: Factor = Field(
         0.0, ge=0, description="guidance scale of the low-noise expert, where a model has two; 0 = as guidance_scale"
     )
     negative_prompt: str = Field("", description="prompt that guidance leads away from")
@@ -128,7 +146,7 @@ class GenerateSettings(SettingsTable):
         description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
-    batch: int = Field(32, ge=1, description="takes made at once")
+    batch: Batch = Field(32, ge=1, description="takes made at once")
 
     @field_validator("eta")
     @classmethod
@@ -149,13 +167,13 @@ class LabelSettings(SettingsTable):
         "none", description="who labels: nobody, people on a page, or a program"
     )
     metric: str = Field("", validate_default=True, description="name of the metric that judges (by metric)")
-    segment_s: float = Field(0.5, gt=0, description="seconds of clip that share one label")
+    segment_s: Segment = Field(0.5, description="seconds of clip that share one label")
     whole: bool = Field(False, description="one label for the whole clip instead of one for each segment")
-    margin: float = Field(0.05, ge=0, description="score gap up to which two segments tie, in the judge's unit")
+    margin: Factor = Field(0.05, ge=0, description="score gap up to which two segments tie, in the judge's unit")
     prompt: Literal["artefacts", "realdpo", "physics"] = Field(
         "artefacts", description="what the model is asked: fewer artefacts, RealDPO's questions, or physics (by vlm)"
     )
-    frames_per_s: float = Field(8.0, gt=0, description="frames of each second that the model sees (by vlm)")
+    frames_per_s: Rate = Field(8.0, description="frames of each second that the model sees (by vlm)")
     reward: Folder = Field("", description="folder of a reward model or of its scores (by reward)")
     dimensions: tuple[str, ...] = Field(
         ("overall",), strict=False, min_length=1, description="what people are asked; training reads overall by default"
@@ -168,18 +186,18 @@ class LabelSettings(SettingsTable):
         description="faults that people can name, the first by the digit 1, the second by 2, up to nine",
     )
     play_first: bool = Field(False, description="an answer of people counts once both clips were played to their end")
-    overlap: int = Field(2, ge=1, description="people who label a pair that several label")
+    overlap: Few = Field(2, ge=1, description="people who label a pair that several label")
     overlap_share: float = Field(0.1, ge=0, le=1, description="share of a person's pairs that another has labelled")
     repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
     gold_by: str = Field(
         "", description="annotator whose labels are others' key; empty = nobody, or lead in a campaign"
     )
     gold_share: float = Field(0.05, ge=0, lt=1, description="share of a person's pairs that come from the key")
-    practice: int = Field(0, ge=0, description="pairs of the key that a person first practises on, explained; 0 = none")
+    practice: Few = Field(0, ge=0, description="pairs of the key that a person first practises on, explained; 0 = none")
     pass_mark: float = Field(0.6, ge=0, le=1, description="share of those practice answers that must be the key's")
     proposal: str = Field("", description="judge whose answer people see after their own; empty = nobody's")
-    votes: int = Field(1, ge=1, description="people who vote on each held-out pair, base against trained (`vote`)")
-    lease_s: float = Field(600.0, ge=10, description="seconds after which an unlabelled pair goes to somebody else")
+    votes: Few = Field(1, ge=1, description="people who vote on each held-out pair, base against trained (`vote`)")
+    lease_s: Seconds = Field(600.0, ge=10, description="seconds after which an unlabelled pair goes to somebody else")
 
     @field_validator("metric")
     @classmethod
@@ -215,7 +233,7 @@ class CaptionSettings(SettingsTable):
     about: Literal["most_alike", "all"] = Field(
         "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
     )
-    frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
+    frames: Looks = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
     reasons: bool = Field(False, description="the model is told what people found wrong with a take (by model)")
 
 
@@ -225,8 +243,8 @@ class ObjectiveSettings(SettingsTable):
     loss: Literal["sigmoid", "ipo", "hinge"] = Field("sigmoid", description="loss of a margin; sigmoid is DPO's")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a label is wrong")
     reference_free: bool = Field(False, description="margins of the model's own errors, not relative to the reference")
-    sft_weight: float = Field(0.0, ge=0, description="weight of the winner's own error beside the preference loss")
-    dpop_weight: float = Field(
+    sft_weight: Factor = Field(0.0, ge=0, description="weight of the winner's own error beside the preference loss")
+    dpop_weight: Factor = Field(
         0.0, ge=0, description="weight of the winner's error above the reference's, DPO-positive's penalty"
     )
     safe_dpo: bool = Field(
@@ -246,22 +264,22 @@ class TrainSettings(SettingsTable):
         "", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="name of the run and its folder; empty = the recipe"
     )
     init_from: str = Field("base", min_length=1, description="weights that training starts from: base, or a run's name")
-    steps: int = Field(200, ge=1, description="optimizer steps")
-    batch: int = Field(16, ge=1, description="comparisons in a step")
-    learning_rate: float = Field(1e-5, gt=0, description="learning rate of AdamW, after the warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    warmup_steps: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
+    steps: Steps = Field(200, ge=1, description="optimizer steps")
+    batch: Batch = Field(16, ge=1, description="comparisons in a step")
+    learning_rate: LearningRate = Field(1e-5, gt=0, description="learning rate of AdamW, after the warm-up")
+    weight_decay: Factor = Field(0.0, ge=0, description="decoupled weight decay")
+    warmup_steps: Steps = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     lr_scheduler: Literal["linear", "constant"] = Field(
         "linear", description="after the warm-up the learning rate falls to zero in a line, or stays"
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
+    max_grad_norm: Factor = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
     trainable: str = Field(
         "full",
         min_length=1,
         description="full: all weights; lora: a low-rank adapter; or a group of weights that the backbone names",
     )
-    lora_rank: int = Field(16, ge=1, description="rank of the adapter (trainable lora)")
-    lora_alpha: float = Field(
+    lora_rank: Rank = Field(16, ge=1, description="rank of the adapter (trainable lora)")
+    lora_alpha: Factor = Field(
         16.0, gt=0, description="the adapter is scaled by lora_alpha / lora_rank (trainable lora)"
     )
     reference: Literal["frozen", "ema", "hard"] = Field(
@@ -270,13 +288,13 @@ class TrainSettings(SettingsTable):
     reference_ema: float = Field(
         0.98, ge=0, lt=1, description="share of itself that the reference keeps at an update (reference ema)"
     )
-    reference_sync_steps: int = Field(
+    reference_sync_steps: Steps = Field(
         1, ge=1, description="steps between two updates of the reference (reference ema or hard)"
     )
     times: Literal["", "uniform", "logit_normal"] = Field(
         "", description="distribution of the training time before its shift; empty = the recipe's own"
     )
-    shift: float = Field(
+    shift: Factor = Field(
         0.0,
         ge=0,
         description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
@@ -302,7 +320,7 @@ class TrainSettings(SettingsTable):
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )
-    memory_mb: int = Field(
+    memory_mb: Mebibytes = Field(
         0, ge=0, description="MiB that activations may take (gradients auto); 0 = a share of the machine's memory"
     )
     activations: Literal["keep", "offload"] = Field(
@@ -311,12 +329,12 @@ class TrainSettings(SettingsTable):
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
         "adamw", description="AdamW with moments as the weights, or in 8 bits in blocks of 256 (needs bitsandbytes)"
     )
-    reference_cache: int = Field(
+    reference_cache: Few = Field(
         0,
         ge=0,
         description="draws of noise per comparison whose reference errors are computed once; 0 = computed in each step",
     )
-    first_frame_noise: tuple[float, ...] = Field(
+    first_frame_noise: tuple[LogNoise, ...] = Field(
         (),
         strict=False,
         description="mean and spread of log noise on the latent of a first frame that is shown as channels; CogVideoX: "
@@ -325,16 +343,16 @@ class TrainSettings(SettingsTable):
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
     )
-    checkpoint_every: int = Field(50, ge=1, description="steps between two checkpoints")
-    held_out: int = Field(32, ge=0, description="comparisons held out to watch the run")
-    probe_every: int = Field(
+    checkpoint_every: Steps = Field(50, ge=1, description="steps between two checkpoints")
+    held_out: Rows = Field(32, ge=0, description="comparisons held out to watch the run")
+    probe_every: Steps = Field(
         0, ge=0, description="steps between two measures of the held-out comparisons; 0 = at each checkpoint"
     )
-    sample_every: int = Field(
+    sample_every: Steps = Field(
         0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none"
     )
-    samples: int = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
-    shortcut_probe: int = Field(
+    samples: Few = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
+    shortcut_probe: Rows = Field(
         64,
         ge=0,
         description="comparisons probed for shortcuts, such as codec, grain or brightness, before training; 0 = none",
@@ -366,16 +384,16 @@ class TrainSettings(SettingsTable):
 class EvaluateSettings(SettingsTable):
     """The comparison of base and trained model."""
 
-    prompts: int = Field(64, ge=1, description="held-out prompts, at most")
-    seeds: int = Field(1, ge=1, description="seeds for each prompt, the same for base and trained")
-    steps: int = Field(16, ge=1, description="sampling steps of a clip")
+    prompts: Rows = Field(64, ge=1, description="held-out prompts, at most")
+    seeds: Few = Field(1, ge=1, description="seeds for each prompt, the same for base and trained")
+    steps: Levels = Field(16, ge=1, description="sampling steps of a clip")
 
 
 class ReportSettings(SettingsTable):
     """The report page."""
 
-    cases: int = Field(4, ge=0, description="side-by-side videos of each sort: best, worst, random")
-    max_mb: float = Field(30.0, gt=0, description="largest size of the page in MB")
+    cases: Few = Field(4, ge=0, description="side-by-side videos of each sort: best, worst, random")
+    max_mb: PageSize = Field(30.0, gt=0, description="largest size of the page in MB")
 
 
 class Settings(SettingsTable):

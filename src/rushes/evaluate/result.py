@@ -16,6 +16,7 @@ from rushes.config.clip_shapes import Footage
 from rushes.files import MediaError
 from rushes.formats.caption_files import natural
 from rushes.media.read import read_video
+from rushes.media.tags import untagged
 from rushes.metrics.sets import FeatureDistance
 from rushes.records import Candidate, Clip
 from rushes.report import text
@@ -331,7 +332,7 @@ def _case(
     """Videos to be watched side by side; None where one of them cannot be read."""
     try:
         shown = tuple(_video(label, video) for label, video in videos.items())
-    except OSError:
+    except (OSError, MediaError):
         return None
     return Case(kind, caption, key[1], gained, shown, frame=_frame_apart(list(videos.values())[:2]))
 
@@ -364,7 +365,7 @@ def _video(label: str, video: ComparedVideo) -> ReportVideo:
         raise FileNotFoundError(label)
     return ReportVideo(
         label,
-        video.path.read_bytes(),
+        untagged(video.path),
         _MIME.get(video.path.suffix.lower(), "video/mp4"),
         width_px=video.width_px,
         height_px=video.height_px,

@@ -24,6 +24,7 @@ from rushes.evaluate.result import (
     stored_video,
 )
 from rushes.evaluate.votes import judged_by_people
+from rushes.formats.outgoing import Outgoing
 from rushes.records import BASE, Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
@@ -38,13 +39,16 @@ Values = Mapping[str, Mapping[str, float]]  # metric, subject
 _LOG = logging.getLogger(__name__)
 
 
-def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0) -> Report:
+def collect(
+    store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0, outgoing: Outgoing | None = None
+) -> Report:
     """Build the report of a run from the store and the result of its evaluation.
 
     Evaluation pairs are candidates of split "eval" by "base" and by the run that share group and seed; up to `cases` of
-    each kind (random by `seed`, worst, best by the headline metric) become cases. Raises ValueError when the run is
-    unknown.
+    each kind (random by `seed`, worst, best by the headline metric) become cases. `outgoing` says how names and
+    settings leave. Raises ValueError when the run is unknown.
     """
+    outgoing = outgoing or Outgoing()
     run = _find_run(store, result.run)
     notes: list[str] = []
     pairs = _pairs(store, result.run, notes)
@@ -79,15 +83,15 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         title=result.title or store.project.resolve().name,
         run=result.run,
         warning=toy_note(run.backbone, settings.get("footage", {}).get("kind", "")),
-        steps=_steps(store, result.seconds, run, len(pairs)),
+        steps=_steps(store, result.seconds, run, len(pairs), outgoing),
         curves=(*_rounds(result), *curves.curves(rows)),
         findings=curves.findings(rows, _diagnoses(store, result.run, rows)),
-        labels=_labels(store),
+        labels=_labels(store, outgoing),
         complaints=_complaints(store, result.run),
         card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
         arms_intro=result.arms_intro or report.arms_intro,
-        settings=mapping_to_toml(settings),
+        settings=mapping_to_toml(outgoing.value(settings)),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},
         data=_data(store),
@@ -177,11 +181,11 @@ def _beside(store: Store, trained: Candidate, values: Values) -> dict[str, Compa
     return {label: stored_video(store, row, values) for label, row in rows.items()}
 
 
-def _labels(store: Store) -> tuple[LabelSummary, ...]:
+def _labels(store: Store, outgoing: Outgoing) -> tuple[LabelSummary, ...]:
     segments: dict[tuple[str, str], list[Counter[int]]] = {}
     comparisons: Counter[tuple[str, str]] = Counter()
     for preference in store.preferences(current=True):
-        key = (preference.judge, preference.dimension)
+        key = (outgoing.judge(preference.judge), preference.dimension)
         comparisons[key] += 1
         counts = segments.setdefault(key, [])
         counts += [Counter() for _ in range(len(preference.labels) - len(counts))]
@@ -216,12 +220,12 @@ def _share(named: Sequence[bool], takes: Sequence[Candidate]) -> Interval:
     return replace(wilson(share * prompts, prompts), n=len(named))
 
 
-def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int) -> tuple[Step, ...]:
+def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int, outgoing: Outgoing) -> tuple[Step, ...]:
     clips, candidates = store.clips(), store.candidates()
     splits = Counter(clip.split for clip in clips)
     kinds = Counter("evaluation clip" if row.split == "eval" else _KIND_NAMES[row.kind] for row in candidates)
     labelled = store.preferences(current=True)
-    judges = sorted({preference.judge for preference in labelled})
+    judges = sorted({outgoing.judge(preference.judge) for preference in labelled})
     did = {
         "import": f"{_count(len(clips), 'real clip')}: {splits['train']} to train, {splits['eval']} to evaluate",
         "generate": ", ".join(_count(number, name) for name, number in kinds.items()),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, merge_lora
@@ -22,6 +22,7 @@ from rushes.config.settings_files import stored_settings
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
 from rushes.project.project import OpenProject, adapts_base, base_beside, find_run, load_model, load_run, precision_of
+from rushes.tensor_files import save_tensors
 
 Form = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
@@ -192,7 +193,7 @@ def _save(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
             factors = _factors(part)
             layers = comfy_layers(backbone.family, part, list(factors))
             (partial / place).mkdir(exist_ok=True)
-            save_file(to_comfy(factors, layers, config["lora_alpha"]), partial / place / LORA_FILE, {"format": "pt"})
+            save_tensors(to_comfy(factors, layers, config["lora_alpha"]), partial / place / LORA_FILE, {"format": "pt"})
 
 
 def _factors(part: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:

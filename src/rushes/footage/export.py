@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import make_folder, whole_file
 from rushes.formats.archives import ALTERNATIVES
+from rushes.formats.outgoing import Outgoing
 from rushes.records import Clip
 from rushes.store.database import Store
 
@@ -52,12 +52,15 @@ class SetExported:
 
     clips: int
     stills_left_out: int  # prompts with a first frame alone, which are no footage
+    personal_data: Mapping[str, int]  # that goes out: videos that say `places`, `devices`, `persons`, `dates`, ...
     videos: int | None = None  # files; null = tars
     table: Path | None = None  # Parquet beside the videos; null = tars
     shards: int | None = None  # tars; null = a table
 
 
-def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0) -> SetExported:
+def export_set(
+    store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0, outgoing: Outgoing | None = None
+) -> SetExported:
     """Write the set to the folder `out`; equal sets give equal bytes, and what a stopped export wrote is taken up.
 
     Stills that stand for prompts alone are no footage and stay out, counted.
@@ -67,34 +70,41 @@ def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float 
         out: a folder that is new, empty, or the start of the same export.
         form: a table beside videos, each content once; or tars.
         shard_mb: largest size of a tar, of 10^6 bytes, unless one clip is larger.
+        outgoing: how rows and videos leave.
 
     Returns:
         How many clips were written, and how many stills were not.
 
     Raises:
-        ValueError: no clips; a folder that holds something else; tars of clips that have first frames of their own.
+        ValueError: no clips; a folder that holds something else; tars of clips that have first frames of their own, or
+            without their videos' tags.
     """
     everything = store.clips()
     clips = [clip for clip in everything if clip.frames > 1]
     if not clips:
         raise ValueError(f"{store.project}: no clips are in the set; run `rushes import`, or see `rushes curate`")
-    written = _write_folder(store, out, clips) if form == "parquet" else _write_tars(store, out, clips, shard_mb)
-    return replace(written, stills_left_out=len(everything) - len(clips))
+    outgoing = outgoing or Outgoing()
+    clips = [outgoing.row(clip) for clip in clips]
+    if form == "parquet":
+        written = _write_folder(store, out, clips, outgoing)
+    else:
+        written = _write_tars(store, out, clips, shard_mb, outgoing)
+    return replace(written, stills_left_out=len(everything) - len(clips), personal_data=outgoing.personal)
 
 
-def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> SetExported:
+def _write_folder(store: Store, out: Path, clips: Sequence[Clip], outgoing: Outgoing) -> SetExported:
     names = {clip.media: f"{VIDEOS}/{clip.media}{store.media_path(clip.media).suffix}" for clip in clips}
     stills = {
-        still: f"{STILLS}/{still}{store.media_path(still).suffix}" for still in (c.first_frame for c in clips) if still
+        still: f"{STILLS}/{still}{'.png' if outgoing.strip else store.media_path(still).suffix}"
+        for still in (c.first_frame for c in clips)
+        if still
     }
     _prepare(out, {*names.values(), *stills.values(), TABLE})
     for folder in (VIDEOS, *([STILLS] if stills else [])):
         (out / folder).mkdir(exist_ok=True)
-    for media, name in {**names, **stills}.items():
-        source, target = store.media_path(media), out / name
-        if not (target.is_file() and target.stat().st_size == source.stat().st_size):
-            with whole_file(target) as part:
-                shutil.copyfile(source, part)
+    for copy, files in ((outgoing.copy, names), (outgoing.copy_still, stills)):
+        for media, name in files.items():
+            copy(store.media_path(media), out / name)
     scenarios, alternatives = store.scenarios(), store.alternatives()
     rows = [
         {
@@ -109,7 +119,7 @@ def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> SetExported
     ]
     with whole_file(out / TABLE) as part:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), part)
-    return SetExported(len(clips), 0, videos=len(names), table=out / TABLE)
+    return SetExported(len(clips), 0, {}, videos=len(names), table=out / TABLE)
 
 
 def _facts(clip: Clip) -> dict[str, Any]:
@@ -137,12 +147,14 @@ def shards(sizes: Sequence[int], limit: int) -> list[range]:
     return [*ranges, range(start, len(sizes))] if sizes else []
 
 
-def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float) -> SetExported:
+def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float, outgoing: Outgoing) -> SetExported:
     own = [clip.id for clip in clips if clip.first_frame]
     if own:
         raise ValueError(
             f"{len(own)} clips have a first frame of their own, which tars do not carry; use --form parquet"
         )
+    if outgoing.strip:
+        raise ValueError("--strip: tars carry videos as they are stored; use --form parquet")
     if shard_mb <= 0:
         raise ValueError(f"--shard-mb must be above 0, got {shard_mb:g}")
     alternatives = store.alternatives()
@@ -151,11 +163,13 @@ def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float)
     parts = shards(sizes, max(1, round(shard_mb * 1e6) - _END))
     names = [f"shard-{number:06d}.tar" for number in range(len(parts))]
     _prepare(out, set(names))
+    for media in {clip.media: None for clip in clips}:
+        outgoing.look(store.media_path(media))
     for name, part in zip(names, parts, strict=True):
         with whole_file(out / name) as path, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
             for k in part:
                 _add(store, tar, clips[k], alternatives.get(clips[k].id, ()))
-    return SetExported(len(clips), 0, shards=len(names))
+    return SetExported(len(clips), 0, {}, shards=len(names))
 
 
 def _padded(size: int) -> int:

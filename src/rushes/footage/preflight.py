@@ -293,7 +293,10 @@ def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None
     """Why a video cannot be used, in a word or two and in full."""
     if facts.problem:
         return facts.reason, facts.problem
-    if ask.finder is not None and not ask.spans(facts):
+    spans = ask.spans(facts) if ask.finder is not None else ()
+    if len(spans) > facts.frames:
+        return "few frames", f"{facts.seconds:.0f} s of {facts.frames} frames give {len(spans)} pieces; check its clock"
+    if ask.finder is not None and not spans:
         least = ask.table.shortest_s or ask.lengths_s()[0]
         return "too short", f"{facts.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
     length = ask.of(facts).length

@@ -9,7 +9,6 @@ segments decided, and empty for ties.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import whole_file, write_text
 from rushes.formats.exchange import export_project
+from rushes.formats.outgoing import Outgoing
 from rushes.records import INLINE, Annotation, Candidate, Clip, Preference
 from rushes.store.annotators import AGAIN
 from rushes.store.database import Store
@@ -52,9 +52,10 @@ class PairsExported:
     pairs: int
     videos: int
     rows: Mapping[str, int] = field(metadata=INLINE)  # by kind: `clips`, `candidates`, `preferences`, ...
+    personal_data: Mapping[str, int]  # that goes out: `people`, `times`, `notes`; of videos `places`, `devices`, ...
 
 
-def export_datasets(store: Store, folder: Path) -> PairsExported:
+def export_datasets(store: Store, folder: Path, outgoing: Outgoing | None = None) -> PairsExported:
     """Write `folder`: README.md with the configurations, pairs.parquet, a file per kind of row, and videos/.
 
     Returns:
@@ -63,24 +64,28 @@ def export_datasets(store: Store, folder: Path) -> PairsExported:
     Raises:
         ValueError: a video of a labelled pair is missing from the project.
     """
-    counts = export_project(store, folder)
+    outgoing = outgoing or Outgoing()
+    counts = export_project(store, folder, outgoing=outgoing)
     (folder / "videos").mkdir(exist_ok=True)
     beside = {row.subject: row for row in store.annotations()}
-    rows = [_pair(store, row, beside.get(row.id)) for row in store.preferences() if not row.judge.endswith(AGAIN)]
+    rows = [
+        _pair(store, row, beside.get(row.id), outgoing.judge(row.judge))
+        for row in store.preferences()
+        if not row.judge.endswith(AGAIN)
+    ]
     videos = {name: digest for _, files in rows for name, digest in files.items()}
     for name, digest in videos.items():
-        target = folder / name
-        if not target.is_file():
-            with whole_file(target) as part:
-                shutil.copyfile(store.media_path(digest), part)
+        outgoing.copy(store.media_path(digest), folder / name)
     with whole_file(folder / "pairs.parquet") as part:
         pq.write_table(pa.Table.from_pylist([row for row, _ in rows], _PAIRS), part)
     filled = [name for name, count in counts.items() if count]
     write_text(folder / "README.md", _card(filled))
-    return PairsExported(len(rows), len(videos), counts)
+    return PairsExported(len(rows), len(videos), counts, outgoing.personal)
 
 
-def _pair(store: Store, row: Preference, remarks: Annotation | None) -> tuple[dict[str, Any], dict[str, str]]:
+def _pair(
+    store: Store, row: Preference, remarks: Annotation | None, judge: str
+) -> tuple[dict[str, Any], dict[str, str]]:
     """One row of the table, and the videos it names with their content hashes."""
     left, right = (store.get(id) for id in (row.left, row.right))
     assert isinstance(left, Candidate | Clip) and isinstance(right, Candidate | Clip), row.id
@@ -93,7 +98,7 @@ def _pair(store: Store, row: Preference, remarks: Annotation | None) -> tuple[di
         "video_right": names[1],
         "chosen": chosen,
         "rejected": rejected,
-        "judge": row.judge,
+        "judge": judge,
         "dimension": row.dimension,
         "segment_s": row.segment_s,
         "labels": list(row.labels),

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import make_folder, whole_file
 from rushes.formats.contents import PARQUET_ERRORS
+from rushes.formats.outgoing import Outgoing
 from rushes.records import INLINE, Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
@@ -39,14 +40,20 @@ _ARROW: dict[Any, pa.DataType] = {
 }
 
 
-def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[str, int]:
+def export_project(
+    store: Store, folder: Path, form: Form = "parquet", outgoing: Outgoing | None = None
+) -> dict[str, int]:
     """Write all rows but runs to `folder`, superseded preferences too; return their numbers by kind.
 
-    Media files are not copied; rows name them by content hash.
+    Media files are not copied; rows name them by content hash. `outgoing` says how rows leave, and counts.
     """
     make_folder(folder)
+    leaving = (outgoing or Outgoing()).row
     names = {kind: KIND_NAMES[kind] for kind in EXCHANGED}
-    return {name: write_rows(kind, store.stream(kind), folder / f"{name}.{form}") for kind, name in names.items()}
+    return {
+        name: write_rows(kind, map(leaving, store.stream(kind)), folder / f"{name}.{form}")
+        for kind, name in names.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class ProjectExported:
     """Rows of a project as files, and the weights of a run."""
 
     rows: Mapping[str, int] = field(metadata=INLINE)  # by kind: `clips`, `candidates`, `preferences`, ...
+    personal_data: Mapping[str, int]  # that goes out: `people` by their names or pseudonyms, `times`, `notes`
     weights: Path | None = None  # file or folder; null = no run was named
     load: str | None = None  # Python that puts the weights to use; null = `backbone.path` or ComfyUI does
     output_change: float | None = None  # size of the adapter's effect on a prediction, over the prediction's

@@ -146,6 +146,7 @@ class ChatEndpoint:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
         )
+        self._key = key
         self._sent = ""  # what was said to be sent
         self._answers = Answers(answers)
         self._lock = threading.Lock()
@@ -313,7 +314,7 @@ class ChatEndpoint:
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
             with self._client.stream("POST", f"{self.settings.url.rstrip('/')}/{path}", json=body) as response:
-                return bounded(response)
+                return bounded(response, self._key)
         except TooLong as error:
             raise EndpointError(f"{self.settings.url}: {error}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:

@@ -16,8 +16,8 @@ class TooLong(ValueError):
     """An answer that is longer than any that a model gives."""
 
 
-def bounded(response: httpx.Response) -> httpx.Response:
-    """An answer that is read as it comes, and no further than any answer goes.
+def bounded(response: httpx.Response, key: str = "") -> httpx.Response:
+    """An answer that is read as it comes, and no further than any answer goes; a key that it repeats is masked.
 
     Raises:
         TooLong: it is longer.
@@ -28,9 +28,12 @@ def bounded(response: httpx.Response) -> httpx.Response:
         if size > MOST_BYTES:
             raise TooLong(f"an answer of more than {MOST_BYTES // 2**20} MiB; check that this is a model")
         parts.append(part)
+    content = b"".join(parts)
+    if key:  # as servers do in "Incorrect API key provided: ..."
+        content = content.replace(key.encode(), b"***")
     # What was unpacked is not packed any more.
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_PACKED]
-    return httpx.Response(response.status_code, headers=headers, content=b"".join(parts), request=response.request)
+    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
 def wait_s_of(response: httpx.Response) -> float | None:

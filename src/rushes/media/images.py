@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import MediaError, whole_file
 
+_STILLS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"  # FFmpeg's readers of single pictures
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MOST_PIXELS = 2**27  # of a still: 400 MB once it is decoded; the largest sensors have less
+MOST_BYTES = 2**28  # of its file
 
 
 def read_image(path: str | os.PathLike[str]) -> Frames:
-    """A still (png, jpeg, webp, ...) as [H,W,3] uint8 RGB, upright. Raises MediaError for what cannot be read."""
+    """A still (png, jpeg, webp) as [H,W,3] uint8 RGB, upright.
+
+    Raises MediaError for what cannot be read, and what would take more memory than a still may, before it is decoded.
+    """
     try:
-        data = Path(path).read_bytes()
+        size = Path(path).stat().st_size
+        data = Path(path).read_bytes() if size <= MOST_BYTES else b""
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if size > MOST_BYTES:
+        raise MediaError(
+            f"{path}: {size / 2**20:.0f} MiB are more than a still may have ({MOST_BYTES // 2**20})", "large"
+        )
+    if data:
+        _check_size(path, data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:
@@ -35,6 +50,21 @@ def jpeg_of(frame_HWC: Frames, quality: int) -> bytes:
     done, data = cv2.imencode(".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return data.tobytes()
+
+
+def _check_size(path: str | os.PathLike[str], data: bytes) -> None:
+    """Refuse a picture by the size that its header says: 76 kB may decode to gigabytes."""
+    try:
+        with av.open(io.BytesIO(data), options={"format_whitelist": _STILLS}) as file:
+            sizes = [(each.codec_context.width, each.codec_context.height) for each in file.streams.video]
+    except av.FFmpegError:
+        return  # which the decoder names
+    for width, height in sizes:
+        if not 0 < width * height <= MOST_PIXELS:  # FFmpeg says 0 of what it would never decode
+            raise MediaError(
+                f"{path}: has more pixels than the {MOST_PIXELS / 1e6:.0f} million of a still; make it smaller",
+                "large",
+            )
 
 
 def write_image(path: str | os.PathLike[str], frame_HWC: Frames) -> None:

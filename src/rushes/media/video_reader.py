@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
+from rushes.media.images import MOST_PIXELS
 from rushes.media.joined import is_followed
 from rushes.media.pictures import deinterlaced, to_rgb, treatments
 from rushes.media.resize import resize_frame
@@ -37,6 +38,7 @@ _RAW_BEGINNING = re.compile(rb"\x00?\x00\x00\x01(?!\xba)")  # 0xBA begins a prog
 _REORDER = 16  # frames that H.264 and H.265 may hold back
 _LOOKED_AT = 50  # packets behind a damaged one
 _WIDEST = 16  # shape of pixels, in width over height or height over width; none in use goes beyond 4
+LONGEST_S = 3600  # that one frame is on screen; a jump of the clock would make pieces without end
 _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
 
 
@@ -98,6 +100,11 @@ class VideoReader:
         main = next((s for s in moving if s.disposition & Disposition.default), moving[0])
         if main.codec_context is None:
             raise MediaError(f"{self.path}: no decoder for this video; convert it to h264: ffmpeg -i FILE out.mp4")
+        if main.codec_context.width * main.codec_context.height > MOST_PIXELS:
+            raise MediaError(
+                f"{self.path}: its frames have more pixels than {MOST_PIXELS / 1e6:.0f} million; make them smaller",
+                "large",
+            )
         return main
 
     def _raw_step(self) -> int:
@@ -199,6 +206,13 @@ class VideoReader:
 
     def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> Shown:
         end = at + gap
+        if gap * self.tick_s > LONGEST_S:
+            after = float((at - origin) * self.tick_s)
+            raise MediaError(
+                f"{self.path}: its clock jumps by {float(gap * self.tick_s):.0f} s, {after:.2f} s in; write it anew "
+                "with one clock: ffmpeg -i FILE out.mp4",
+                "its clock jumps",
+            )
         # A clock as coarse as the frames (AVI: one tick, one frame) has nothing to round.
         slack = Fraction(1, 2) if gap >= 5 else Fraction(0)
         start_s, end_s, until_s = ((t - origin) * self.tick_s for t in (at, end, end - slack))

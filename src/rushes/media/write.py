@@ -98,7 +98,13 @@ def _encode(path: Path, frames_FHWC: Frames, fps: float, crf: int, preset: str) 
 
 def open_mp4(path: Path) -> OutputContainer:
     """A new mp4 file, its index in front once it is closed."""
-    container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
+    return open_bitexact(path, "mp4")
+
+
+def open_bitexact(path: Path, form: str) -> OutputContainer:
+    """A new file of one of FFmpeg's containers, which says neither when nor by which version it was written."""
+    options = {"movflags": "+faststart"} if form in ("mp4", "mov") else {}
+    container = av.open(f"file:{path}", "w", format=form, options=options)
     container.flags |= cast(int, Flags.bitexact.value)  # no version, no date
     return container
 

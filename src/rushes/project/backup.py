@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rushes.files import content_hash, make_folder, whole_file
+from rushes.formats.outgoing import PERSONAL, Outgoing
 from rushes.progress import Bar, no_bar
 from rushes.records import Candidate, Clip
 from rushes.sidefile import connect, plainly
@@ -37,6 +38,7 @@ class BackupResult:
     files: int  # that it consists of
     copied: int  # of them now; the others were there
     bytes: int  # of all of them
+    personal_data: Mapping[str, int]  # in it: `people`, `times` and `notes` of labels, `file_names`; folders too
     lost: int | None = None  # videos that the copy lacks, as the project has lost or damaged them; null = none
 
 
@@ -64,6 +66,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
         _copy_database(project / name, to / name)
     copied, lost = len(files), 0
     with Store.open(project) as source, Store.open(to) as target:
+        personal = _personal(target)
         hashes = {digest for row in _rows(target) for digest in (row.media, getattr(row, "first_frame", "")) if digest}
         with bar("backup", len(hashes)) as tick:
             for digest in sorted(hashes):
@@ -89,7 +92,16 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     if checkpoints:
         _drop_former(project, to, {*files}, gone)
     sizes = [(to / name).stat().st_size for name in files if (to / name).exists()]
-    return BackupResult(to, len(sizes), copied, sum(sizes), lost or None)
+    return BackupResult(to, len(sizes), copied, sum(sizes), personal, lost=lost or None)
+
+
+def _personal(store: Store) -> dict[str, int]:
+    """What of people is in a copy, which is whole: it is for its user, and names, places and folders stay."""
+    outgoing = Outgoing()
+    for kind in PERSONAL:
+        for row in store.stream(kind):
+            outgoing.row(row)
+    return outgoing.personal
 
 
 def _copy_media(source: MediaFolder, target: MediaFolder, digest: str) -> bool | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tomlkit.items import Table
 
 from rushes import trust
+from rushes.backbones.folders import at_commit
 from rushes.backbones.model_defaults import ModelMatch, Sourced, settings_of
 from rushes.config.held_defaults import (
     DEFAULT,
@@ -347,6 +348,23 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
         if isinstance(changed[name].value, int | float) and isinstance(value := at(typed, name), str | list):
             changed[name] = replace(changed[name], value=value)  # several, or "own": the number stands for one of them
     return SetResult(path, changed)
+
+
+def keep_commit(project: Path, path: str, fetched: Path) -> str:
+    """Write into a project's file which commit `hub:OWNER/NAME` was when it was fetched; `backbone.path` as it is then.
+
+    Nothing is written where the file names another model, as when the command line chose this one.
+    """
+    file, pinned = project / SETTINGS, at_commit(path, fetched)
+    if pinned == path or not file.is_file():
+        return path
+    text = whole_text(file)
+    document = tomlkit.parse(text.removesuffix(LAST))
+    if at(document.unwrap(), "backbone.path") != path:
+        return path
+    _put(document, ("backbone", "path"), pinned)
+    write_text(file, tomlkit.dumps(document) + (f"{LAST}\n" if text.endswith(LAST) else ""))
+    return pinned
 
 
 def _check_inputs(wanted: Mapping[str, Any], typed: Collection[str], path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rushes import plugins
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
-from rushes.backbones.folders import HUB, Folder, open_folder
+from rushes.backbones.folders import HUB, Folder, at_commit, open_folder
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of, shift_at
 from rushes.backbones.pipeline import Family
@@ -64,8 +64,8 @@ def model_preset(
         where = f"{HUB}{all_models()[model].repository}"
         raise ValueError(f"--model: {model} is a name, and its weights are needed; give their folder, or {where}")
     match = find_model(model)
-    path = model if model.startswith(HUB) else str(Path(model).resolve())
     folder = folder_of(model, match)
+    path = at_commit(model, folder.path) if model.startswith(HUB) else str(Path(model).resolve())
     check_not_distilled(folder, match.model.family, model)
     if model.startswith(HUB) and match.model.name in IN_TWO_REPOSITORIES:
         raise ValueError(

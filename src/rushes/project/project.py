@@ -29,7 +29,7 @@ from rushes.files import whole_file
 from rushes.generate import in_tiles
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
-from rushes.project.held_settings import changed_in_words, changed_since
+from rushes.project.held_settings import changed_in_words, changed_since, keep_commit
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, spec_problems
 from rushes.project.times import training_times
@@ -109,6 +109,10 @@ class OpenProject:
         size = self.settings.backbone
         with waiting(f"reading the model ({size.name})", self.say):
             backbone = load_model(size, self.store.project)
+        if isinstance(backbone, DiffusersBackbone):
+            path = keep_commit(self.store.project, size.path, backbone.folder.path)
+            if path != size.path:
+                self.say(f"backbone.path is {path} from now on, the commit that was fetched")
         problems = spec_problems(self.settings, backbone.spec)
         if not problems:
             training_times(self.settings, backbone.spec)  # which says what of the settings does not suit the model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import rushes
@@ -15,6 +15,7 @@ from rushes.config.tables import Settings, run_name
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.files import make_folder, write_json
+from rushes.formats.outgoing import Outgoing
 from rushes.records import now, plain
 from rushes.report.limits import reaches
 from rushes.report.model import Reach
@@ -47,6 +48,7 @@ class ReportResult:
     """The report of a run."""
 
     report: Path  # the page, one HTML file
+    personal_data: Mapping[str, int] = field(default_factory=dict)  # in it: `people` by their names or pseudonyms
 
 
 def summary_path(store: Store, run: str) -> Path:
@@ -88,9 +90,11 @@ def read_summary(store: Store, run: str) -> EvaluateResult:
     return read_evaluation(source)
 
 
-def write_report(store: Store, settings: Settings, run: str = "", out: Path | None = None) -> ReportResult:
+def write_report(
+    store: Store, settings: Settings, run: str = "", out: Path | None = None, anonymous: bool = False
+) -> ReportResult:
     """RUN.html from the store and the summary, in reports/ or the folder `out`; `run` is the one that the settings name
-    if it is empty. With `out` nothing of the project is written.
+    if it is empty. With `out` nothing of the project is written. `anonymous`: people by pseudonyms.
 
     Raises:
         ValueError: the run was not evaluated.
@@ -98,17 +102,23 @@ def write_report(store: Store, settings: Settings, run: str = "", out: Path | No
     run = run or run_name(settings.train)
     result = read_summary(store, run)
     result = replace(result, title=result.title or settings.project.name)
-    report = collect(store, result, settings.report.cases, settings.project.seed)
-    report = replace(report, chosen=_chosen(store, run))
+    outgoing = Outgoing.of(store, settings.footage.path, anonymous)
+    report = collect(store, result, settings.report.cases, settings.project.seed, outgoing)
+    report = replace(report, chosen=_chosen(store, run, outgoing))
     if out is not None:
         make_folder(out)
     page = (out or summary_path(store, run).parent) / f"{run}.html"
-    return ReportResult(write(report, page, settings.report.max_mb))
+    return ReportResult(write(report, page, settings.report.max_mb), outgoing.personal)
 
 
-def _chosen(store: Store, run: str) -> dict[str, tuple[str, str]]:
+def _chosen(store: Store, run: str, outgoing: Outgoing) -> dict[str, tuple[str, str]]:
     """Settings of a run that its user chose: the value, and what the project's model and recipe have in its place,
     or where `init` was told the value, Rushes itself."""
+
+    def shown(path: str, value: object) -> str:
+        name = path.rpartition(".")[2]
+        return toml_value(outgoing.value({name: value})[name])
+
     stored = next((row.settings for row in store.runs() if row.name == run), {})
     values = dict(flat(with_names_of_today(stored)[0]))
     usual = dict(flat(Settings().model_dump(mode="json")))
@@ -116,7 +126,7 @@ def _chosen(store: Store, run: str) -> dict[str, tuple[str, str]]:
         held = read_held(store.project)
         usual |= {path: value for path, value in flat(held.settings) if held.sources.get(path) != GIVEN}
     return {
-        path: (toml_value(value), toml_value(usual[path]))
+        path: (shown(path, value), shown(path, usual[path]))
         for path, value in values.items()
         if path in usual and usual[path] != value
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from rushes.backbones.base import Backbone
@@ -39,6 +39,7 @@ from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, lines_of, stable_hash
 from rushes.sidefile import RESTORE
+from rushes.tensor_files import save_tensors
 from rushes.text_reader import counted
 from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
@@ -372,7 +373,7 @@ def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
         weights = dict(whole_weights(backbone))
         about = {"base": job.base, "recipe": job.settings.train.recipe, "sha256": digest_of(weights)}
-        save_file(weights, partial, metadata=about)
+        save_tensors(weights, partial, metadata=about)
 
 
 def _start(project: OpenProject) -> Backbone:

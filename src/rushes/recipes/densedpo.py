@@ -34,6 +34,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
+from rushes.config.ranges import Segment, Strength
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference
@@ -41,7 +42,6 @@ from rushes.store.annotators import (
     ALL_JUDGES,
     ANNOTATOR,
     HUMAN,
-    SegmentChoice,
     check_one_source,
     labels_of,
     labels_with_answers,
@@ -76,14 +76,14 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class PairOptions(SettingsTable):
     """Settings of any loss of labelled pairs: which labels, and how strong."""
 
-    beta: float = Field(500.0, gt=0, description="strength per mean squared error, with the one-half")
+    beta: Strength = Field(500.0, gt=0, description="strength per mean squared error, with the one-half")
     judge: str = Field(
         "",
         description="use the labels of this judge only; human = people, several merged into one; empty = the only one "
         "there is; all = every judge's, pooled",
     )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
-    segment_s: SegmentChoice = Field(
+    segment_s: Segment | Literal["newest", "whole"] = Field(
         "newest",
         description="labels of segments of so many seconds only, or of whole clips only (whole); newest = those that "
         "each judge gave last to a pair",

@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
+from rushes.config.ranges import Few, GreyLevels, Seed, Strength
 from rushes.edits.words import begins_anew, words
 from rushes.objectives.terms import Term, one_against_each
 from rushes.records import Clip, seed_of
@@ -52,15 +53,15 @@ Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box
 class Options(SettingsTable):
     """Settings of discriminator-free DPO."""
 
-    beta: float = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
+    beta: Strength = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
     edits: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
         ("reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"),
         strict=False,
         description="what may be done to a clip to make it lose",
     )
-    losers: int = Field(1, ge=1, description="edited copies that each clip is compared with, each by another edit")
-    noise: float = Field(20.0, gt=0, description="standard deviation of the noise, grey levels of 255 (edit noise)")
-    seed: int = Field(0, ge=0, description="another one deals the edits out otherwise")
+    losers: Few = Field(1, ge=1, description="edited copies that each clip is compared with, each by another edit")
+    noise: GreyLevels = Field(20.0, gt=0, description="standard deviation of the noise in grey levels (edit noise)")
+    seed: Seed = Field(0, ge=0, description="another one deals the edits out otherwise")
 
 
 def terms(copies: int, frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:

@@ -30,6 +30,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
+from rushes.config.ranges import Factor, Rows, Strength
 from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
@@ -59,13 +60,13 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of HuViDPO."""
 
-    beta: float = Field(50.0, gt=0, description="strength per mean squared error, with the one-half")
+    beta: Strength = Field(50.0, gt=0, description="strength per mean squared error, with the one-half")
     metric: str = Field("human", min_length=1, description="scores to use: human, world, or metric:NAME")
-    margin: float = Field(0.0, ge=0, description="largest gap of two scores that tie")
+    margin: Factor = Field(0.0, ge=0, description="largest gap of two scores that tie")
     pairs: Literal["first_frame", "caption"] = Field(
         "first_frame", description="what the members of a pair share; caption, as published, allows two first frames"
     )
-    most_pairs: int = Field(0, ge=0, description="pairs of each group, those of the widest gap; 0 = all")
+    most_pairs: Rows = Field(0, ge=0, description="pairs of each group, those of the widest gap; 0 = all")
     weight: Literal["equal", "gap"] = Field("equal", description="every pair counts the same, or by its gap in score")
     first_frame: Literal["clean", "noised"] = Field(
         "clean", description="the first frame is given clean and not scored, or is noised and scored as all others are"

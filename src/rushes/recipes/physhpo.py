@@ -33,6 +33,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import Folder, SettingsTable
+from rushes.config.ranges import Factor, Few, Frames, Strength
 from rushes.edits.words import words
 from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Candidate, CaptionRow, Clip, seed_of
@@ -64,19 +65,19 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of PhysHPO."""
 
-    beta: float = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
-    instance_weight: float = Field(1.0, ge=0, description="of the real clip against takes; 0 = without this level")
-    state_weight: float = Field(0.4, ge=0, description="of the clip against itself with swapped ends; 0 = without")
-    motion_weight: float = Field(0.3, ge=0, description="of the clip's rendering against a take's; 0 = without")
-    semantic_weight: float = Field(0.2, ge=0, description="of the caption against a wrong one; 0 = without")
-    state_beta: float = Field(0.0, ge=0, description="strength of the state level; 0 = beta")
-    motion_beta: float = Field(0.0, ge=0, description="strength of the motion level; 0 = beta")
-    semantic_beta: float = Field(0.0, ge=0, description="strength of the semantic level; 0 = beta")
+    beta: Strength = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
+    instance_weight: Factor = Field(1.0, ge=0, description="of the real clip against takes; 0 = without this level")
+    state_weight: Factor = Field(0.4, ge=0, description="of the clip against itself with swapped ends; 0 = without")
+    motion_weight: Factor = Field(0.3, ge=0, description="of the clip's rendering against a take's; 0 = without")
+    semantic_weight: Factor = Field(0.2, ge=0, description="of the caption against a wrong one; 0 = without")
+    state_beta: Strength = Field(0.0, ge=0, description="strength of the state level; 0 = beta")
+    motion_beta: Strength = Field(0.0, ge=0, description="strength of the motion level; 0 = beta")
+    semantic_beta: Strength = Field(0.0, ge=0, description="strength of the semantic level; 0 = beta")
     gap_share: float = Field(0.3, ge=0, le=1, description="share of the gap sample in the loser; err has the rest")
-    swapped: int = Field(2, ge=1, description="frames at each end that change places in the state level")
+    swapped: Frames = Field(2, ge=1, description="frames at each end that change places in the state level")
     cue: Literal["flow", "edges", "depth"] = Field("flow", description="how the motion level renders clips")
     depth_model: Folder = Field("", description="folder of a model of depth that transformers reads (cue depth)")
-    takes: int = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
+    takes: Few = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
 

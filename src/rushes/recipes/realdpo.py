@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
+from rushes.config.ranges import Few, Strength
 from rushes.edits.words import CODEC
 from rushes.objectives.terms import Term, one_against_each
 from rushes.store.database import Store
@@ -56,8 +57,8 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of RealDPO."""
 
-    beta: float = Field(5000.0, gt=0, description="strength per mean squared error, with the one-half")
-    losers: int = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all there are")
+    beta: Strength = Field(5000.0, gt=0, description="strength per mean squared error, with the one-half")
+    losers: Few = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all there are")
     winner: Literal["real", "codec"] = Field(
         "real", description="the real clip as it is, or after a trip through the model's codec, as takes have had one"
     )

@@ -47,6 +47,7 @@ class CardResult:
     """The data card of a project."""
 
     card: Path  # Markdown; the page and the hashes lie beside it
+    personal_data: Mapping[str, int]  # in it: `file_names` of clips, of which the page shows frames
 
 
 def write_card(store: Store) -> Path:
@@ -66,6 +67,13 @@ def write_card(store: Store) -> Path:
     for name, text in texts.items():
         write_text(store.project / name, text)
     return store.project / CARD
+
+
+def personal_data(store: Store) -> dict[str, int]:
+    """What of a person's files stands in the card: names of those that it shows."""
+    named = (read_result(store.project) or {}).get("named", {})
+    names = {row["source"] for row in named.values() if not row["source"].startswith("world:")}
+    return {"file_names": len(names)} if names else {}
 
 
 def lines(facts: Facts) -> list[str]:
@@ -111,8 +119,12 @@ def why(passage: Facts) -> str:
 
 def source(facts: Facts, clip: str) -> str:
     """What a person knows a clip by."""
-    named = facts["named"][clip]["source"]
-    return str(named.rpartition("/")[2] if "://" not in named and not named.startswith("world:") else named)
+    return shown_source(facts["named"][clip]["source"])
+
+
+def shown_source(text: str) -> str:
+    """The name of a clip's file, or what else its source is."""
+    return text if "://" in text or text.startswith("world:") else text.rpartition("/")[2]
 
 
 def markdown(facts: Facts, title: str) -> str:
@@ -133,10 +145,6 @@ def _crossed(facts: Facts) -> Iterator[tuple[str, Facts]]:
 
 def _nearest(facts: Facts, examples: Sequence[Facts]) -> str:
     return ", ".join(f"{source(facts, e['clip'])} {compact(e['value'])}" for e in examples[:2]) or "none"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 _FRAMES, _HIGH_PX = 6, 54
@@ -172,12 +180,12 @@ def strip(store: Store, clip: str) -> Markup:
     except ValueError:
         return Markup('<span class="faint">no picture: its file cannot be read</span>')
     sheet = contact_sheet([frames], columns=_FRAMES)
-    words = escape(row.caption or row.source)
+    words = escape(row.caption or shown_source(row.source))
     uri = base64.b64encode(jpeg_of(sheet, _QUALITY)).decode()
     return Markup(
         f'<img src="data:image/jpeg;base64,{uri}" width="{sheet.shape[1]}" height="{sheet.shape[0]}" alt="{words}">'
     )
 
 
-_TEMPLATES = templates(cell=_cell, bars=bar_text)
+_TEMPLATES = templates(bars=bar_text)
 _TEMPLATES.globals.update(source=source, summary=summary, why=why, nearest=_nearest)

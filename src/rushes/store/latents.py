@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from rushes.files import whole_file
 from rushes.records import stable_hash
 from rushes.store.compared import Compared, forget, remembering, state_of
+from rushes.tensor_files import save_tensors
 
 SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
@@ -257,7 +257,7 @@ class LatentStore:
         checksums = json.dumps({key: _checksum(latent) for key, latent in latents.items()})
         try:
             with whole_file(path) as part:
-                save_file(dict(latents), part, {"fingerprint": self.fingerprint, "sha256": checksums})
+                save_tensors(dict(latents), part, {"fingerprint": self.fingerprint, "sha256": checksums})
         except SafetensorError as error:
             raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
         self._torn.pop(path, None)

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -31,6 +30,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rushes.files import content_hash, locked, whole_file, write_json
+from rushes.tensor_files import save_tensors
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Average, Reference
@@ -135,7 +135,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     path = folder / f"step-{step:08d}.safetensors"
     metadata = {"step": str(step), "facts": json.dumps(dict(facts)), "sha256": digest_of(tensors)}
     with whole_file(path) as partial:
-        save_file(dict(tensors), partial, metadata=metadata)
+        save_tensors(dict(tensors), partial, metadata=metadata)
     _drop_old(folder)
     return path
 

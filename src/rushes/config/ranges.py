@@ -1,0 +1,44 @@
+"""How large numbers in settings may be, and why: one beyond would not fail but go on for ever, or fill the memory.
+
+Fields take these as their types, and say themselves from where on they count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class Because:
+    """Marks a range with its reason, which follows "as" in an error."""
+
+    reason: str
+
+
+Seed = Annotated[int, Field(le=2**63 - 1), Because("generators of random numbers take 63 bits")]
+Side = Annotated[int, Field(le=16_384), Because("no codec here writes longer sides")]
+Frames = Annotated[int, Field(le=100_000), Because("that is an hour at 30 a second, and models make seconds")]
+Looks = Annotated[int, Field(le=1000), Because("a model sees them in one question")]
+Rate = Annotated[float, Field(ge=0.01, le=1000), Because("no camera or codec here goes beyond")]
+Seconds = Annotated[float, Field(le=1e7), Because("that is four months")]
+Segment = Annotated[float, Field(ge=0.001, le=86_400), Because("time stamps have milliseconds, and clips last no day")]
+Rows = Annotated[int, Field(le=10_000_000), Because("each is a row of the database or more")]
+Few = Annotated[int, Field(le=10_000), Because("it is of each prompt, clip or person")]
+Levels = Annotated[int, Field(le=1000), Because("models know a thousand levels of noise")]
+Steps = Annotated[int, Field(le=100_000_000), Because("a year has no more")]
+Batch = Annotated[int, Field(le=65_536), Because("all of it is in memory at once")]
+Tokens = Annotated[int, Field(le=10_000_000), Because("no model reads or writes more at once")]
+Rank = Annotated[int, Field(le=16_384), Because("no layer is wider")]
+Mebibytes = Annotated[int, Field(le=100_000_000), Because("no machine has more")]
+PageSize = Annotated[float, Field(le=10_000), Because("no browser opens more")]
+Tries = Annotated[int, Field(le=1000), Because("each may wait half a minute, or has a connection of its own")]
+Calls = Annotated[int, Field(le=1_000_000_000), Because("that is a year of thirty a second")]
+Money = Annotated[float, Field(le=1e9), Because("it is meant as a limit")]
+Factor = Annotated[float, Field(le=1e6), Because("beyond it float32 loses what it is weighed against")]
+Strength = Annotated[float, Field(le=1e9), Because("beyond it each loss is a step")]
+LearningRate = Annotated[float, Field(le=10), Because("a step moves each weight by about as much")]
+GreyLevels = Annotated[float, Field(le=255), Because("pixels have no more")]
+LogNoise = Annotated[float, Field(ge=-100, le=100), Because("its exponential must be a number")]

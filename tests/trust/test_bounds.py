@@ -1,0 +1,233 @@
+"""What a stranger's file, or a slip of the finger, may cost: numbers have ranges, pictures sizes, JSON a depth."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import annotated_types
+import av
+import numpy as np
+import pytest
+import torch
+from av.video.stream import VideoStream
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from safetensors import SafetensorError
+
+from rushes.cli import OUT_OF_MEMORY
+from rushes.config.backbone import BackboneSettings
+from rushes.config.ranges import Because
+from rushes.config.settings_files import SettingsError, load_settings
+from rushes.config.tables import FootageSettings, LabelSettings, Settings
+from rushes.files import MediaError
+from rushes.media import images
+from rushes.media.images import MOST_PIXELS, read_image, write_image
+from rushes.media.video_reader import VideoReader
+from rushes.media.write import write_video
+from rushes.training.recipe import load_recipe, recipe_names
+
+from ..projects import SMALL, Rushes, new_project
+
+OPTIONS: dict[str, type[BaseModel]] = {f"{name}:": load_recipe(name).Options for name in recipe_names()}
+
+
+def numbers(table: type[BaseModel], where: str) -> Iterator[tuple[str, list[Any]]]:
+    """Path and marks of each number that a setting is or holds, in tables of tables too."""
+    for name, field in table.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from numbers(kind, f"{where}{name}.")
+        else:
+            yield from ((f"{where}{name}", marks) for marks in held(kind, field.metadata))
+
+
+def held(kind: Any, marks: list[Any]) -> Iterator[list[Any]]:
+    """Marks of each number in a type."""
+    if kind in (int, float):
+        yield marks
+    elif hasattr(kind, "__metadata__"):
+        inner = (mark.metadata if isinstance(mark, FieldInfo) else [mark] for mark in kind.__metadata__)
+        yield from held(kind.__origin__, [*marks, *chain.from_iterable(inner)])
+    elif get_origin(kind) is not None:
+        for each in get_args(kind):
+            yield from held(each, [])
+
+
+TABLES: list[tuple[str, type[BaseModel]]] = [("", Settings), *OPTIONS.items()]
+ALL = {path: marks for where, table in TABLES for path, marks in numbers(table, where)}
+# Ranges that validators check, as an empty list is allowed or a number stands for another.
+BELOW_BY_VALIDATOR = {"backbone.sizes", "backbone.lengths"}
+
+
+def ends(marks: list[Any]) -> tuple[float | None, float | None]:
+    low = [mark.ge if isinstance(mark, annotated_types.Ge) else mark.gt for mark in marks
+           if isinstance(mark, annotated_types.Ge | annotated_types.Gt)]  # fmt: skip
+    high = [mark.le if isinstance(mark, annotated_types.Le) else mark.lt for mark in marks
+            if isinstance(mark, annotated_types.Le | annotated_types.Lt)]  # fmt: skip
+    return (max(map(float, low), default=None), min(map(float, high), default=None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_number_in_settings_has_a_range_with_its_reason(path: str) -> None:
+    low, high = ends(ALL[path])
+    assert high is not None, "give it a type of rushes.config.ranges, or an end of its own"
+    assert low is not None or path in BELOW_BY_VALIDATOR
+    share = low is not None and low >= -1 and high <= 1
+    said = any(isinstance(mark, Because) for mark in ALL[path])
+    assert share or said or high <= 65_536, "say why it ends there: a type of rushes.config.ranges does"
+
+
+def test_the_walk_finds_numbers_wherever_they_stand() -> None:
+    class Inner(BaseModel):
+        size: tuple[float, int] | None = None
+
+    class Outer(BaseModel):
+        inner: Inner = Inner()
+        many: dict[str, list[int]] = {}
+        word: str = ""
+
+    assert [path for path, _ in numbers(Outer, "")] == ["inner.size", "inner.size", "many"]
+    assert len(ALL) > 150
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("backbone.height_px=1000000000", "no codec here writes longer sides"),
+        ("backbone.frames=1000000001", "models make seconds"),
+        ("label.segment_s=1e-300", "time stamps have milliseconds"),
+        ("train.lora_rank=1000000000", "no layer is wider"),
+        ("generate.takes=1000000000", "of each prompt"),
+        ("train.batch=100000000", "all of it is in memory at once"),
+        ("footage.clips=100000000000", "a row of the database"),
+        ("train.learning_rate=1e9", "moves each weight"),
+        ("backbone.fps=1e-300", "no camera"),
+    ],
+)
+def test_a_number_out_of_its_range_is_a_sentence_with_the_reason(setting: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "rushes.toml"
+    file.write_text("")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, [setting])
+    assert setting.partition("=")[0] in str(caught.value) and reason in str(caught.value)
+
+
+def test_lengths_and_sizes_are_bounded_too() -> None:
+    for values in ({"lengths": [10**9]}, {"sizes": [(10**9, 32)]}, {"frames": 17, "lengths": [17, 0]}):
+        with pytest.raises(ValidationError):
+            BackboneSettings.model_validate(values)
+
+
+def png(width: int, height: int) -> bytes:
+    """One colour, in a few kilobytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packer, row = zlib.compressobj(9), bytes(1 + (width + 7) // 8)
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [12_000, 25_000])
+def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(
+    side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png(side, side))
+    assert bomb.stat().st_size < 100_000 and side * side > MOST_PIXELS
+
+    def decode(*_: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("rushes.media.images.cv2.imdecode", decode)
+    with pytest.raises(MediaError, match="more pixels than the 134 million"):
+        read_image(bomb)
+
+
+def test_a_still_of_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.png", np.zeros((32, 48, 3), np.uint8))
+    assert read_image(tmp_path / "a.png").shape == (32, 48, 3)
+    monkeypatch.setattr(images, "MOST_BYTES", 50)
+    with pytest.raises(MediaError, match="more than a still may have"):
+        read_image(tmp_path / "a.png")
+
+
+def test_frames_of_many_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.mp4", np.zeros((3, 32, 48, 3), np.uint8), 8)
+    monkeypatch.setattr("rushes.media.video_reader.MOST_PIXELS", 32 * 48 - 1)
+    with pytest.raises(MediaError, match="its frames have more pixels"):
+        VideoReader(tmp_path / "a.mp4")
+
+
+def jumping(path: Path, at_s: list[int]) -> Path:
+    """A video whose frames stand at these seconds."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=1)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number, second in enumerate(at_s):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 9 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = second, Fraction(1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_jump_of_the_clock_makes_no_pieces_without_end(tmp_path: Path, rushes: Rushes) -> None:
+    footage = FootageSettings(kind="folder", path=str(tmp_path / "in"), cut="scenes", longest_s=4.0)
+    tables = {"footage": footage, "label": LabelSettings(by="none")}
+    project = new_project(tmp_path / "p", SMALL.model_copy(update=tables))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a ball")
+    for at_s, words in (
+        ([*range(18), 30_000_000, 30_000_001], "its clock jumps by 29999983 s, 17.00 s in"),
+        ([*range(18), 3000, 3001], "of 20 frames give 7"),
+    ):
+        jumping(tmp_path / "in" / "a.mkv", at_s)
+        status, out, err = rushes("import", project)
+        assert (status, out) == (2, "") and words in err, err
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+READ = {  # and a command that reads it
+    "reports/realdpo.json": "report",
+    "seconds.json": "status",
+    "runs/realdpo/metrics.jsonl": "health",
+    "reports/curation.json": "card",
+}
+
+
+def test_json_of_a_project_that_is_nested_deep_is_no_traceback(project: Path, rushes: Rushes) -> None:
+    for name, command in READ.items():
+        (project / name).write_text(DEEP)
+        status, _, err = rushes(command, project)  # a traceback would be raised here
+        assert status in (0, 2) and "Traceback" not in err, (command, err)
+
+
+ENDS = (
+    (MemoryError(), OUT_OF_MEMORY),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), OUT_OF_MEMORY),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), OUT_OF_MEMORY),
+    (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+    (SafetensorError("Error while serializing: No space left on device"), "`rushes verify PROJECT`"),
+)
+
+
+@pytest.mark.parametrize(("error", "words"), ENDS)
+def test_what_fills_memory_or_disk_ends_in_a_sentence_with_the_remedy(
+    error: Exception, words: str, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rushes.project.stages.import_footage", fail)
+    status, out, err = rushes("import", new_project(tmp_path / "p", SMALL))
+    assert (status, out) == (2, "") and words in err and err.count("\n") == 1, err

@@ -66,10 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _end_with(f"the project's database: {error}; free some space and check the disk")
         if os.environ.get("RUSHES_TRACEBACK") or not isinstance(error, SafetensorError):
             raise
-        words = (
-            f"weights or latents cannot be read or written ({error}); free some space, and run `rushes verify PROJECT`"
-        )
-        _end_with(f"{words}, which names what is damaged")
+        words = f"weights or latents cannot be read or written ({error}); free some space, and run `rushes verify"
+        _end_with(f"{words} PROJECT`, which names what is damaged")
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)

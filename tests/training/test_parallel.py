@@ -77,7 +77,8 @@ def test_two_processes_train_as_one_does(
 def test_processes_may_hold_clips_of_different_shapes(tmp_path: Path) -> None:
     """In a step one may have two shapes and the other three, or another one."""
     alone = run(tmp_path / "alone", 1, data="mixed_data", steps=2)
-    same(alone, run(tmp_path / "two", 2, "shard", "stash", data="mixed_data", steps=2))
+    same(alone, run(tmp_path / "sharded", 2, "shard", "stash", data="mixed_data", steps=2))
+    same(alone, run(tmp_path / "two", 2, "replicate", "stash", data="mixed_data", steps=2))
 
 
 @pytest.mark.slow

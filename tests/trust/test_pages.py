@@ -150,9 +150,8 @@ def test_every_address_with_facts_asks_for_a_token(session: LabelingSession, tmp
             if not path.startswith("/api/") or path == "/api/hello":
                 continue
             for method in methods:
-                response = stranger.http.request(
-                    method.upper(), path.format(item="a" * 24, side="a", clip="c0"), json={}
-                )
+                filled = path.format(item="a" * 24, side="a", clip="c0", kind="poster")
+                response = stranger.http.request(method.upper(), filled, json={})
                 assert response.status_code in (401, 403, 422), (path, response.status_code)
                 asked.append(path)
     assert len(asked) > 14 and {"/api/private/facts", "/api/review/me", "/api/label/progress"} <= set(asked)

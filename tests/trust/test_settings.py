@@ -30,6 +30,7 @@ WORDS = {
     *("project.name", "backbone.attention", "curate.licence", "curate.diversity.order", "curate.balance.order"),
     *("curate.balance.topics", "curate.balance.wanted"),
     *("footage.video_column", "footage.caption_column", "footage.scenario_column", "footage.scenes"),
+    *("footage.columns", "footage.answers"),  # of tables of pairs
     *(
         "generate.negative_prompt",
         "label.metric",

@@ -326,7 +326,7 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     if len(by_stem) < len(paths):
         twice = [path for path in paths if by_stem[path.stem] != path]
         raise ValueError(
-            f"two files have one stem, so captions cannot be matched to them: {shown(twice)}; rename or remove one"
+            f"two files of one stem, so captions cannot be matched to them: {shown(twice)}; rename or remove one"
         )
     return by_stem
 

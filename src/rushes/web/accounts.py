@@ -192,7 +192,7 @@ class Accounts(SideFile):
 def check_name(name: str) -> None:
     """Raise ValueError for a name that nobody can be given."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
+        raise ValueError(f"{name!r:.60} is not a name for an annotator: use {_NAME_RULE}")
 
 
 def bearer(authorization: str) -> str:

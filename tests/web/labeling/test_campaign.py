@@ -54,7 +54,7 @@ def test_everybody_labels_as_much_and_all_pairs_come_out() -> None:
     assert (alone.each, alone.overlap_share) == (30, 0.0)  # nobody to share with
     with pytest.raises(ValueError, match="--people"):
         planned(["a", "a"], 30, overlap=2, overlap_share=0.1, repeat_share=0.0, gold_share=0.0)
-    with pytest.raises(ValueError, match="'<b>' is no name"):
+    with pytest.raises(ValueError, match="'<b>' is not a name"):
         planned(["ada", "<b>"], 30, overlap=2, overlap_share=0.1, repeat_share=0.0, gold_share=0.0)
     with pytest.raises(ValueError, match="leave no new pairs"):
         planned(["a", "b"], 30, overlap=2, overlap_share=0.9, repeat_share=0.1, gold_share=0.0)

@@ -69,6 +69,12 @@ CASES: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def test_held_out_pairs_that_may_be_as_good_are_not_memorised() -> None:
+    few = {"clip/accuracy": 1.0, "clip/accuracy_low": 0.01, "clip/accuracy_high": 1.0}
+    assert names(history(few, accuracy=0.96)) == []
+    assert names(history({**few, "clip/accuracy": 0.5, "clip/accuracy_high": 0.7}, accuracy=0.96)) == ["memorised"]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_each_fault_has_its_name_and_no_other(name: str) -> None:
     assert names(CASES[name]) == [name]

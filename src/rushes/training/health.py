@@ -315,7 +315,9 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
 def _memorised(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         train, low = history.tail(f"{level}/accuracy"), history.held(f"{level}/accuracy_low")
-        value = history.held(f"{level}/accuracy")
+        value, high = history.held(f"{level}/accuracy"), history.held(f"{level}/accuracy_high")
+        if train and high is not None and high >= train.low:  # so few are held out that they may be no worse
+            continue
         if train and low is not None and value is not None and train.low > 0.9 and low <= 0.5:
             yield Diagnosis(
                 "memorised",

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from rushes.records import Preference, seed_of, stable_hash
 from rushes.store.annotators import ANNOTATOR, newest, turned_round, whole_mark
 from rushes.store.database import Store
+from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 
@@ -91,7 +92,9 @@ class Practice:
 
     def save(self, item: Assignment, given: LabelSubmission) -> Explanation:
         """Keep whether an answer is the key's, the first time it comes, and explain. Raises AccessDenied as rows do."""
-        row = next(row for row in self._key() if (row.left, row.right) == (item.left, item.right))
+        row = next((row for row in self._key() if (row.left, row.right) == (item.left, item.right)), None)
+        if row is None:
+            raise AccessDenied("This pair is not practised any more; here is another.")
         shown = turned_round(row) if item.swapped else row
         yours = tuple(given.labels[row.dimension])
         key = shown.marks

@@ -85,6 +85,11 @@ class AssignmentStore(Accounts):
         """Items that are assigned and not saved yet."""
         return self._select("event = '' AND until > ?", now)
 
+    def unsaved(self, annotator: str) -> Iterator[Assignment]:
+        """Items that a person was given and has not saved, the one that was looked at last first; none of practice."""
+        where = "annotator = ? AND saved_at = 0 AND event = '' AND until > 0 ORDER BY until DESC, rowid DESC LIMIT 8"
+        return self._select(where, annotator)
+
     def saved_before(self, annotator: str, moment: float) -> Assignment | None:
         """What a person saved last before a moment, or None."""
         return next(iter(self.saved(annotator, moment, 1)), None)

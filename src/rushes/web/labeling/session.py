@@ -142,10 +142,14 @@ class LabelingSession:
         return None if item.takes or not item.event else self._proposals.of(item.shown["a"], item.shown["b"])
 
     def renew(self, annotator: str) -> None:
-        """Let the leases of this person begin anew."""
+        """Let the leases of this person begin anew, also of what lay too long and nobody else has since."""
         with self._lock:
             self._expire()
-            for item in [item for item in self._open.values() if item.annotator == annotator]:
+            held = [item for item in self._open.values() if item.annotator == annotator]
+            room = _HELD - len(held)
+            late = [item for item in self.assignments.unsaved(annotator) if item.id not in self._open] if room else []
+            again = [item for item in late if self._is_asked(item) and self._is_free(item)][:room]
+            for item in (*held, *reversed(again)):
                 self._keep(replace(item, until=self.clock() + self.plan.lease_s))
 
     def release(self, annotator: str, item_id: str) -> None:
@@ -266,14 +270,28 @@ class LabelingSession:
         """Let a first save through while the lease lasts, or when nobody else has the pair since."""
         with self._lock:
             self._expire()
-            place = self.votes.number(item.left, item.right)
-            if item.id in self._open or item.kind == "repeat" or place is None:
-                return
-            mine = {frozenset(pair) for pair in item.pairs}
-            others = [i for i in self._open.values() if not mine.isdisjoint(map(frozenset, i.pairs))]
-            most = 1 if item.kind == "new" else self.plan.overlap
-            if item.kind != "gold" and self.votes.counts[place[0]] + len(others) >= most:
+            if item.id not in self._open and not self._is_free(item):
                 raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
+
+    def _is_free(self, item: Assignment) -> bool:
+        """Whether an item may still be labelled whose lease has ended: nobody else has come in between."""
+        place = self.votes.number(item.left, item.right)
+        if item.kind in ("repeat", "gold") or place is None:
+            return True
+        pairs = {frozenset(pair) for pair in item.pairs}
+        others = [i for i in self._open.values() if i.annotator != item.annotator]
+        holders = sum(not pairs.isdisjoint(map(frozenset, other.pairs)) for other in others)
+        labelled = self.votes.counts[place[0]] - (self.votes.of(item.annotator)[place[0]] != NONE)
+        return bool(labelled + holders < (1 if item.kind == "new" else self.plan.overlap))
+
+    def _is_asked(self, item: Assignment) -> bool:
+        """Whether an item that was given out before is one that this person could still get."""
+        place = self.votes.number(item.left, item.right)
+        new = place is not None and (item.kind == "repeat" or self.votes.of(item.annotator)[place[0]] == NONE)
+        twin = any(
+            {i.left, i.right} == {item.left, item.right} for i in self._open.values() if i.annotator == item.annotator
+        )
+        return new and not twin and bool(item.takes) == self.plan.ranks
 
     def _own(self, annotator: str, item_id: str) -> Assignment:
         item = self.assignments.get(item_id)

@@ -191,6 +191,15 @@ def test_the_owner_settles_a_pair_and_training_reads_that(make_session: NewSessi
     assert mine.labels == (1, 0)  # what ada said stays what she said
 
 
+def test_people_who_differ_in_unlike_parts_are_seen_and_settled(make_session: NewSession, client_of: Any) -> None:
+    session = make_session(groups=2, segment_s=0.5)
+    left, right = both(session, (1, 1, 1, 1), (0, 1, 1, 1))
+    session.store.add([Preference("c", right, left, (1,), "human:cem")])  # of the whole clip, for the other side
+    (pair,) = client_of(session).get("/api/campaign/disputes").json()["pairs"]
+    assert (pair["weight"], pair["segment_s"], pair["segments"]) == (3, 0.5, 4)
+    assert [each["labels"] for each in pair["said"]] == [[-1] * 4, [0, -1, -1, -1], [1] * 4], "as of cem's left clip"
+
+
 def test_what_fits_no_pair_is_not_settled(make_session: NewSession, client_of: Any) -> None:
     session = make_session(groups=2, segment_s=None)
     left, right = both(session, (1,), (-1,))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rushes.records import Preference, now, stable_hash
-from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, turned_round, whole_mark
+from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, on_one_grid, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
 
@@ -20,7 +20,7 @@ Marks = Sequence[int | None]
 class Dispute:
     """A pair with what was said of it; all rows have the same clip on their left."""
 
-    rows: tuple[Preference, ...]  # of people, whose segments are alike
+    rows: tuple[Preference, ...]  # of people, in one grid of segments
     programs: tuple[Preference, ...]
     weight: int  # 3 = people chose opposite sides, 2 = some of them a tie, 1 = they differ from a program alone
 
@@ -81,7 +81,7 @@ def settlement(
 
 def _dispute(people: list[Preference], programs: list[Preference]) -> Dispute | None:
     last = people[-1]
-    rows = tuple(row for row in _turned(people, last.left) if len(row.labels) == len(last.labels))
+    rows = on_one_grid(_turned(people, last.left))
     verdicts = {mark for row in rows if (mark := whole_mark(row.marks)) is not None}
     others = _turned(programs, last.left)
     if len(verdicts) > 1:

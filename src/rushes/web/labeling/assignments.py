@@ -123,8 +123,8 @@ class AssignmentStore(Accounts):
         return [bool(correct) for (correct,) in rows]
 
     def practised_pairs(self, annotator: str) -> list[tuple[str, str]]:
-        """Pairs of which a person was told the key's answer."""
-        rows = self.run("SELECT DISTINCT left, right FROM practice WHERE annotator = ?", annotator)
+        """Pairs of which a person was told the key's answer, each as often as that was."""
+        rows = self.run("SELECT left, right FROM practice WHERE annotator = ?", annotator)
         return [(left, right) for left, right in rows]
 
     def count(self, annotator: str) -> int:

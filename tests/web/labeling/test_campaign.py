@@ -200,6 +200,22 @@ def test_people_who_differ_in_unlike_parts_are_seen_and_settled(make_session: Ne
     assert [each["labels"] for each in pair["said"]] == [[-1] * 4, [0, -1, -1, -1], [1] * 4], "as of cem's left clip"
 
 
+def test_a_settled_pair_is_listed_and_corrected_on_a_later_visit(make_session: NewSession, client_of: Any) -> None:
+    session = make_session(groups=3, segment_s=1.0)
+    left, right = both(session, (1, 0), (-1, -1))
+    body = {"left": left, "right": right, "segment_s": 1.0, "labels": [1, None], "event": EVENT}
+    session.assignments.join("lead")
+    assert client_of(session).post("/api/campaign/settle", json=body).status_code == 200
+    client = client_of(session)
+    (pair,) = client.get("/api/campaign/disputes").json()["settled"]
+    assert (pair["labels"], pair["segment_s"], pair["clips"][0]["id"]) == ([1, None], 1.0, left)
+    assert [each["labels"] for each in pair["said"]] == [[1, 0], [-1, -1]]
+    again = {**body, "labels": [-1, -1], "event": OTHER, "revises": pair["event"]}
+    assert client.post("/api/campaign/settle", json=again).status_code == 200
+    assert [row.labels for row in session.store.preferences() if row.judge.endswith(SETTLED)] == [(-1, -1)]
+    assert [each["labels"] for each in client.get("/api/campaign/disputes").json()["settled"]] == [[-1, -1]]
+
+
 def test_what_fits_no_pair_is_not_settled(make_session: NewSession, client_of: Any) -> None:
     session = make_session(groups=2, segment_s=None)
     left, right = both(session, (1,), (-1,))

@@ -94,8 +94,8 @@ class Practice:
         return item
 
     def _least_practised(self, name: str, key: Sequence[Preference], waiting: Sequence[Assignment]) -> Preference:
-        """The pair of the key that this person was told of the fewest times, in the key's order: what was just explained
-        tells nothing. `waiting` are on the page already."""
+        """The pair of the key that this person was told of the fewest times: what was just explained tells
+        nothing. `waiting` are on the page already."""
         times = Counter([*self._assignments.practised_pairs(name), *((item.left, item.right) for item in waiting)])
         return min(key, key=lambda row: times[row.left, row.right])
 

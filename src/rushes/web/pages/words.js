@@ -198,6 +198,8 @@ export default {
   "disputes.back": "Back to the campaign",
   "disputes.none": "Nothing to settle",
   "disputes.none.text": "People agree, with each other and with programs, on all pairs that several of them labelled; or you settled the rest. U goes back to the last.",
+  "disputes.settled": { one: "{n} settled pair", other: "{n} settled pairs" },
+  "disputes.settled.label": "Correct a pair that was settled",
   "disputes.count": { one: "{n} pair is seen differently", other: "{n} pairs are seen differently" },
   "disputes.said": "Who said what",
   "disputes.who": "who",

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rushes.project.labeling_page import with_campaign
-from rushes.records import Preference
+from rushes.records import VOTE, Preference
 from rushes.store.annotators import SETTLED, labels_to_train_on
 from rushes.web.labeling.campaign import Campaign, dashboard, lean, planned, read_campaign, write_campaign
 from rushes.web.labeling.disputes import disputes
@@ -131,6 +131,17 @@ def test_the_dashboard_says_what_is_left_and_when_it_is_enough(make_session: New
     assert (bob["name"], bob["left_s"]) == ("bob", 60.0) and facts["enough"] == "1 more pair to label"
     answer(session, "bob", (0,))
     assert dashboard(progress_of(session), plan)["enough"] == "enough to train"
+
+
+def test_who_only_voted_is_there_with_their_votes(make_session: NewSession) -> None:
+    session = make_session(groups=3, segment_s=None)
+    answer(session, "ada", (1,))
+    for group in (1, 2):
+        session.store.add(
+            [Preference(f"v{group}", f"take{group}-0", f"take{group}-1", (1,), "human:eve", dimension=VOTE)]
+        )
+    people = dashboard(progress_of(session), None)["people"]
+    assert [(row["name"], row["pairs"], row["votes"]) for row in people] == [("ada", 1, 0), ("eve", 0, 2)]
 
 
 def both(session: LabelingSession, ada: tuple[int | None, ...], bob: tuple[int | None, ...]) -> tuple[str, str]:

@@ -96,6 +96,6 @@ def _shown(session: LabelingSession, pair: Dispute) -> dict[str, Any]:
     ]
     clips = [{name: getattr(take, name) for name in ("id", "fps", "frames", "width_px", "height_px")} for take in takes]
     first = pair.settled or pair.rows[0]
-    said = {"labels": first.marks, "event": first.id} if pair.settled else {}
+    answer = {"labels": first.marks, "event": first.id} if pair.settled else {}
     return {"caption": takes[0].caption, "clips": clips, "said": answers, "weight": pair.weight,
-            "segment_s": first.segment_s, "segments": len(first.labels), **said}  # fmt: skip
+            "segment_s": first.segment_s, "segments": len(first.labels), **answer}  # fmt: skip

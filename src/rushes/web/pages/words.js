@@ -180,6 +180,7 @@ export default {
   "campaign.practises": "practises, {right} of {of}",
   "campaign.unpractised": "not begun",
   "campaign.side": "chose A",
+  "campaign.votes": { one: "{n} vote", other: "{n} votes" },
   "campaign.leans": "{name} leans to {side}",
   "campaign.seconds": "seconds a pair",
   "campaign.fast": "faster than the clip",

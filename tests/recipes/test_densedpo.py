@@ -136,6 +136,24 @@ def test_pairs_that_are_not_compared_are_counted(project_with_clips: ProjectWith
     assert counted(mode="vanilla") == {"pairs": 3, "ties": 1, "of_other_takes": 6}
 
 
+def test_answers_in_unlike_segments_and_those_that_were_settled_are_counted(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clip, options = rows.clip(scene, "one"), Options(judge="human")
+    store.add([clip, *(rows.candidate(clip, f"guided {k}", "guided") for k in range(2))])
+    row = rows.preference("guided 0", "guided 1", (1, 1, 1, 1))
+
+    def said(who: str, segment_s: float | None, *labels: int) -> None:
+        of = {"labels": labels, "segment_s": segment_s, "strength": None, "unjudged": (), "by_slot": ()}
+        store.add([replace(row, id=who, judge=f"human:{who}", **of)])  # type: ignore[arg-type]
+
+    said("ada", row.segment_s, *row.labels)
+    said("bob", None, 1)
+    assert account(store, options, project_with_clips.grid) == {"pairs": 1, "pairs_of_unlike_segments_joined": 1}
+    said("lead#settled", None, -1)
+    assert account(store, options, project_with_clips.grid) == {"pairs": 1, "answers_that_a_settled_label_replaces": 2}
+
+
 def test_pairs_by_another_system_are_not_compared(
     store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
 ) -> None:

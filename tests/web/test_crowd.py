@@ -76,6 +76,18 @@ def test_the_link_stays_and_is_closed_unless_asked_for(tmp_path: Path) -> None:
             people.enter(crowd.door, "worker1")
 
 
+def test_an_id_in_another_case_is_the_same_person(tmp_path: Path) -> None:
+    with Accounts(tmp_path / "people.db") as people:
+        crowd = people.open_link(5)
+        _, token = people.enter(crowd.door, "Worker1")
+        name, newer = people.enter(crowd.door, "wORKER1")
+        assert name == "id Worker1" == people.who(newer) and people.who(token) is None
+        assert people.people() == ("id Worker1",)
+        people.forget("id Worker1")
+        with pytest.raises(AccessDenied, match="ended"):
+            people.enter(crowd.door, "worker1")
+
+
 def test_an_id_takes_nobodys_name(tmp_path: Path) -> None:
     with Accounts(tmp_path / "people.db") as people:
         crowd = people.open_link(5)

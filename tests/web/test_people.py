@@ -155,6 +155,11 @@ def test_vote_and_settle_by_keyboard(project: Path, served: Served, tab_of: NewT
     assert tab.inner_text("#said tbody").split() == ["ada", "A", "bob", "B"]
     _settle(tab, "b")
     tab.wait_for_selector("#done:visible")
+    tab.reload()  # a settled pair is there on a later visit
+    tab.wait_for_selector("#done:visible")
+    tab.select_option("#settled", index=1)
+    _settle(tab, "a")
+    tab.wait_for_selector("#done:visible")
     tab.keyboard.press("u")
     _settle(tab, "t")
     tab.wait_for_selector("#done:visible")

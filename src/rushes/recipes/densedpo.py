@@ -173,9 +173,14 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
             length = preference.segment_s
             lengths["labels_of_whole_clips" if length is None else f"labels_of_{length:g}_s"] += 1
     rows = labels_of(store, _wanted(options), options.dimension)
-    replaced = len(rows) - len(newest(rows, options.segment_s))
-    if replaced:
-        counts["older_labels_or_of_other_segments"] = replaced
+    of_these = newest(rows, options.segment_s)
+    read = [a for _, a in labels_with_answers(store, _wanted(options), options.dimension, segment_s=options.segment_s)]
+    more = {
+        "older_labels_or_of_other_segments": len(rows) - len(of_these),
+        "answers_that_a_settled_label_replaces": len(of_these) - sum(map(len, read)),
+        "pairs_of_unlike_segments_joined": sum(len({row.segment_s for row in answers}) > 1 for answers in read),
+    }
+    counts.update({what: count for what, count in more.items() if count})
     return dict(counts | lengths if len(lengths) > 1 else counts)
 
 

@@ -7,6 +7,7 @@ program, saw differently is signed `human:NAME#settled`: it stands for all of th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ AGAIN = "#again"
 SETTLED = "#settled"
 HUMAN = "human"  # judge of what several people said together, and metric of their scores
 ALL_JUDGES = "all"  # in place of a judge: the labels of every one, pooled
+_INSTANT_S = 1e-6
 
 
 SegmentChoice = float | Literal["newest", "whole"]
@@ -47,24 +49,27 @@ def labels_with_answers(
     without: str = "",
     segment_s: SegmentChoice = "newest",
 ) -> tuple[tuple[Preference, tuple[Preference, ...]], ...]:
-    """Labels to train on, each with the answers that count in it: itself, or what several people said.
+    """Labels to train on, each with the answers that count in it: itself, or what several people said. A pair that was
+    settled has that label alone, whatever parts the others are of.
 
     Args:
         judge: "human" takes the people alone, "human:NAME" one of them as that person labelled; "" = all.
         without: a judge that is left out.
         segment_s: which of a judge's labels of one pair; the newest of these counts.
     """
-    rows = newest(labels_of(store, judge, dimension, without), segment_s)
+    every = labels_of(store, judge, dimension, without)
+    settled = {frozenset((row.left, row.right)): row.id for row in every if row.judge.endswith(SETTLED)}
+    rows = newest(every, segment_s)
     if judge.startswith(ANNOTATOR):
         return tuple((row, (row,)) for row in rows)
-    people: dict[tuple[str, str, float | None], list[Preference]] = {}
+    people: dict[frozenset[str], list[Preference]] = {}
     others = []
     for row in rows:
-        if row.judge.startswith(ANNOTATOR):
-            low, high = sorted((row.left, row.right))
-            people.setdefault((low, high, row.segment_s), []).append(row)
-        else:
+        pair = frozenset((row.left, row.right))
+        if not row.judge.startswith(ANNOTATOR):
             others.append(row)
+        elif settled.get(pair, row.id) == row.id:
+            people.setdefault(pair, []).append(row)
     by_people = ((merged(rows), _counting(rows)) for rows in people.values())
     return (*((row, (row,)) for row in others), *by_people)
 
@@ -122,24 +127,17 @@ def merged(rows: list[Preference]) -> Preference:
     """One preference of what several people said of one pair: per segment the side that more of them chose, else a tie.
 
     A person's latest row counts; segments that a person did not judge carry no vote. A segment that nobody judged is
-    unjudged. Where the pair was settled, that label alone counts. Raises ValueError when the rows have unlike numbers
-    of segments.
+    unjudged. Where the pair was settled, that label alone counts. Rows of unlike segments come into the shortest.
     """
     latest = _counting(rows)
     first = latest[0]
-    turned = [row if row.left == first.left else turned_round(row) for row in latest]
-    if len({len(row.labels) for row in turned}) > 1:
-        counts = sorted({len(row.labels) for row in turned})
-        raise ValueError(
-            f"people labelled {first.left} and {first.right} in {counts} segments, which cannot be merged; name one of "
-            "them as the judge"
-        )
+    turned = on_one_grid(row if row.left == first.left else turned_round(row) for row in latest)
     sums = [sum(votes) for votes in zip(*(row.labels for row in turned), strict=True)]
-    nobody = set(first.unjudged).intersection(*(row.unjudged for row in turned))
+    nobody = set(turned[0].unjudged).intersection(*(row.unjudged for row in turned))
     if len(turned) == 1:
         return replace(first, judge=HUMAN)
     return replace(
-        first,
+        turned[0],
         id=stable_hash(["people", sorted(row.id for row in turned)]),
         labels=tuple((total > 0) - (total < 0) for total in sums),
         judge=HUMAN,
@@ -152,7 +150,44 @@ def merged(rows: list[Preference]) -> Preference:
 
 def _counting(rows: list[Preference]) -> tuple[Preference, ...]:
     """Each person's latest row of one pair, or that which settles it."""
-    return tuple({row.judge: row for row in [row for row in rows if row.judge.endswith(SETTLED)] or rows}.values())
+    return tuple({row.judge: row for row in [row for row in rows if row.judge.endswith(SETTLED)][-1:] or rows}.values())
+
+
+def on_one_grid(rows: Iterable[Preference]) -> tuple[Preference, ...]:
+    """Labels of one pair in the shortest segments that any of them has. Such a segment takes of a longer one its side;
+    of several that it lies in, the side that more of its judged seconds are for, else a tie."""
+    of = tuple(rows)
+    grid = min(of, key=lambda row: (math.inf if row.segment_s is None else row.segment_s, -len(row.labels)))
+    shape = grid.segment_s, len(grid.labels)
+    return tuple(row if (row.segment_s, len(row.labels)) == shape else _on_grid(row, grid) for row in of)
+
+
+def _on_grid(row: Preference, grid: Preference) -> Preference:
+    marks = [_mark_between(row, begin, end) for begin, end in _segments(grid)]
+    return replace(
+        row,
+        labels=tuple(mark or 0 for mark in marks),
+        unjudged=tuple(at for at, mark in enumerate(marks) if mark is None),
+        segment_s=grid.segment_s,
+        by_slot=(),
+    )
+
+
+def _mark_between(row: Preference, begin: float, end: float) -> int | None:
+    """What a row says of a stretch of time; None where it judges none of it."""
+    last = len(row.labels) - 1
+    seconds = [  # the last segment holds what is left of the clip
+        min(end, math.inf if at == last else stop) - max(begin, start)
+        for at, (start, stop) in enumerate(_segments(row))
+    ]
+    judged = [(s, mark) for s, mark in zip(seconds, row.marks, strict=True) if s > _INSTANT_S and mark is not None]
+    total = sum(s * mark for s, mark in judged)
+    return ((total > _INSTANT_S) - (total < -_INSTANT_S)) if judged else None
+
+
+def _segments(row: Preference) -> list[tuple[float, float]]:
+    length = row.segment_s or 1.0
+    return [(at * length, (at + 1) * length) for at in range(len(row.labels))]
 
 
 def is_own_answer(row: Preference) -> bool:

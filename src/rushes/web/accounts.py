@@ -137,9 +137,10 @@ class Accounts(SideFile):
             raise AccessDenied("This link is closed; ask whoever sent you here.")
         if not _ID.fullmatch(id):
             raise ValueError("This link lacks your id (?id=...); open it from the platform that sent you.")
-        name = CROWD + id
-        row = self.first("SELECT came FROM people WHERE name = ?", name)
-        if row is not None and row[0] != "open":
+        # A platform may write an id in either case: whoever came before keeps the name as it was written then.
+        row = self.first("SELECT name, came FROM people WHERE name = ? COLLATE NOCASE ORDER BY rowid", CROWD + id)
+        name, came = row or (CROWD + id, "open")
+        if came != "open":
             raise AccessDenied("This id has ended here.")
         return name, self._token(name, "open")
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rushes.project.labeling_page import with_campaign
-from rushes.records import Preference
+from rushes.records import VOTE, Preference
 from rushes.store.annotators import SETTLED, labels_to_train_on
 from rushes.web.labeling.campaign import Campaign, dashboard, lean, planned, read_campaign, write_campaign
 from rushes.web.labeling.disputes import disputes
@@ -133,6 +133,17 @@ def test_the_dashboard_says_what_is_left_and_when_it_is_enough(make_session: New
     assert dashboard(progress_of(session), plan)["enough"] == "enough to train"
 
 
+def test_who_only_voted_is_there_with_their_votes(make_session: NewSession) -> None:
+    session = make_session(groups=3, segment_s=None)
+    answer(session, "ada", (1,))
+    for group in (1, 2):
+        session.store.add(
+            [Preference(f"v{group}", f"take{group}-0", f"take{group}-1", (1,), "human:eve", dimension=VOTE)]
+        )
+    people = dashboard(progress_of(session), None)["people"]
+    assert [(row["name"], row["pairs"], row["votes"]) for row in people] == [("ada", 1, 0), ("eve", 0, 2)]
+
+
 def both(session: LabelingSession, ada: tuple[int | None, ...], bob: tuple[int | None, ...]) -> tuple[str, str]:
     """Ada and bob label one pair, as of its true sides; its ids."""
     item = session.next("ada")
@@ -189,6 +200,31 @@ def test_the_owner_settles_a_pair_and_training_reads_that(make_session: NewSessi
     assert {each["name"] for each in progress_of(session)["people"]} == {"ada", "bob"}
     (mine,) = labels_to_train_on(session.store, judge="human:ada")
     assert mine.labels == (1, 0)  # what ada said stays what she said
+
+
+def test_people_who_differ_in_unlike_parts_are_seen_and_settled(make_session: NewSession, client_of: Any) -> None:
+    session = make_session(groups=2, segment_s=0.5)
+    left, right = both(session, (1, 1, 1, 1), (0, 1, 1, 1))
+    session.store.add([Preference("c", right, left, (1,), "human:cem")])  # of the whole clip, for the other side
+    (pair,) = client_of(session).get("/api/campaign/disputes").json()["pairs"]
+    assert (pair["weight"], pair["segment_s"], pair["segments"]) == (3, 0.5, 4)
+    assert [each["labels"] for each in pair["said"]] == [[-1] * 4, [0, -1, -1, -1], [1] * 4], "as of cem's left clip"
+
+
+def test_a_settled_pair_is_listed_and_corrected_on_a_later_visit(make_session: NewSession, client_of: Any) -> None:
+    session = make_session(groups=3, segment_s=1.0)
+    left, right = both(session, (1, 0), (-1, -1))
+    body = {"left": left, "right": right, "segment_s": 1.0, "labels": [1, None], "event": EVENT}
+    session.assignments.join("lead")
+    assert client_of(session).post("/api/campaign/settle", json=body).status_code == 200
+    client = client_of(session)
+    (pair,) = client.get("/api/campaign/disputes").json()["settled"]
+    assert (pair["labels"], pair["segment_s"], pair["clips"][0]["id"]) == ([1, None], 1.0, left)
+    assert [each["labels"] for each in pair["said"]] == [[1, 0], [-1, -1]]
+    again = {**body, "labels": [-1, -1], "event": OTHER, "revises": pair["event"]}
+    assert client.post("/api/campaign/settle", json=again).status_code == 200
+    assert [row.labels for row in session.store.preferences() if row.judge.endswith(SETTLED)] == [(-1, -1)]
+    assert [each["labels"] for each in client.get("/api/campaign/disputes").json()["settled"]] == [[-1, -1]]
 
 
 def test_what_fits_no_pair_is_not_settled(make_session: NewSession, client_of: Any) -> None:

@@ -86,11 +86,23 @@ def test_who_fails_practises_again(session: LabelingSession) -> None:
     assert mine["people"] == []  # she has labelled nothing yet
 
 
+def test_no_pair_comes_again_while_one_of_the_key_was_not_explained(session: LabelingSession) -> None:
+    told = []
+    for _ in range(5):
+        item = session.next("ada")
+        assert item is not None
+        ahead = session.next("ada", (item.id,))  # as the page does
+        assert ahead is None or ahead.left != item.left
+        told.append(practise(session, "ada", False)[0].left)
+    assert len(set(told)) == 5
+    assert practise(session, "ada", False)[0].left == told[0], "the one that was explained longest ago"
+
+
 def test_an_answer_that_comes_twice_or_does_not_fit_changes_nothing(session: LabelingSession) -> None:
     item, _ = practise(session, "ada", True)
     again = session.practised("ada", item.id, LabelSubmission("event", "", {"overall": (0,)}))
     assert again is not None and session.assignments.practised("ada") == [True]
-    with pytest.raises(AccessDenied, match="1 segments"):
+    with pytest.raises(AccessDenied, match="2 labels came for 1 parts"):
         session.practised("ada", item.id, LabelSubmission("event", "", {"overall": (0, 0)}))
     with pytest.raises(AccessDenied, match="not on your desk"):
         session.practised("bob", item.id, LabelSubmission("event", "", {"overall": (1,)}))

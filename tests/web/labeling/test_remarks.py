@@ -73,7 +73,7 @@ def test_a_correction_replaces_and_an_empty_one_takes_back(make_session: NewSess
 @pytest.mark.parametrize(
     ("remarks", "why"),
     [
-        ({"reasons": (("teeth",), ())}, "teeth: not among the reasons"),
+        ({"reasons": (("teeth",), ())}, "teeth: no longer among the reasons"),
         ({"reasons": ((),)}, "2 lists of reasons"),
         ({"spans": (LabelSpan(1.0, 1.0, 1),)}, "must end after"),
         ({"broken": ("c",)}, "does not have"),

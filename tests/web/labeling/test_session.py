@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused_whole(make_session: NewSession) -> None:
         {"overall": (1, 1), "motion": (1, 1), "more": (1, 1)},
     ]
     for labels in wrong:
-        with pytest.raises(AccessDenied, match="overall, motion with 2 segments"):
+        with pytest.raises(AccessDenied, match=r"asks for overall, motion now|1 labels came for 2 parts"):
             session.save("ada", item.id, LabelSubmission("event-01", "", labels))
     with pytest.raises(AccessDenied, match="not on your desk"):
         say(session, "bob", item, 1, "event-01")
@@ -134,6 +134,35 @@ def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: NewS
     clock.now += 10_000
     say(session, "ada", item, 1, "event-01")
     assert len(events(session)) == 1
+
+
+def test_what_lay_too_long_on_ones_own_desk_is_still_there(make_session: NewSession, clock: Clock) -> None:
+    session = make_session(groups=6, lease_s=600)
+    first = taken(session, "ada")
+    second = taken(session, "ada", have=(first.id,))
+    for again in (session, make_session(lease_s=600)):  # a pause, and a pause over which the server begins anew
+        clock.now += 10_000
+        assert taken(again, "ada").id == first.id, "in the order in which they were given"
+        assert taken(again, "ada", have=(first.id,)).id == second.id
+    clock.now += 10_000
+    say(again, "ada", first, 1, "event-01")
+    third = taken(again, "ada", have=(second.id,))
+    assert {third.left, third.right} != {second.left, second.right}
+    say(again, "ada", second, 1, "event-02")
+    assert len(events(again)) == 2 and again.progress("ada")["done"] == 2
+
+
+def test_two_items_of_one_person_are_no_two_people(make_session: NewSession, clock: Clock) -> None:
+    """A project of before leases were begun anew may have a pair on one desk twice."""
+    session = make_session(groups=1, lease_s=600)
+    item = taken(session, "ada")
+    clock.now += 10_000
+    twin = Assignment("twin", "ada", item.left, item.right, "new", item.swapped, until=clock.now + 600)
+    session._keep(twin)
+    say(session, "ada", twin, -1, "event-01")
+    say(session, "ada", item, 1, "event-02")
+    assert [row.by_slot for row in events(session)] == [(-1, -1), (1, 1)] and session.votes.counts.sum() == 1
+    assert session.next("ada") is None
 
 
 def test_a_pair_that_is_given_back_goes_to_the_next(make_session: NewSession) -> None:

@@ -15,7 +15,7 @@ from rushes.records import Candidate, Clip, Strength
 from rushes.web.accounts import CROWD
 from rushes.web.labeling.assignments import Assignment, Side
 from rushes.web.labeling.instructions import read_instructions
-from rushes.web.labeling.label_rows import LabelSubmission
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
@@ -41,6 +41,8 @@ class OneItem(Body):
 
 Reasons = Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=16)]
 Seconds = Annotated[float, Field(ge=0, le=1e6, strict=False, allow_inf_nan=False)]
+
+PartSeconds = Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=False)]
 
 
 class Span(Body):
@@ -95,13 +97,15 @@ class SaveLabels(Body):
     ranking: Annotated[list[Annotated[list[Side], Field(max_length=6)]], Field(max_length=6)] = Field(
         default_factory=list
     )
+    segment_s: PartSeconds | Literal["asked"] | None = "asked"
 
     def submission(self) -> LabelSubmission:
         """The same, as the desk takes it."""
         ranking = tuple(map(tuple, self.ranking))
         return LabelSubmission(
-            self.event, self.revises, self.labels, self.scores, remarks=self.remarks.remarks(), ranking=ranking
-        )
+            self.event, self.revises, self.labels, self.scores, remarks=self.remarks.remarks(), ranking=ranking,
+            segment_s=self.segment_s,
+        )  # fmt: skip
 
 
 class Wanted(Body):
@@ -147,21 +151,15 @@ def _add_person(router: APIRouter, session: LabelingSession, title: str, person:
     @router.get("/me")
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
-        questions: dict[str, Any] = {
-            "dimensions": list(plan.dimensions),
-            "segment_s": plan.segment_s,
-            "scores": plan.scores,
-        }
-        questions |= {
-            "proposal": plan.proposal,
-            "ranks": plan.ranks,
-            "reasons": list(plan.reasons),
-            "play_first": plan.play_first,
-        }
         quota = session.quota(name)
         here: dict[str, Any] = {"name": name, "project": title, "place": session.assignments.place}
-        here |= {"lease_s": plan.lease_s, "quota": quota if quota < math.inf else None}
-        return {**here, **questions, **session.progress(name)}
+        here |= {"lease_s": plan.lease_s, "quota": quota if quota < math.inf else None, "proposal": plan.proposal}
+        return {**here, **_questions(plan), **session.progress(name)}
+
+
+def _questions(plan: LabelingPlan) -> dict[str, Any]:
+    names = ("dimensions", "segment_s", "reasons", "play_first")
+    return {"scored": plan.scores, **{name: getattr(plan, name) for name in names}}
 
 
 def _add_instructions(router: APIRouter, session: LabelingSession, person: Any) -> None:
@@ -241,7 +239,7 @@ def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     segments = session.segments(item)
     practice = session.practice.facts(item.annotator) if item.kind == "practice" else None
     facts = {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
-    return {**facts, "practice": practice}
+    return {**facts, "practice": practice, **_questions(session.asked(item))}
 
 
 def _clip_facts(row: Clip | Candidate) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class AssignmentStore(Accounts):
         """Items that are assigned and not saved yet."""
         return self._select("event = '' AND until > ?", now)
 
+    def unsaved(self, annotator: str) -> Iterator[Assignment]:
+        """Items that a person was given and has not saved, the one that was looked at last first; none of practice."""
+        where = "annotator = ? AND saved_at = 0 AND event = '' AND until > 0 ORDER BY until DESC, rowid DESC LIMIT 8"
+        return self._select(where, annotator)
+
     def saved_before(self, annotator: str, moment: float) -> Assignment | None:
         """What a person saved last before a moment, or None."""
         return next(iter(self.saved(annotator, moment, 1)), None)
@@ -118,8 +123,8 @@ class AssignmentStore(Accounts):
         return [bool(correct) for (correct,) in rows]
 
     def practised_pairs(self, annotator: str) -> list[tuple[str, str]]:
-        """Pairs of which a person was told the key's answer."""
-        rows = self.run("SELECT DISTINCT left, right FROM practice WHERE annotator = ?", annotator)
+        """Pairs of which a person was told the key's answer, each as often as that was."""
+        rows = self.run("SELECT left, right FROM practice WHERE annotator = ?", annotator)
         return [(left, right) for left, right in rows]
 
     def count(self, annotator: str) -> int:

@@ -143,7 +143,13 @@ def _person(row: Mapping[str, Any], quota: int | None, typical: float | None) ->
 
 def _nothing_yet(name: str) -> dict[str, Any]:
     none = {"of": 0}
-    timed = {"first_by_pair": {"first": 0, **none}, "seconds": None, "practice": None, "fast": {"fast": 0, **none}}
+    timed = {
+        "first_by_pair": {"first": 0, **none},
+        "seconds": None,
+        "practice": None,
+        "votes": 0,
+        "fast": {"fast": 0, **none},
+    }
     return timed | {
         "name": name, "pairs": 0, "skipped": 0, "agreement": {}, "repeats": {"same": 0, **none},
         "first_slot": {"first": 0, **none}, "gold": {"same": 0, **none},

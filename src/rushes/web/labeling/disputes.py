@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rushes.records import Preference, now, stable_hash
-from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, turned_round, whole_mark
+from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, on_one_grid, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
 
@@ -20,56 +20,73 @@ Marks = Sequence[int | None]
 class Dispute:
     """A pair with what was said of it; all rows have the same clip on their left."""
 
-    rows: tuple[Preference, ...]  # of people, whose segments are alike
+    rows: tuple[Preference, ...]  # of people, in one grid of segments
     programs: tuple[Preference, ...]
-    weight: int  # 3 = people chose opposite sides, 2 = some of them a tie, 1 = they differ from a program alone
+    weight: int  # 3 = people chose opposite sides, 2 = some a tie, 1 = they differ from a program alone, 0 = settled
+    settled: Preference | None = None  # the owner's label
 
     @property
     def left(self) -> str:
         """Id of the clip on the left."""
-        return self.rows[0].left
+        return (self.settled or self.rows[0]).left
 
     @property
     def right(self) -> str:
         """Id of the clip on the right."""
-        return self.rows[0].right
+        return (self.settled or self.rows[0]).right
 
 
 def disputes(store: Store, dimension: str) -> list[Dispute]:
     """Pairs that nobody has settled and that are seen differently over the whole clip, the worst first."""
-    rows = [row for row in newest(store.preferences()) if row.dimension == dimension]
-    settled = {_pair(row) for row in rows if row.judge.endswith(SETTLED)}
-    people: dict[frozenset[str], list[Preference]] = {}
-    programs: dict[frozenset[str], list[Preference]] = {}
-    for row in rows:
-        by = people if is_own_answer(row) else None if row.judge.startswith(ANNOTATOR) else programs
-        if by is not None and _pair(row) not in settled:
-            by.setdefault(_pair(row), []).append(row)
-    every = (_dispute(of, programs.get(pair, [])) for pair, of in people.items())
+    people, programs, settled = _by_pair(store, dimension)
+    every = (_dispute(of, programs.get(pair, [])) for pair, of in people.items() if pair not in settled)
     return sorted((each for each in every if each), key=lambda each: -each.weight)
 
 
+def settled_pairs(store: Store, dimension: str) -> list[Dispute]:
+    """Pairs that the owner settled, the last at the end, as of the left clip of that label."""
+    people, programs, settled = _by_pair(store, dimension)
+    return [
+        Dispute(
+            on_one_grid(_turned(people.get(pair, []), last.left)), _turned(programs.get(pair, []), last.left), 0, last
+        )
+        for pair, (*_, last) in settled.items()
+    ]
+
+
+def _by_pair(store: Store, dimension: str) -> tuple[dict[frozenset[str], list[Preference]], ...]:
+    """Labels of people, of programs, and those that settle, by pair."""
+    people: dict[frozenset[str], list[Preference]] = {}
+    programs: dict[frozenset[str], list[Preference]] = {}
+    settled: dict[frozenset[str], list[Preference]] = {}
+    for row in newest(store.preferences()):
+        by = people if is_own_answer(row) else settled if row.judge.endswith(SETTLED) else programs
+        if row.dimension == dimension and (by is not programs or not row.judge.startswith(ANNOTATOR)):
+            by.setdefault(_pair(row), []).append(row)
+    return people, programs, settled
+
+
 def settlement(
-    left: str, right: str, labels: Marks, *, name: str, event: str, revises: str, segment_s: float | None,
+    left: str, right: str, labels: Marks, *, name: str, event: str, supersedes: str, segment_s: float | None,
     dimension: str, settings_hash: str = "",
 ) -> Preference:  # fmt: skip
     """The owner's label of a pair: +1 the left clip is better, 0 tie, -1 the right one, None = cannot be told.
 
     Raises AccessDenied: labels that are none, or an event without an id of its own.
     """
-    if not event or event == revises:
+    if not event or supersedes == settlement_id(left, right, name, event):
         raise AccessDenied("The event has no id of its own.")
     marks = tuple(mark or 0 for mark in labels)
     try:
         return Preference(
-            id=_row_id(left, right, name, event),
+            id=settlement_id(left, right, name, event),
             left=left,
             right=right,
             labels=marks,
             judge=f"{ANNOTATOR}{name}{SETTLED}",
             segment_s=segment_s,
             dimension=dimension,
-            supersedes=_row_id(left, right, name, revises) if revises else "",
+            supersedes=supersedes,
             created_at=now(),
             settings_hash=settings_hash,
             unjudged=tuple(at for at, mark in enumerate(labels) if mark is None),
@@ -81,7 +98,7 @@ def settlement(
 
 def _dispute(people: list[Preference], programs: list[Preference]) -> Dispute | None:
     last = people[-1]
-    rows = tuple(row for row in _turned(people, last.left) if len(row.labels) == len(last.labels))
+    rows = on_one_grid(_turned(people, last.left))
     verdicts = {mark for row in rows if (mark := whole_mark(row.marks)) is not None}
     others = _turned(programs, last.left)
     if len(verdicts) > 1:
@@ -98,5 +115,6 @@ def _pair(row: Preference) -> frozenset[str]:
     return frozenset((row.left, row.right))
 
 
-def _row_id(left: str, right: str, name: str, event: str) -> str:
+def settlement_id(left: str, right: str, name: str, event: str) -> str:
+    """Id of the row that an event of the owner makes."""
     return stable_hash(["settled", name, left, right, event])

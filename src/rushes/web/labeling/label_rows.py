@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rushes.records import Annotation, Preference, Score, now, stable_hash
 from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
@@ -13,6 +14,9 @@ from rushes.web.labeling.remarks import Remarks, annotation_of, checked_remarks
 
 REMARKS = "remarks of it"  # beside dimensions, of what an event makes a row; no dimension has spaces
 LabelRow = Preference | Score | Annotation
+ShownParts = (
+    float | Literal["asked"] | None
+)  # seconds of a part, None = the whole clip, "asked" = as the pair is asked now
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class LabelSubmission:
     scores: Mapping[Side, float] = field(default_factory=dict)  # from 0 to 10
     remarks: Remarks = field(default_factory=Remarks)
     ranking: tuple[tuple[Side, ...], ...] = ()
+    segment_s: ShownParts = "asked"  # parts that the labels were given in
 
 
 def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[LabelRow]:
@@ -87,8 +92,12 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
 
 
 def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
-    if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
-        raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
+    if set(given.labels) != set(plan.dimensions):
+        raise AccessDenied(
+            f"The project asks for {', '.join(plan.dimensions)} now; it was not saved, answer once more."
+        )
+    if strange := [len(marks) for marks in given.labels.values() if len(marks) != segments]:
+        raise AccessDenied(f"{strange[0]} labels came for {segments} parts; it was not saved, reload the page.")
     if set(given.scores) != ({"a", "b"} if plan.scores else set()):
         wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
         raise AccessDenied(wanted)

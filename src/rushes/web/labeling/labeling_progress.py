@@ -24,7 +24,11 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
     again = [row for row in rows if row.judge.endswith(AGAIN)]
     ratings, second = ratings_of(first), ratings_of(again)
     timed = _timed(session, {row.id: row for row in rows})
-    names = dict.fromkeys([*session.assignments.people(), *(row.judge.removeprefix(ANNOTATOR) for row in first)])
+    voted = Counter(
+        row.judge.removeprefix(ANNOTATOR) for row in session.store.preferences(votes=True) if is_own_answer(row)
+    )
+    there = (row.judge.removeprefix(ANNOTATOR) for row in first)
+    names = dict.fromkeys([*session.assignments.people(), *there, *voted])
     return {
         **{name: count for name, count in session.progress("").items() if name != "done"},
         "several": int((session.votes.counts > 1).sum()),
@@ -33,7 +37,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
             _person(name, first, ratings, second, session.votes.dimension)
             | _gold(name, ratings, asked, session.plan.gold_by)
             | _pace(timed[ANNOTATOR + name])
-            | {"practice": session.practice.facts(name)}
+            | {"practice": session.practice.facts(name), "votes": voted[name]}
             for name in names
         ],
         "judges": _judges(session),

@@ -40,7 +40,6 @@ def own_labels(session: LabelingSession, annotator: str, wanted: LabelFilter, be
 
 def _entry(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:
     remarks = given.remarks
-    reasons = dict.fromkeys(word for words in (*remarks.reasons, *(s.reasons for s in remarks.spans)) for word in words)
     return {
         "id": item.id,
         "prompt": session.side(item, "a").caption,
@@ -48,7 +47,7 @@ def _entry(session: LabelingSession, item: Assignment, given: LabelSubmission) -
         "answer": _answer(given),
         "ranking": given.ranking,
         "marks": next(iter(given.labels.values()), ()),
-        "reasons": list(reasons),
+        "reasons": list(remarks.named()),
         "note": remarks.note,
         "strength": remarks.strength,
         "broken": remarks.broken,

@@ -13,7 +13,7 @@ from rushes.evaluate.votes import VoteStanding
 from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
-from rushes.web.labeling.disputes import Dispute, disputes, settlement
+from rushes.web.labeling.disputes import Dispute, disputes, settled_pairs, settlement, settlement_id
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.session import LabelingSession
@@ -67,15 +67,21 @@ def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> N
     def listed() -> dict[str, Any]:
         disputed = disputes(session.store, session.plan.dimensions[0])
         shown = [_shown(session, pair) for pair in disputed[:_LISTED]]
-        return {"total": len(disputed), "pairs": shown, "question": session.plan.dimensions[0]}
+        settled = settled_pairs(session.store, session.plan.dimensions[0])[-_LISTED:]
+        here = [_shown(session, pair) for pair in settled if session.votes.number(pair.left, pair.right)]
+        return {"total": len(disputed), "pairs": shown, "question": session.plan.dimensions[0], "settled": here}
 
     @router.post("/settle")
     def settle(body: Settle, name: str = person) -> dict[str, Any]:
         if session.votes.number(body.left, body.right) is None:
             raise HTTPException(404, "There is no such pair here.")
-        plan = session.plan
+        plan, signed = session.plan, name or OWNER
+        # A label of an earlier visit is named by its row, whoever signed it, one of this visit by its event.
+        rows = {row.id for pair in settled_pairs(session.store, plan.dimensions[0]) if (row := pair.settled)}
+        event = settlement_id(body.left, body.right, signed, body.revises) if body.revises else ""
+        before = body.revises if body.revises in rows else event
         label = settlement(
-            body.left, body.right, body.labels, name=name or OWNER, event=body.event, revises=body.revises,
+            body.left, body.right, body.labels, name=signed, event=body.event, supersedes=before,
             segment_s=body.segment_s, dimension=plan.dimensions[0], settings_hash=plan.settings_hash,
         )  # fmt: skip
         session.store.add([label])
@@ -89,6 +95,7 @@ def _shown(session: LabelingSession, pair: Dispute) -> dict[str, Any]:
         for row in (*pair.rows, *pair.programs)
     ]
     clips = [{name: getattr(take, name) for name in ("id", "fps", "frames", "width_px", "height_px")} for take in takes]
-    first = pair.rows[0]
+    first = pair.settled or pair.rows[0]
+    answer = {"labels": first.marks, "event": first.id} if pair.settled else {}
     return {"caption": takes[0].caption, "clips": clips, "said": answers, "weight": pair.weight,
-            "segment_s": first.segment_s, "segments": len(first.labels)}  # fmt: skip
+            "segment_s": first.segment_s, "segments": len(first.labels), **answer}  # fmt: skip

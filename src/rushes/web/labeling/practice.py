@@ -6,12 +6,14 @@ offered to that person no more: the key's answer is known by then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rushes.records import Preference, seed_of, stable_hash
 from rushes.store.annotators import ANNOTATOR, newest, turned_round, whole_mark
 from rushes.store.database import Store
+from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 
@@ -75,23 +77,33 @@ class Practice:
         """The pair that comes next; None where the page has it already and the round ends with it."""
         key = self._key()
         size, number = min(self._plan.practice, len(key)), len(self._assignments.practised(name))
-        if _item_id(self._plan, name, number) in have:
+        waiting = self._assignments.get(_item_id(self._plan, name, number))
+        if waiting and waiting.id in have:
             number += 1
             if number % size == 0:
                 return None
-        pool = key[: max(size, len(key) // 2)]
-        row = pool[number % len(pool)]
-        swapped = seed_of("practice side", self._plan.seed, name, row.left, number) % 2 == 1
         id = _item_id(self._plan, name, number)
+        before = self._assignments.get(id)
+        if before and any((row.left, row.right) == (before.left, before.right) for row in key):
+            return before
+        row = self._least_practised(name, key, [waiting] if waiting and waiting.id in have else [])
+        swapped = seed_of("practice side", self._plan.seed, name, row.left, number) % 2 == 1
         # Without a lease it is on nobody's desk, and without a time of saving in nobody's list.
         item = Assignment(id, name, row.left, row.right, kind="practice", swapped=swapped, until=0.0)
-        if self._assignments.get(id) is None:
-            self._assignments.put(item)
+        self._assignments.put(item)
         return item
+
+    def _least_practised(self, name: str, key: Sequence[Preference], waiting: Sequence[Assignment]) -> Preference:
+        """The pair of the key that this person was told of the fewest times: what was just explained tells
+        nothing. `waiting` are on the page already."""
+        times = Counter([*self._assignments.practised_pairs(name), *((item.left, item.right) for item in waiting)])
+        return min(key, key=lambda row: times[row.left, row.right])
 
     def save(self, item: Assignment, given: LabelSubmission) -> Explanation:
         """Keep whether an answer is the key's, the first time it comes, and explain. Raises AccessDenied as rows do."""
-        row = next(row for row in self._key() if (row.left, row.right) == (item.left, item.right))
+        row = next((row for row in self._key() if (row.left, row.right) == (item.left, item.right)), None)
+        if row is None:
+            raise AccessDenied("This pair is not practised any more; here is another.")
         shown = turned_round(row) if item.swapped else row
         yours = tuple(given.labels[row.dimension])
         key = shown.marks

@@ -34,6 +34,12 @@ class Remarks:
     plays: int | None = None
     from_spans: tuple[int, ...] = ()  # parts whose label was made from spans
 
+    def named(self) -> Reasons:
+        """All reasons, each once."""
+        return tuple(
+            dict.fromkeys(word for words in (*self.reasons, *(s.reasons for s in self.spans)) for word in words)
+        )
+
 
 def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: int, play_first: bool) -> Remarks:
     """The same with reasons in the project's order, each once; `lists` is how many lists of reasons fit.
@@ -45,9 +51,8 @@ def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: i
         raise AccessDenied(f"{lists} lists of reasons were expected.")
     if not set(given.broken) <= set(item.shown):
         raise AccessDenied("A clip was called broken that this pair does not have.")
-    named = {word for words in (*given.reasons, *(span.reasons for span in given.spans)) for word in words}
-    if strange := sorted(named - set(reasons)):
-        raise AccessDenied(f"{', '.join(strange)}: not among the reasons of this project; reload the page.")
+    if strange := sorted(set(given.named()) - set(reasons)):
+        raise AccessDenied(f"{', '.join(strange)}: no longer among the reasons of this project; answer without.")
     if any(span.start_s >= span.end_s for span in given.spans):
         raise AccessDenied("A span must end after it begins.")
     if given.from_spans and (not given.spans or max(given.from_spans) >= lists):

@@ -21,7 +21,16 @@ from rushes.store.database import Store
 from rushes.web.accounts import CROWD, AccessDenied
 from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
 from rushes.web.labeling.instructions import read_instructions
-from rushes.web.labeling.label_rows import REMARKS, LabelingPlan, LabelRow, LabelSubmission, marks_of, row_id, rows_of
+from rushes.web.labeling.label_rows import (
+    REMARKS,
+    LabelingPlan,
+    LabelRow,
+    LabelSubmission,
+    ShownParts,
+    marks_of,
+    row_id,
+    rows_of,
+)
 from rushes.web.labeling.pair_selector import PairSelector
 from rushes.web.labeling.practice import Explanation, Practice
 from rushes.web.labeling.proposals import Proposals
@@ -83,8 +92,8 @@ class LabelingSession:
         """
         with self._one_at_a_time(annotator):
             item = self._own(annotator, item_id)
-            rows = rows_of(item, given, self.plan, self.segments(item))
-            if given.event == item.event or self._stored(item, given.event):
+            rows = self._rows(item, given)
+            if given.event == item.event or self._was_stored(item, given.event):
                 self._add(rows)  # changes nothing, and refuses other content under the same event
                 return
             if given.revises != item.event:
@@ -122,7 +131,9 @@ class LabelingSession:
             item = self._own(annotator, item_id)
             if item.kind != "practice":
                 return None
-            rows_of(item, given, self.plan, self.segments(item))  # refuses what does not fit
+            if given.segment_s not in ("asked", self.plan.segment_s):
+                raise AccessDenied("This pair is practised in other parts now; answer it once more.")
+            self._rows(item, given)  # refuses what does not fit
             return self.practice.save(item, given)
 
     def proposed(self, annotator: str, item_id: str) -> tuple[int | None, ...] | None:
@@ -131,10 +142,14 @@ class LabelingSession:
         return None if item.takes or not item.event else self._proposals.of(item.shown["a"], item.shown["b"])
 
     def renew(self, annotator: str) -> None:
-        """Let the leases of this person begin anew."""
+        """Let the leases of this person begin anew, also of what lay too long and nobody else has since."""
         with self._lock:
             self._expire()
-            for item in [item for item in self._open.values() if item.annotator == annotator]:
+            held = [item for item in self._open.values() if item.annotator == annotator]
+            room = _HELD - len(held)
+            late = [item for item in self.assignments.unsaved(annotator) if item.id not in self._open] if room else []
+            again = [item for item in late if self._is_asked(item) and self._is_free(item)][:room]
+            for item in (*held, *reversed(again)):
                 self._keep(replace(item, until=self.clock() + self.plan.lease_s))
 
     def release(self, annotator: str, item_id: str) -> None:
@@ -164,8 +179,7 @@ class LabelingSession:
 
     def given(self, item: Assignment) -> LabelSubmission:
         """What was saved last of an item, as its person saw it."""
-        asked = () if item.takes else self.plan.dimensions
-        rows = {name: self._stored(item, item.event, name) for name in asked}
+        rows = {} if item.takes else {name: self._stored(item, item.event, name) for name in self.plan.dimensions}
         scores = {side: self._stored(item, item.event, f"score {side}") for side in SIDES[:2]}
         remarks = self._stored(item, item.event, REMARKS)
         letters = {id: side for side, id in item.shown.items()}
@@ -177,7 +191,17 @@ class LabelingSession:
             {side: row.value for side, row in scores.items() if isinstance(row, Score)},
             remarks=remarks_of(item, remarks) if isinstance(remarks, Annotation) else Remarks(),
             ranking=tuple(tuple(letters[id] for id in place) for place in ranking),
+            segment_s=next((row.segment_s for row in rows.values() if isinstance(row, Preference)), "asked"),
         )
+
+    def asked(self, item: Assignment, shown: ShownParts = "asked") -> LabelingPlan:
+        """The plan as it holds for an item: what was saved of it keeps its parts and its reasons, whatever the project
+        asks of new pairs by now. `shown` are parts that the page showed and that count in their place."""
+        saved = self.given(item) if item.event else LabelSubmission("", "")
+        parts = saved.segment_s if shown == "asked" else shown
+        own = tuple(word for word in saved.remarks.named() if word not in self.plan.reasons)
+        length = self.plan.segment_s if parts == "asked" or item.takes else parts
+        return replace(self.plan, segment_s=length, reasons=(*self.plan.reasons, *own))
 
     def media(self, annotator: str, item_id: str, side: Side | Literal["real"]) -> Path:
         """The video file of one side of an item of this person.
@@ -209,12 +233,13 @@ class LabelingSession:
         row = self._reader.get(clip_id) if clip_id else None
         return row if isinstance(row, Clip) else None
 
-    def segments(self, item: Assignment) -> int:
-        """How many labels the pair takes: the full segments of the shorter clip, at least one."""
-        if self.plan.segment_s is None or item.takes:
+    def segments(self, item: Assignment, shown: ShownParts = "asked") -> int:
+        """How many labels the pair takes: the full segments of the shorter clip, at least one; see `asked`."""
+        length = self.asked(item, shown).segment_s
+        if length is None or item.takes:
             return 1
         seconds = min(row.frames / row.fps for row in (self.candidate(item.left), self.candidate(item.right)))
-        return max(1, int(seconds / self.plan.segment_s + 1e-6))
+        return max(1, int(seconds / length + 1e-6))
 
     def progress(self, annotator: str) -> dict[str, int]:
         """Pairs that this person has labelled, those of the project, and those that nobody has labelled."""
@@ -245,20 +270,34 @@ class LabelingSession:
         """Let a first save through while the lease lasts, or when nobody else has the pair since."""
         with self._lock:
             self._expire()
-            place = self.votes.number(item.left, item.right)
-            if item.id in self._open or item.kind == "repeat" or place is None:
-                return
-            mine = {frozenset(pair) for pair in item.pairs}
-            others = [i for i in self._open.values() if not mine.isdisjoint(map(frozenset, i.pairs))]
-            most = 1 if item.kind == "new" else self.plan.overlap
-            if item.kind != "gold" and self.votes.counts[place[0]] + len(others) >= most:
+            if item.id not in self._open and not self._is_free(item):
                 raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
+
+    def _is_free(self, item: Assignment) -> bool:
+        """Whether an item may still be labelled whose lease has ended: nobody else has come in between."""
+        place = self.votes.number(item.left, item.right)
+        if item.kind in ("repeat", "gold") or place is None:
+            return True
+        pairs = {frozenset(pair) for pair in item.pairs}
+        others = [i for i in self._open.values() if i.annotator != item.annotator]
+        holders = sum(not pairs.isdisjoint(map(frozenset, other.pairs)) for other in others)
+        labelled = self.votes.counts[place[0]] - (self.votes.of(item.annotator)[place[0]] != NONE)
+        return bool(labelled + holders < (1 if item.kind == "new" else self.plan.overlap))
+
+    def _is_asked(self, item: Assignment) -> bool:
+        """Whether an item that was given out before is one that this person could still get."""
+        place = self.votes.number(item.left, item.right)
+        new = place is not None and (item.kind == "repeat" or self.votes.of(item.annotator)[place[0]] == NONE)
+        twin = any(
+            {i.left, i.right} == {item.left, item.right} for i in self._open.values() if i.annotator == item.annotator
+        )
+        return new and not twin and bool(item.takes) == self.plan.ranks
 
     def _own(self, annotator: str, item_id: str) -> Assignment:
         item = self.assignments.get(item_id)
         if item is None or item.annotator != annotator:
             raise AccessDenied("This pair is not on your desk; reload the page to get one.")
-        if item.pending and item.pending != item.event and self._stored(item, item.pending) is not None:
+        if item.pending and item.pending != item.event and self._was_stored(item, item.pending):
             # The process was stopped between the store and the assignments.
             item = replace(item, event=item.pending, pending="", saved_at=item.saved_at or self.clock())
             with self._lock:
@@ -266,16 +305,33 @@ class LabelingSession:
                 self.assignments.put(item)
         return item
 
+    def _rows(self, item: Assignment, given: LabelSubmission) -> list[LabelRow]:
+        """Rows of an answer in the parts that it was given in. What corrects a label of a question that was not asked
+        then has nothing to supersede."""
+        plan = self.asked(item, given.segment_s)
+        rows = rows_of(item, given, plan, self.segments(item, given.segment_s))
+        return [
+            replace(row, supersedes="") if isinstance(row, Preference) and self._read(row.supersedes) is None else row
+            for row in rows
+        ]
+
     def _add(self, rows: Sequence[LabelRow]) -> None:
         try:
             self.store.add(rows)
         except ValueError as error:
             raise AccessDenied(str(error)) from error
 
-    def _stored(self, item: Assignment, event: str, what: str = "") -> Row | None:
-        """What an event made of a dimension or score, by default of the first dimension; None where it made nothing."""
+    def _was_stored(self, item: Assignment, event: str) -> bool:
+        """Whether an event made rows, which it makes all at once."""
+        return any(self._stored(item, event, what) is not None for what in (*self.plan.dimensions, REMARKS))
+
+    def _stored(self, item: Assignment, event: str, what: str) -> Row | None:
+        """What an event made of a dimension or score; None where it made nothing."""
+        return self._read(row_id(item, event, what))
+
+    def _read(self, id: str) -> Row | None:
         try:
-            return self._reader.get(row_id(item, event, what or self.plan.dimensions[0]))
+            return self._reader.get(id)
         except ValueError:
             return None
 

@@ -11,9 +11,11 @@ const time = (left) => (left === null ? "–" : left === 0 ? text("time.none") :
 const side = (one) => [percent(one.first_slot.first, one.first_slot.of), one.lean && text("campaign.leans", { name: one.name, side: one.lean })].filter(Boolean).join("; ");
 const practice = (one) => (one.practice ? text(one.practice.passed ? "campaign.passed" : one.practice.of ? "campaign.practises" : "campaign.unpractised", one.practice) : "–");
 
+const pairs = (one) => [String(one.pairs) + (one.quota === null ? "" : ` / ${one.quota}`), one.votes && text("campaign.votes", { n: one.votes })].filter(Boolean).join("; ");
+
 function drawPeople(facts) {
   fill("#people", facts.people.map((one) => [
-    one.name, one.quota === null ? one.pairs : `${one.pairs} / ${one.quota}`, one.per_hour === null ? "–" : Math.round(one.per_hour), time(one.left_s),
+    one.name, pairs(one), one.per_hour === null ? "–" : Math.round(one.per_hour), time(one.left_s),
     agreements(one.agreement), percent(one.repeats.same, one.repeats.of), percent(one.gold.same, one.gold.of), practice(one),
     side(one), seconds(one.seconds), percent(one.fast.fast, one.fast.of),
   ]));

@@ -28,10 +28,21 @@ const bar = new PlayerBar(player, (share) => {
 async function load() {
   const answer = await call("/api/campaign/disputes");
   ({ total, question, pairs: queue } = answer);
+  settled = answer.settled.map((pair) => ({ pair, labels: pair.labels, event: pair.event }));
   show();
 }
 
+const inWords = (labels) => labels.map((label) => text(`mark.${label}`)).join(" · ");
+
+// The settled pairs to choose from, the last first.
+function drawSettled() {
+  const options = settled.map(({ pair, labels }, at) => new Option(`${pair.caption}: ${inWords(labels)}`, at)).reverse();
+  $("#settled").replaceChildren(new Option(text("disputes.settled", { n: settled.length }), ""), ...options);
+  $("#settled").hidden = !settled.length;
+}
+
 function show(again = null) {
+  drawSettled();
   const pair = again ? again.pair : queue[0];
   $("#work").hidden = !pair;
   $("#done").hidden = Boolean(pair);
@@ -45,8 +56,7 @@ function show(again = null) {
   const choose = (row, column) => { now.marks.choose(row, column); draw(); };
   buildGrid($("#grid"), { dimensions: [question], segment_s: pair.segment_s }, seconds, parts, choose, NO_SPANS, (second) => second);
   $("#grid .lane").hidden = $("#grid .lane-name").hidden = true;
-  const words = (labels) => labels.map((label) => text(`mark.${label}`)).join(" · ");
-  fill("#said", pair.said.map(({ who, person, labels }) => [person ? who : text("disputes.program", { who }), words(labels)]));
+  fill("#said", pair.said.map(({ who, person, labels }) => [person ? who : text("disputes.program", { who }), inWords(labels)]));
   draw();
   return play(pair);
 }
@@ -84,7 +94,7 @@ async function save() {
   } finally {
     saving = false;
   }
-  settled.push({ pair, labels, event });
+  settled = [...settled.filter((each) => each.pair !== pair), { pair, labels, event }];
   if (!revises) {
     queue = queue.filter((each) => each !== pair);
     total -= 1;
@@ -101,12 +111,20 @@ function later() {
 
 function undo() {
   if (now?.marks.undo()) return draw();
-  const last = settled.pop();
+  const at = settled.findIndex((each) => each.pair === now?.pair);  // of settled pairs the one before
+  const last = settled.at(at < 0 ? -1 : Math.max(0, at - 1));
   if (last) show(last);
 }
 
 function mark(value, shift) { now?.marks.mark(value, shift || now.pair.segments === 1); if (now) draw(); }
 function move(columns) { now?.marks.move(0, columns); if (now) draw(); }
+
+$("#settled").addEventListener("change", (event) => {
+  const [chosen] = settled.splice(Number(event.target.value), 1);
+  event.target.blur();
+  settled.push(chosen);
+  show(chosen);
+});
 
 const ACTS = { ...bar.acts, save, later, undo };
 const KEYS = {

@@ -16,7 +16,7 @@ import { newFigure } from "/static/views.js";
 const $ = (selector) => document.querySelector(selector);
 const all = (selector) => document.querySelectorAll(selector);
 const SECTION = document.body.dataset.section, API = `/api/${SECTION}`;  // label, or vote
-const DRAFT = "draft";
+const DRAFT = "draft", CORRECTION = "correction";  // what was begun of a new pair, and of one that was labelled
 const SIDES = ["a", "b", "c", "d", "e", "f"];
 
 let me = null;       // what the server told of this person and project
@@ -61,14 +61,15 @@ function lookAhead() {
 function showPair(item, given) {
   if (now) now.item.urls.forEach((url) => URL.revokeObjectURL(url));
   if (!item) { now = null; return screen("done"); }
-  const draft = !given && read(DRAFT);
-  const start = given || (draft && draft.item === item.id ? draft : {});
+  const draft = draftOf(item, given);
+  if (draft.segments && !item.practice) item = { ...item, segment_s: draft.segment_s, segments: draft.segments };
+  const start = { ...given, ...draft };
   const takes = item.sides.filter((side) => side !== "real");
   const seconds = Math.min(...takes.map((side) => item.clips[side].frames / item.clips[side].fps));
-  const partTimes = Array.from({ length: item.segments }, (_, at) => partSeconds(at, item.segments, seconds, me.segment_s));
+  const partTimes = Array.from({ length: item.segments }, (_, at) => partSeconds(at, item.segments, seconds, item.segment_s));
   now = {
     item, takes, seconds,
-    marks: item.ranks ? null : new Marks(me.dimensions, partTimes, start),
+    marks: item.ranks ? null : new Marks(item.dimensions, partTimes, start),
     ranking: item.ranks ? new Ranking(takes, start) : null,
     scores: { ...start.scores }, note: start.remarks?.note || "", before: start.remarks?.plays || 0,
     revises: given ? given.event : "",
@@ -78,9 +79,19 @@ function showPair(item, given) {
   begun = null;
   screen("work");
   buildScreen(item, partTimes);
-  if (!given) now.marks?.toEmpty();
+  if (!given || draft.item) now.marks?.toEmpty();
   draw();
   play(item);  // not waited for: labels may be given while the clips load
+}
+
+// What this browser keeps of an answer that was begun and not sent, in the parts that it was begun in; {} = nothing.
+function draftOf(item, given) {
+  const draft = read(given ? CORRECTION : DRAFT);
+  if (draft?.item !== item.id || (given && draft.revises !== given.event)) return {};
+  const there = (words) => words.filter((word) => item.reasons.includes(word));
+  const { reasons, spans } = draft.remarks;
+  const remarks = { ...draft.remarks, reasons: reasons.map(there), spans: spans?.map((span) => ({ ...span, reasons: there(span.reasons) })) };
+  return { ...draft, remarks };
 }
 
 function buildScreen(item, partTimes) {
@@ -91,12 +102,15 @@ function buildScreen(item, partTimes) {
   $("#note-text").value = now.note;
   $("#grid").hidden = item.ranks;
   $("#ranking").hidden = !item.ranks;
-  $("[data-act=loop]").hidden = me.segment_s === null || item.ranks;
+  $("#scores").hidden = !item.scored || item.ranks;
+  $("#whole").hidden = item.segment_s === null;
+  $("[data-act=loop]").hidden = item.segment_s === null || item.ranks;
+  buildReasons(item.reasons);
   buildPanes(item);
   buildBroken(item.sides.filter((side) => side !== "real"));
   if (item.ranks) return;
   const snap = (second) => Math.round(second * item.clips.a.fps) / item.clips.a.fps;
-  buildGrid($("#grid"), me, now.seconds, partTimes, (row, column) => { now.marks.choose(row, column); follow(true); }, {
+  buildGrid($("#grid"), item, now.seconds, partTimes, (row, column) => { now.marks.choose(row, column); follow(true); }, {
     dragged: (from, to) => { now.marks.addSpan(from, to); follow(true); },
     chosen: (at) => { now.marks.chooseSpan(at); follow(true); },
   }, snap);
@@ -146,21 +160,34 @@ async function start() {
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
-  $("#scores").hidden = !me.scores || me.ranks;
-  $("#whole").hidden = me.segment_s === null;
-  buildReasons();
   count(me);
   if (SECTION === "label") await guide.start();
   await outbox.flush().catch((error) => {  // what is refused is told and gone; the work goes on
     if (error.status === 401) throw error;
     note(error.message);
   });
+  if (!(await takenUp())) await freshPair();
+}
+
+async function freshPair() {
   showPair(await fetchPair([]));
   if (now) lookAhead();
 }
 
-function buildReasons() {
-  const buttons = me.reasons.map((word, at) => {
+// A correction that was begun before the page was loaded anew.
+async function takenUp() {
+  const kept = read(CORRECTION);
+  const answer = kept && (await call(`${API}/open`, { item: kept.item }, away).catch(() => null));
+  if (answer?.item.event !== kept?.revises) remove(CORRECTION);
+  if (!read(CORRECTION)) return false;
+  ahead = fetchPair([]).catch(() => null);
+  showPair(await withVideos(answer.item), answer.item);
+  note(text("note.again"));
+  return true;
+}
+
+function buildReasons(reasons) {
+  const buttons = reasons.map((word, at) => {
     const [button, cap] = [document.createElement("button"), document.createElement("kbd")];
     button.type = "button";
     button.dataset.reason = word;
@@ -169,7 +196,7 @@ function buildReasons() {
     return button;
   });
   $("#reasons").replaceChildren($("#reasons-of"), ...buttons);
-  $("#reasons").hidden = !me.reasons.length;
+  $("#reasons").hidden = !reasons.length;
 }
 
 // What is not said yet, as a text; "" where all is.
@@ -185,7 +212,7 @@ function missing() {
     follow();
     return text("note.missing", { n: left });
   }
-  if (!me.scores || Object.keys(now.scores).length === 2) return "";
+  if (!now.item.scored || Object.keys(now.scores).length === 2) return "";
   $(now.scores.a === undefined ? "#score-a" : "#score-b").focus();
   return text("note.scores");
 }
@@ -200,9 +227,9 @@ async function save() {
   const lacks = missing();
   if (lacks) return note(lacks);
   const body = { item: now.item.id, event: newEvent(), revises: now.revises, remarks: remarks() };
-  if (me.play_first && !body.remarks.plays && !body.remarks.broken.length) return note(text("note.play"));
+  if (now.item.play_first && !body.remarks.plays && !body.remarks.broken.length) return note(text("note.play"));
   if (now.ranking) body.ranking = now.ranking.state.places;
-  else Object.assign(body, { labels: now.marks.labels(), scores: now.scores });
+  else Object.assign(body, { labels: now.marks.labels(), scores: now.item.scored ? now.scores : {}, segment_s: now.item.segment_s });
   busy(true);
   outbox.add(body);
   try {
@@ -218,10 +245,18 @@ async function save() {
     if (proposal) note(proposal, true);
   } catch (error) {
     if (error.status === 401) throw error;
-    note(error.message);
+    await goOn().catch(() => {});
+    note(error.message, true);
   } finally {
     busy(false);
   }
+}
+
+// After an answer that was refused: the pair as it is asked now, with what was said of it, or another where it is gone.
+async function goOn() {
+  if (!now.revises) return freshPair();
+  const { item } = await call(`${API}/open`, { item: now.item.id }, away);
+  return showPair(await withVideos(item), item);
 }
 
 // Keys do nothing until the next pair is there.
@@ -240,7 +275,7 @@ function sent(answer, body) {
   count(answer);
   lesson = answer.lesson || null;
   proposal = answer.proposal ? proposed(me.proposal, answer.proposal) : "";
-  if (read(DRAFT)?.item === body.item) remove(DRAFT);
+  for (const key of [DRAFT, CORRECTION]) if (read(key)?.item === body.item) remove(key);
 }
 
 async function undo() {
@@ -370,7 +405,7 @@ function takeAt(element) {
 rankByDragging($("#work"), $("#ranking"), takeAt, (side, target) => ranked((ranking) => ranking.put(side, target)));
 
 function nextScore() {
-  if (!me.scores || !now.marks) return;
+  if (!now.marks || !now.item.scored) return;
   if (document.activeElement === $("#score-a")) $("#score-b").focus();
   else if (document.activeElement === $("#score-b")) $("#score-b").blur();
   else $("#score-a").focus();
@@ -427,7 +462,7 @@ const NO_PAIR = ["u", "Backspace", "y", "g"];     // work without a pair on the 
 const HELD = [...REPEATED, "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // act as long as they are held
 
 function actOf(key) {
-  if (/^[1-9]$/.test(key)) return () => reason(me.reasons[Number(key) - 1]);
+  if (/^[1-9]$/.test(key)) return () => reason(now?.item.reasons[Number(key) - 1]);
   if (now?.ranking && now.takes.includes(key)) return (shift) => rank(key, shift);
   return (now?.ranking ? RANK_KEYS : PAIR_KEYS)[key];
 }
@@ -485,13 +520,13 @@ $("#note-text").addEventListener("input", (event) => {
 // ---- what this browser keeps ---------------------------------------------------------------------------------------
 
 function keepDraft() {
-  if (now.revises) return;
-  const draft = { item: now.item.id, scores: now.scores, remarks: remarks() };
+  const draft = { item: now.item.id, revises: now.revises, scores: now.scores, remarks: remarks() };
   // JSON has no word for "not marked": a hole in the list says it.
   if (now.marks) {
+    Object.assign(draft, { segment_s: now.item.segment_s, segments: now.item.segments });
     draft.labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
   } else Object.assign(draft, { ranking: now.ranking.state.places, reasonsOf: now.ranking.state.reasons });
-  write(DRAFT, draft);
+  write(now.revises ? CORRECTION : DRAFT, draft);
 }
 
 setInterval(() => {

@@ -174,7 +174,7 @@ def test_the_way_is_shown_step_by_step(tmp_path: Path) -> None:
     facts = home_facts(replace(labelling, labels=3, run=run), SETTINGS)
     assert [step.state for step in facts.steps] == ["done", "done", "done", "running", "later"]
     assert facts.running and (facts.running.done, facts.running.total, facts.running.left_s) == (1000, 1200, 600.0)
-    assert facts.steps[3].text == "training: 1,000 of 1,200 steps"
+    assert facts.steps[3].text == "densedpo, training: 1,000 of 1,200 steps"
     none = replace(STATUS, takes=None, takes_wanted=None, labels=None)
     assert states(none) == ["done", "not needed", "not needed", "next", "later"]
     (tmp_path / "run.log").write_text("importing\ngenerate: 3 of 8\n\n")

@@ -6,7 +6,7 @@ import os
 import shlex
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +17,15 @@ from rushes.files import is_locked
 from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
-from rushes.records import OWN_TAKES
+from rushes.records import OWN_TAKES, Run
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
 from rushes.text_reader import counted
-from rushes.training.history import CURVES, Row, last_rows, read_history, speed, step_in_words
+from rushes.training.history import CURVES, LOCK, Row, last_rows, read_history, speed, step_in_words
 from rushes.web.labeling.campaign import enough, read_campaign
 
 LAST_LINES = 5  # of it that are shown at first
+OTHERS = 4  # runs that are named beside that which is shown
 LOOK_S = 2.0  # between two looks at a run
 
 
@@ -34,10 +35,25 @@ class RunStatus:
 
     name: str
     step: int  # that was done last
-    steps: int  # of the settings
+    steps: int | None  # of a run that ended or that the settings name; null = unknown
     ended: bool
     training: bool  # now, by some process
     left_s: float | None = None  # seconds that the steps to come take at the speed of the last ones; null = unknown
+
+    @property
+    def state(self) -> str:
+        """How it is, in a word or two."""
+        return "training" if self.training else "finished" if self.ended else "stopped" if self.step else "not begun"
+
+    @property
+    def step_text(self) -> str:
+        """How far it is."""
+        return counted(self.step, "step") if self.steps is None else f"{self.step:,} of {self.steps:,} steps"
+
+    @property
+    def of_steps(self) -> str:
+        """The step, and of how many where that is known."""
+        return f"{self.step}" if self.steps is None else f"{self.step} of {self.steps}"
 
 
 @dataclass(frozen=True)
@@ -72,11 +88,18 @@ class ProjectStatus:
     report: Path | None
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
+    other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
         there, wanted = self.takes or 0, self.takes_wanted or 0
         return counted(there, "take") if there >= wanted else f"{there:,} of {counted(wanted, 'take')}"
+
+    def others_text(self) -> str:
+        """The runs beside that which is shown; many are counted."""
+        more = len(self.other_runs) - OTHERS
+        named = [f"{run.name} ({run.state})" for run in self.other_runs[:OTHERS]]
+        return ", ".join([*named, *([f"{more} more"] if more > 0 else [])])
 
     def lines(self) -> list[str]:
         """The same in words."""
@@ -87,10 +110,11 @@ class ProjectStatus:
         if self.labels is not None:
             parts.append(counted(self.labels, "label"))
         run = self.run
-        state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
-        parts.append(f"run {run.name}: {state}, {run.step} of {run.steps} steps")
+        parts.append(f"run {run.name}: {run.state}, {run.step_text}")
         if run.training and run.left_s is not None:
             parts[-1] += f", about {run.left_s / 60:.0f} min left"
+        if self.other_runs:
+            parts.append(f"other runs: {self.others_text()}")
         parts.append("evaluated" if self.evaluated else "not evaluated")
         if self.campaign:
             parts.append(f"campaign: {self.campaign.in_words()}")
@@ -101,16 +125,27 @@ class ProjectStatus:
 
 
 def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus:
-    """Where a project stands under its settings; `run`: in place of the one that they name.
+    """Where a project stands under its settings.
+
+    Args:
+        project: its folder.
+        settings: as they are asked for.
+        run: that is shown. Where none is named, it is that which trains now, else that which `train.name` names, else
+            of the runs of this recipe the one that was last at work.
 
     Raises:
         ValueError: a database that cannot be read.
     """
     needs = set(recipe_needs(settings.train.recipe))
-    name = run or run_name(settings.train)
+    finished = _finished_runs(project)
+    began = _runs_begun(project)
+    name = run or _shown_run(project, settings, began, finished)
     clips = held_out = 0
     takes = takes_wanted = labels = campaign = None
-    ended = evaluated = False
+    evaluated = False
+    progress, *others = (
+        _run(project, each, settings, finished) for each in (name, *(each for each in reversed(began) if each != name))
+    )
     page = project / "reports" / f"{name}.html"
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
@@ -121,13 +156,9 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
             campaign = _campaign(store)
-            # Settings do not say how long a run is that they do not name.
-            least = settings.train.steps if name == run_name(settings.train) else 0
-            ended = any(run.name == name and run.steps >= least for run in store.runs())
-            evaluated = ended and summary_path(store, name).is_file()
+            evaluated = progress.ended and summary_path(store, name).is_file()
     elif needs & OWN_TAKES:
         takes, takes_wanted = 0, 0
-    progress = _run(project / "runs" / name, name, settings.train.steps, ended)
     report = page if evaluated and page.is_file() else None
     status = ProjectStatus(
         project,
@@ -140,6 +171,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         campaign=campaign,
         labels=labels,
         run=progress,
+        other_runs=tuple(others),
         detached=DETACHED not in os.environ and is_locked(project / LOG),
         evaluated=evaluated,
         report=report,
@@ -168,18 +200,52 @@ def _campaign(store: Store) -> CampaignStatus | None:
     return CampaignStatus(campaign.people, len(labelled), campaign.pairs, votes=len(store.preferences(votes=True)))
 
 
-def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
+def _runs_begun(project: Path) -> list[str]:
+    """Runs that have a folder with steps or are at work, that which was at work last at the end."""
+    begun = []
+    for folder in (project / "runs").glob("[!.]*"):
+        there = [path for path in (folder / CURVES, folder / LOCK) if path.is_file()]
+        if there and (there[0].name == CURVES or is_locked(folder / LOCK)):
+            begun.append((there[0].stat().st_mtime_ns, folder.name))
+    return [name for _, name in sorted(begun)]
+
+
+def _finished_runs(project: Path) -> dict[str, Run]:
+    """Runs that ended once, by their names."""
+    if not (project / "rushes.db").is_file():
+        return {}
+    with Store.open(project) as store:
+        return {run.name: run for run in store.runs()}
+
+
+def _shown_run(project: Path, settings: Settings, begun: Sequence[str], finished: Mapping[str, Run]) -> str:
+    """The run that a project's state is about, where nobody names one."""
+    own, recipe = run_name(settings.train), settings.train.recipe
+    training = [name for name in begun if is_locked(project / "runs" / name / LOCK)]
+    if own in training or (settings.train.name and not training):
+        return own
+    alike = [name for name in begun if name == own or name not in finished or finished[name].recipe == recipe]
+    return (training or alike or [own])[-1]
+
+
+def _run(project: Path, name: str, settings: Settings, finished: Mapping[str, Run]) -> RunStatus:
+    folder, row = project / "runs" / name, finished.get(name)
+    # Settings do not say how long a run is that they do not name.
+    planned = settings.train.steps if name == run_name(settings.train) else None
+    training = is_locked(folder / LOCK)
+    ended = row is not None and row.steps >= (planned or 0) and not training
+    steps = planned if planned is not None else row.steps if row and ended else None
     rows = last_rows(folder / CURVES)
     step = rows[-1]["step"] if rows else 0
     seconds = speed(rows)
-    left = None if seconds is None else seconds * max(0, steps - step)
-    return RunStatus(name, step, steps, ended, training=is_locked(folder / ".lock"), left_s=left)
+    left = None if seconds is None or steps is None else seconds * max(0, steps - step)
+    return RunStatus(name, step, steps, ended=ended, training=training, left_s=left)
 
 
 def _next(status: ProjectStatus, settings: Settings) -> str:
     """The command that does what comes next."""
     project, run = shlex.quote(str(status.project)), status.run
-    other = "" if run.name == _own_run(status.project) else f" --run {run.name}"
+    other = "" if run.name == _own_run(status.project) else f" --run {shlex.quote(run.name)}"
     if status.detached:
         return f"rushes status {project} --follow"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
@@ -194,14 +260,24 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     if status.labels == 0:
         return f"rushes label {project}"
     if not run.ended:
-        return f"rushes train {project}"
+        return f"rushes train {project}{_as_run(status, settings)}"
     if not status.evaluated:
         return f"rushes evaluate {project}{other}"
     if campaign and not campaign.votes and status.report is None:
         return f"rushes vote {project}{other} --annotators {shlex.quote(','.join(campaign.people))}"
     if status.report is None:
         return f"rushes report {project}{other}"
-    return f"rushes export {project} --run {run.name} --out FOLDER"
+    return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
+
+
+def _as_run(status: ProjectStatus, settings: Settings) -> str:
+    """The options by which `rushes train` trains the run that is shown, where the project's file names another."""
+    name, train = status.run.name, settings.train
+    if name == _own_run(status.project):
+        return ""
+    if name == run_name(train) and not train.name:
+        return f" --recipe {shlex.quote(train.recipe)}"
+    return f" --set {shlex.quote(f'train.name={name}')}"
 
 
 def _own_run(project: Path) -> str:
@@ -211,19 +287,20 @@ def _own_run(project: Path) -> str:
     return ""
 
 
-def follow(project: Path, settings: Settings) -> Iterator[str]:
-    """What a detached run says, or the steps of a run that trains, as they come, until there is no more."""
+def follow(status: ProjectStatus) -> Iterator[str]:
+    """What a detached run says, or the steps of the run that is shown, as they come, until there is no more."""
+    project, run = status.project, status.run
     if is_locked(project / LOG):
         yield from _added(project / LOG)
         return
-    folder = project / "runs" / run_name(settings.train)
+    folder = project / "runs" / run.name
     shown = -1
     while True:
-        training = is_locked(folder / ".lock")
+        training = is_locked(folder / LOCK)
         new: list[Row] = [row for row in read_history(folder / CURVES) if row["step"] > shown]
         if new:
             shown = new[-1]["step"]
-            yield f"step {shown} of {settings.train.steps}: {step_in_words(new[-1])}".rstrip(": ")
+            yield f"step {replace(run, step=shown).of_steps}: {step_in_words(new[-1])}".rstrip(": ")
         if not training:
             return
         time.sleep(LOOK_S)

@@ -200,7 +200,6 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     run, report = status.run, status.report
     labels = status.labels or 0
     what = ("take scored", "takes scored") if settings.label.form == "scores" else ("pair labelled", "pairs labelled")
-    state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
     rows = (
         ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
         ("Takes", "/takes", _enough(status.takes, status.takes_wanted), status.takes_text()),
@@ -210,7 +209,7 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
             labels > 0 if status.labels is not None else None,
             _labels_text(status, counted(labels, *what)),
         ),
-        ("Training", "/runs", run.ended, f"{state}: {run.step:,} of {run.steps:,} steps"),
+        ("Training", "/runs", run.ended, _training_text(status)),
         ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
     )
     first = next((title for title, _, done, _ in rows if done is False), "")
@@ -238,6 +237,11 @@ def _footage_text(status: ProjectStatus) -> str:
 
 def _labels_text(status: ProjectStatus, there: str) -> str:
     return f"campaign: {status.campaign.in_words()}" if status.campaign else there
+
+
+def _training_text(status: ProjectStatus) -> str:
+    run, others = status.run, f"; other runs: {status.others_text()}" if status.other_runs else ""
+    return f"{run.name}, {run.state}: {run.step_text}{others}"
 
 
 def _proof_text(status: ProjectStatus) -> str:

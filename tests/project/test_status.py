@@ -22,6 +22,7 @@ from rushes.store.database import Store
 from rushes.web.labeling.campaign import Campaign, write_campaign
 
 from ..projects import SMALL, Rushes
+from ..web.conftest import fill
 
 
 @pytest.fixture
@@ -143,6 +144,70 @@ def test_the_run_that_trains_is_shown_else_the_last_at_work_and_the_others_are_n
     with Store.open(project) as store:
         store.add([replace(run, id="of another recipe", name="my", recipe="dpo", steps=1)])
     assert "run realdpo: finished, 4 of 4 steps\nother runs: my (finished)\n" in rushes("status", project)[1]
+
+
+def begun(folder: Path, recipe: str, takes: int = 2, by: str = "none", **options: object) -> Path:
+    """A project of two clips with so many takes of each, without a label."""
+    train = SMALL.train.model_copy(update={"recipe": recipe, "options": options})
+    label = SMALL.label.model_copy(update={"by": by})
+    generate = SMALL.generate.model_copy(update={"takes": 1})
+    with Store.create(folder) as store:
+        fill(store, 2, takes=takes, media=False)
+    write_settings(folder, SMALL.model_copy(update={"train": train, "label": label, "generate": generate}))
+    return folder
+
+
+def answer(project: Path, *labels: int, judge: str = "human:ada", start: int = 0) -> None:
+    """Label the pairs of the first clips, so."""
+    with Store.open(project) as store:
+        store.add(
+            Preference(f"{judge}{k}", f"take{k}-0", f"take{k}-1", (mark,), judge, unjudged=() if mark else (0,))
+            for k, mark in enumerate(labels, start)
+        )
+
+
+def test_labels_are_done_once_all_pairs_have_an_answer_and_training_comes_once_it_can_compare(
+    tmp_path: Path, rushes: Rushes
+) -> None:
+    project = begun(tmp_path, "dpo", by="human")
+    assert next_of(rushes, project) == f"next: rushes label {project}"
+    answer(project, 0)
+    assert "1 of 2 labels, 0 decided" in rushes("status", project)[1]
+    assert next_of(rushes, project) == f"next: rushes label {project}"
+    answer(project, 0, start=1)
+    assert "2 labels, 0 decided" in rushes("status", project)[1]
+    assert next_of(rushes, project) == f"next: rushes label {project}", "there is nothing to compare"
+    with Store.open(project) as store:
+        store.add([Preference("better", "take1-0", "take1-1", (1,), "human:ada", supersedes="human:ada1")])
+    assert next_of(rushes, project) == f"next: rushes train {project}"
+    answer(project, 1, judge="world")
+    assert next_of(rushes, project) == f"next: rushes train {project} --set train.options.judge=human"
+
+
+def test_the_next_command_does_not_fail(tmp_path: Path, rushes: Rushes) -> None:
+    project = begun(tmp_path / "dpo one", "dpo", takes=1)
+    generate = f"next: rushes generate '{project}'"
+    assert next_of(rushes, project) == f"{generate} --set generate.takes=2", "pairs are takes, of which one has none"
+    assert "2 of 4 takes" in rushes("status", project)[1]
+    project = begun(tmp_path / "dpo", "dpo")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human"
+    project = begun(tmp_path / "dense", "densedpo")
+    assert next_of(rushes, project).endswith("dense --set generate.kind=guided --set generate.takes=2")
+    project = begun(tmp_path / "vanilla", "densedpo", mode="vanilla")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human"
+    project = begun(tmp_path / "scores", "huvidpo")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human --set label.scores=true"
+    project = begun(tmp_path / "physics", "physhpo")
+    gaps = "--set generate.kind=gap --set generate.takes=1"
+    assert next_of(rushes, project) == f"next: rushes generate {project} {gaps}"
+    with Store.open(project) as store:
+        take = store.candidates(split="train")[0]
+        store.add([replace(take, id="gap", kind="gap", group="of a gap")])
+    assert next_of(rushes, project) == f"next: rushes wrong-captions {project} --by rules"
+    assert next_of(rushes, project, "--set", "train.options.semantic_weight=0") == f"next: rushes train {project}"
+    for recipe in ("sft", "dfdpo", "realdpo"):
+        project = begun(tmp_path / recipe, recipe, takes=1)
+        assert next_of(rushes, project) == f"next: rushes train {project}"
 
 
 def test_a_run_goes_on_without_the_terminal(project: Path, rushes: Rushes) -> None:

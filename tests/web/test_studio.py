@@ -171,10 +171,12 @@ def test_the_way_is_shown_step_by_step(tmp_path: Path) -> None:
     by_program = SETTINGS.model_copy(update={"label": LabelSettings(by="world")})
     assert home_facts(labelling, by_program).here == ""
     run = RunStatus("densedpo", 1000, 1200, ended=False, training=True, left_s=600.0)
-    facts = home_facts(replace(labelling, labels=3, run=run), SETTINGS)
+    facts = home_facts(replace(labelling, labels=3, labels_decided=3, run=run), SETTINGS)
     assert [step.state for step in facts.steps] == ["done", "done", "done", "running", "later"]
     assert facts.running and (facts.running.done, facts.running.total, facts.running.left_s) == (1000, 1200, 600.0)
     assert facts.steps[3].text == "densedpo, training: 1,000 of 1,200 steps"
+    some = replace(STATUS, takes=8, labels=1, labels_wanted=12, labels_decided=0)
+    assert states(some)[2] == "next" and home_facts(some, SETTINGS).steps[2].text == "1 of 12 pairs labelled, 0 decided"
     none = replace(STATUS, takes=None, takes_wanted=None, labels=None)
     assert states(none) == ["done", "not needed", "not needed", "next", "later"]
     (tmp_path / "run.log").write_text("importing\ngenerate: 3 of 8\n\n")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rushes.config.tables import Settings, run_name
+from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
+from rushes.project.label_counts import LabelCounts, count_labels
 from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
-from rushes.records import OWN_TAKES, Run
+from rushes.records import OWN_TAKES, CandidateKind, Run
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
 from rushes.text_reader import counted
@@ -81,19 +82,40 @@ class ProjectStatus:
     held_out: int  # clips
     takes: int | None  # of the training clips, by what training starts from
     takes_wanted: int | None
-    labels: int | None  # pairs of takes with a label, or takes with a score
+    labels: int | None  # pairs of takes that somebody answered, or takes with a score
     run: RunStatus
     detached: bool  # whether `rushes run --detach` works on it now
     evaluated: bool
     report: Path | None
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
+    labels_wanted: int | None = None  # pairs, or takes, that there are; null = nobody is named to label
+    labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
     other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
         there, wanted = self.takes or 0, self.takes_wanted or 0
         return counted(there, "take") if there >= wanted else f"{there:,} of {counted(wanted, 'take')}"
+
+    def labels_text(self, noun: str = "label", several: str = "") -> str:
+        """How many labels there are, of how many where some lack, and how many of them decide where not all do."""
+        there, wanted = self.labels or 0, self.labels_wanted or 0
+        all_there = there >= wanted
+        words = counted(there, noun, several) if all_there else f"{there:,} of {counted(wanted, noun, several)}"
+        undecided = self.labels_decided is not None and self.labels_decided < there
+        return f"{words}, {self.labels_decided:,} decided" if undecided else words
+
+    @property
+    def labels_done(self) -> bool | None:
+        """Whether training has all the labels that it is to have; None where it needs none."""
+        if self.labels is None or not self.labels_decided:
+            return None if self.labels is None else False
+        if self.run.step or self.run.ended:
+            return True
+        if self.campaign:
+            return self.campaign.labelled >= self.campaign.wanted
+        return self.labels >= (self.labels_wanted or 0)
 
     def others_text(self) -> str:
         """The runs beside that which is shown; many are counted."""
@@ -108,7 +130,7 @@ class ProjectStatus:
         if self.takes_wanted:
             parts.append(self.takes_text())
         if self.labels is not None:
-            parts.append(counted(self.labels, "label"))
+            parts.append(self.labels_text())
         run = self.run
         parts.append(f"run {run.name}: {run.state}, {run.step_text}")
         if run.training and run.left_s is not None:
@@ -136,60 +158,87 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
     Raises:
         ValueError: a database that cannot be read.
     """
-    needs = set(recipe_needs(settings.train.recipe))
+    needs = _needs(settings.train)
     finished = _finished_runs(project)
     began = _runs_begun(project)
     name = run or _shown_run(project, settings, began, finished)
-    clips = held_out = 0
-    takes = takes_wanted = labels = campaign = None
-    evaluated = False
     progress, *others = (
         _run(project, each, settings, finished) for each in (name, *(each for each in reversed(began) if each != name))
     )
     page = project / "reports" / f"{name}.html"
+    clips, labels, campaign, evaluated, lacking = Counter[str](), None, None, False, ""
+    takes = (0, 0) if needs & OWN_TAKES else None
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
-            clips, held_out = len(store.clips("train")), len(store.clips("eval"))
-            if needs & OWN_TAKES:
-                takes, takes_wanted = _takes(store, settings, clips)
-            if needs & {"labels", "scores"}:
-                by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
-                labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
+            clips += Counter(train=len(store.clips("train")), eval=len(store.clips("eval")))
+            labels = count_labels(store, settings, needs)
+            takes = _takes(store, settings, clips["train"], needs, labels)
             campaign = _campaign(store)
             evaluated = progress.ended and summary_path(store, name).is_file()
-    elif needs & OWN_TAKES:
-        takes, takes_wanted = 0, 0
-    report = page if evaluated and page.is_file() else None
+            lacking = _lacking(store, settings, needs)
     status = ProjectStatus(
         project,
         settings.backbone.name,
         settings.train.recipe,
-        clips=clips,
-        held_out=held_out,
-        takes=takes,
-        takes_wanted=takes_wanted,
+        clips=clips["train"],
+        held_out=clips["eval"],
+        takes=takes[0] if takes else None,
+        takes_wanted=takes[1] if takes else None,
         campaign=campaign,
-        labels=labels,
+        labels=labels.labelled if labels else None,
+        labels_wanted=labels.wanted if labels else None,
+        labels_decided=labels.decided if labels else None,
         run=progress,
         other_runs=tuple(others),
         detached=DETACHED not in os.environ and is_locked(project / LOG),
         evaluated=evaluated,
-        report=report,
+        report=page if evaluated and page.is_file() else None,
         next="",
     )
-    return replace(status, next=_next(status, settings))
+    return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
 
 
-def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
-    """Takes that a recipe can use, and how many there should be. Where some came with the footage none are made."""
+def _needs(train: TrainSettings) -> set[str]:
+    """What the recipe needs, in its mode: pairs of `vanilla` are takes from noise of their own."""
+    needs = set(recipe_needs(train.recipe))
+    return needs - {"guided"} | {"takes"} if train.options.get("mode") == "vanilla" and "guided" in needs else needs
+
+
+def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:
+    """The kind of takes that the recipe compares."""
+    return "guided" if "guided" in needs else "take" if needs & OWN_TAKES else settings.generate.kind
+
+
+def _takes(
+    store: Store, settings: Settings, clips: int, needs: Set[str], labels: LabelCounts | None
+) -> tuple[int, int] | None:
+    """Takes that a recipe can use, and how many there should be; None where it needs none.
+
+    Where some came with the footage none are made, unless people are to label pairs and none of those is one. Labels
+    that came with their pairs need no other takes.
+    """
+    unpaired = "labels" in needs and not (labels and (labels.wanted or labels.labelled))
+    if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
+        return None
     came = len(store.candidates(split="train", kind="imported"))
-    own = len(store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from))
-    return (came, came) if came else (own, clips * settings.generate.takes)
+    own = len(store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from))
+    return (came, came) if came and not unpaired else (own, clips * _takes_wanted(settings, needs))
 
 
-def _pairs(store: Store) -> int:
-    """Pairs of takes with a label."""
-    return len({frozenset((row.left, row.right)) for row in store.preferences()})
+def _takes_wanted(settings: Settings, needs: Set[str]) -> int:
+    return max(settings.generate.takes, 2 if "labels" in needs else 1)
+
+
+def _lacking(store: Store, settings: Settings, needs: Set[str]) -> str:
+    """The command, without its project, that makes what lacks beside takes and labels."""
+    start = settings.train.init_from
+    if "gaps" in needs and not store.candidates(split="train", kind="gap", system=start):
+        return "generate {project} --set generate.kind=gap --set generate.takes=1"
+    semantic = settings.train.options.get("semantic_weight", 1.0)
+    if "wrong captions" in needs and semantic and not store.captions("wrong"):
+        by = " --by rules" if settings.caption.by == "none" else ""
+        return f"wrong-captions {{project}}{by}"
+    return ""
 
 
 def _campaign(store: Store) -> CampaignStatus | None:
@@ -242,25 +291,26 @@ def _run(project: Path, name: str, settings: Settings, finished: Mapping[str, Ru
     return RunStatus(name, step, steps, ended=ended, training=training, left_s=left)
 
 
-def _next(status: ProjectStatus, settings: Settings) -> str:
-    """The command that does what comes next."""
+def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -> str:
+    """The command that does what comes next; it must not fail."""
     project, run = shlex.quote(str(status.project)), status.run
     other = "" if run.name == _own_run(status.project) else f" --run {shlex.quote(run.name)}"
-    if status.detached:
+    if status.detached or run.training:
         return f"rushes status {project} --follow"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
-        return f"rushes generate {project}"
-    if run.training:
-        return f"rushes status {project} --follow"
+        return f"rushes generate {project}{_as_takes(settings)}"
+    if lacking and not run.ended:
+        return f"rushes {lacking.format(project=project)}"
     campaign = status.campaign
     if campaign and campaign.labelled < campaign.wanted and not run.ended:
         return f"rushes campaign {project}"
-    if status.labels == 0:
-        return f"rushes label {project}"
+    if status.labels_done is False:
+        return f"rushes label {project}{_as_labels(settings)}"
     if not run.ended:
-        return f"rushes train {project}{_as_run(status, settings)}"
+        source = f" --set train.options.judge={shlex.quote(judge)}" if judge else ""
+        return f"rushes train {project}{_as_run(status, settings)}{source}"
     if not status.evaluated:
         return f"rushes evaluate {project}{other}"
     if campaign and not campaign.votes and status.report is None:
@@ -268,6 +318,26 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     if status.report is None:
         return f"rushes report {project}{other}"
     return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
+
+
+def _as_takes(settings: Settings) -> str:
+    """The options by which `rushes generate` makes the takes that lack, where the settings ask for others."""
+    needs = _needs(settings.train)
+    kind, takes = _kind(settings, needs), _takes_wanted(settings, needs)
+    options = [*([f"kind={kind}"] if kind != settings.generate.kind else []),
+               *([f"takes={takes}"] if takes != settings.generate.takes else [])]  # fmt: skip
+    return "".join(f" --set generate.{option}" for option in options)
+
+
+def _as_labels(settings: Settings) -> str:
+    """The options by which `rushes label` gives what a recipe needs, where the settings name nobody or other forms."""
+    by = settings.label.by if settings.label.by != "none" else "human"
+    options = " --by human" if settings.label.by == "none" else ""
+    if "scores" in _needs(settings.train):
+        if by == "human":
+            return options if settings.label.scores else f"{options} --set label.scores=true"
+        return options if settings.label.form == "scores" else f"{options} --form scores"
+    return options
 
 
 def _as_run(status: ProjectStatus, settings: Settings) -> str:

@@ -198,16 +198,15 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
 def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     """What the first page shows of where a project stands."""
     run, report = status.run, status.report
-    labels = status.labels or 0
     what = ("take scored", "takes scored") if settings.label.form == "scores" else ("pair labelled", "pairs labelled")
     rows = (
-        ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
+        ("Footage", "/review", status.clips + (status.labels or 0) > 0, _footage_text(status)),
         ("Takes", "/takes", _enough(status.takes, status.takes_wanted), status.takes_text()),
         (
             "Labels",
             "/label",
-            labels > 0 if status.labels is not None else None,
-            _labels_text(status, counted(labels, *what)),
+            status.labels_done,
+            _labels_text(status, status.labels_text(*what)),
         ),
         ("Training", "/runs", run.ended, _training_text(status)),
         ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
@@ -219,7 +218,7 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
         ahead: StepState = "running" if title == busy else "next" if title == first else "later"
         its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
         steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
-    here = "/label" if status.next.startswith("rushes label ") and settings.label.by == "human" else ""
+    here = "/label" if status.next.startswith("rushes label ") and settings.label.by in ("human", "none") else ""
     name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
     return HomeFacts(name, about, tuple(steps), _running(status), status.next, why=_why(status.next), here=here)
 
@@ -266,6 +265,7 @@ _WHY = {
     "label": "Say which takes are better.",
     "campaign": "Let the people of the campaign label the rest.",
     "vote": "Let the same people choose between base and trained, blind.",
+    "wrong-captions": "Write captions that are wrong where a take is, which the recipe contrasts with the true ones.",
     "train": "Train on what is there; a run that was stopped goes on.",
     "evaluate": "Measure the trained model on clips that it has not seen.",
     "report": "Write the report, with every figure and the clips behind it.",

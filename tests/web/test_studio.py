@@ -90,6 +90,15 @@ def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str
         assert studio.desk.ready() is not first and ada.get("/api/label/me").json()["done"] == 1
 
 
+def test_commands_name_the_folder_as_a_shell_reads_it(address: str, studio: Studio) -> None:
+    with client(address, "ada") as ada:
+        for path in ("takes/choices", "runs/list", "compare/systems", "report/list", "home/facts"):
+            answer = ada.get(f"/api/{path}").json()
+            assert f" '{studio.folder}'" in answer.get("nothing", answer.get("next")), path
+        for path in ("label/me", "review/me", "vote/me"):
+            assert f" '{studio.folder}'" in ada.get(f"/api/{path}").json()["detail"], path
+
+
 def test_invited_people_are_told_no_commands(address: str, studio: Studio) -> None:
     with open_studio(studio) as site, serving(site) as served:
         token = site.state.people.invite("bob")

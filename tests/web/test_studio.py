@@ -21,6 +21,7 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.training.checkpoint import only_one
 from rushes.training.history import CURVES
+from rushes.web.site import NotThere
 from rushes.web.studio import home
 
 from ..projects import Rushes, WithoutTorch
@@ -108,6 +109,26 @@ def test_invited_people_are_told_no_commands(address: str, studio: Studio) -> No
         assert httpx.get(f"{served}/api/home/facts", headers=headers).status_code == 403
 
 
+def test_a_second_server_gives_out_no_pair_as_long_as_the_first_does(
+    address: str, studio: Studio, rushes: Rushes
+) -> None:
+    with Store.open(studio.folder) as store:
+        fill(store, 3, media=False)
+    studio.serves_at("http://127.0.0.1:1234")
+    second = Studio(studio.folder)
+    with open_studio(second), client(address, "ada") as ada:
+        assert ada.get("/api/label/me").json()["pairs"] == 3
+        with pytest.raises(NotThere, match="served already at http://127"):
+            second.desk.ready()
+        code, _, err = rushes("label", studio.folder, "--by", "human", "--port", "1")
+        assert code == 2 and "served already at http://127.0.0.1:1234/label" in err
+        assert ada.get("/api/label/me").json()["pairs"] == 3, "the first goes on"
+        studio.desk.close()
+        second.desk._look_at = 0.0
+        assert second.desk.ready()
+    assert not list(studio.folder.glob(".*.address"))
+
+
 def test_settings_are_read_as_they_are_now(address: str, studio: Studio) -> None:
     with client(address, "ada") as ada:
         assert ada.get("/api/home/facts").json()["about"] == "realdpo on tiny"
@@ -176,9 +197,12 @@ def test_the_way_is_shown_step_by_step(tmp_path: Path) -> None:
     assert states(STATUS) == ["done", "next", "later", "later", "later"]
     assert home_facts(STATUS, SETTINGS).steps[1].text == "4 of 8 takes" and not home_facts(STATUS, SETTINGS).running
     labelling = replace(STATUS, takes=8, next="rushes label p")
-    assert states(labelling)[2] == "next" and home_facts(labelling, SETTINGS).here == "/label"
+    there = home_facts(labelling, SETTINGS)
+    assert states(labelling)[2] == "next" and (there.here, there.next) == ("/label", "")
+    scores = replace(labelling, next="rushes label p --by human --set label.scores=true")
+    assert home_facts(scores, SETTINGS).next == scores.next
     by_program = SETTINGS.model_copy(update={"label": LabelSettings(by="world")})
-    assert home_facts(labelling, by_program).here == ""
+    assert home_facts(labelling, by_program).here == "" and home_facts(labelling, by_program).next
     run = RunStatus("densedpo", 1000, 1200, ended=False, training=True, left_s=600.0)
     facts = home_facts(replace(labelling, labels=3, labels_decided=3, run=run), SETTINGS)
     assert [step.state for step in facts.steps] == ["done", "done", "done", "running", "later"]

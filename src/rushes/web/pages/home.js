@@ -49,7 +49,8 @@ function draw(facts) {
     $("#running-bar").hidden = !now.total;
     if (now.total) $("#running-bar").value = now.done / now.total;
   }
-  $("#next").hidden = !facts.next;
+  $("#next").hidden = !facts.next && !facts.here;
+  $("#next .command").hidden = !facts.next;
   $("#why").textContent = facts.why;
   if ($("#command").textContent !== facts.next) {
     $("#command").textContent = facts.next;

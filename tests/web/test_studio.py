@@ -28,7 +28,7 @@ from ..projects import Rushes, WithoutTorch
 from .conftest import NewTab, fill, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 SETTINGS = Settings(label=LabelSettings(by="human", repeat_share=0.0, overlap_share=0.0))
 
@@ -269,6 +269,28 @@ def test_home_fills_follows_a_run_and_its_command_is_copied(project: Path, tab_o
         site.state.people.key = "of a server that was started anew"
         tab.evaluate(LOOK)
         text(tab, "#note", "open your invitation again, or the address that the command printed")
+
+
+@pytest.mark.browser
+@pytest.mark.flaky(reruns=2)
+def test_clips_timeline_and_answers_are_seen_together_on_a_phone(project: Path, browser: Browser) -> None:
+    with Store.open(project) as store:
+        fill(store, 1)
+    studio = Studio(project)
+    with open_studio(studio) as site, serving(site, keyed=False) as address:
+        context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+        tab = context.new_page()
+        tab.goto(f"{address}/label#key={site.state.people.key}")
+        tab.fill("#name", "ada")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#grid .cell")
+        tab.evaluate("document.querySelector('#prompt').textContent = 'a cat walks over a wall. '.repeat(20)")
+        for height in (740, 844):
+            tab.set_viewport_size({"width": 360 if height == 740 else 390, "height": height})
+            clips, grid, answers = (tab.locator(part).bounding_box() for part in ("#panes", "#grid", "#work footer"))
+            assert clips and grid and answers and answers["y"] + answers["height"] <= height + 1
+            assert clips["y"] + clips["height"] <= grid["y"] and grid["y"] + grid["height"] <= answers["y"]
+        context.close()
 
 
 @pytest.mark.browser

@@ -16,11 +16,13 @@ from rushes.files import locked
 from rushes.project import status
 from rushes.project.settings import read_settings, write_settings
 from rushes.project.status import status_of
+from rushes.project.studio import home_facts
 from rushes.records import VOTE, Preference
 from rushes.store.database import Store
 from rushes.web.labeling.campaign import Campaign, write_campaign
 
 from ..projects import SMALL, Rushes
+from ..web.conftest import fill
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     result.unlink()
     assert next_of(rushes, project) == f"next: rushes evaluate {project}"
     assert next_of(rushes, project, "--set", "train.steps=400") == f"next: rushes train {project}"
-    assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes train {project}"
+    another = ("--set", "train.name=another")
+    assert next_of(rushes, project, *another) == f"next: rushes train {project} {' '.join(another)}"
     assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
     with Store.open(project) as store:  # a second run, of another length than the file has
         (run,) = store.runs()
@@ -101,15 +104,110 @@ def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
         code, out, _ = rushes("status", project, *asked)
         assert code == 0 and "run next: training, 1 of 11 steps, about 5 min left" in out
         assert out.splitlines()[-1] == f"next: rushes status {project} --follow"
-    looks = iter([False, False, False, True, True, False])  # what the run is and its log; its log, and the run
-    monkeypatch.setattr(status, "is_locked", lambda path: next(looks))
-    monkeypatch.setattr("time.sleep", lambda seconds: write(4))
+    at_work = {folder / ".lock"}  # until the first wait between two looks
+    monkeypatch.setattr(status, "is_locked", lambda path: path in at_work)
+
+    def sleep(seconds: float) -> None:
+        write(4)
+        at_work.clear()
+
+    monkeypatch.setattr("time.sleep", sleep)
     code, _, err = rushes("status", project, *asked, "--follow")
     assert code == 0
     assert err.splitlines()[-2:] == [
         "step 1 of 11: loss 0.5, 30 s a step",
         "step 3 of 11: loss 0.5, 30 s a step",
     ]
+
+
+def test_the_run_that_trains_is_shown_else_the_last_at_work_and_the_others_are_named(
+    project: Path, rushes: Rushes
+) -> None:
+    folder = project / "runs" / "my"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "seconds": 30.0}\n')
+    with locked(folder / ".lock"):
+        _, out, _ = rushes("status", project)
+        assert "run my: training, 1 step\n" in out and "other runs: realdpo (finished)\n" in out
+        assert out.splitlines()[-1] == f"next: rushes status {project} --follow"
+        facts = home_facts(status_of(project, read_settings(project, (), nothing)), SMALL)
+        assert facts.running and (facts.running.text, facts.running.done) == ("Training my", 1)
+        assert facts.steps[3].state == "running" and "realdpo (finished)" in facts.steps[3].text
+    _, out, _ = rushes("status", project)
+    assert "run my: stopped, 1 step\n" in out
+    assert out.splitlines()[-1] == f"next: rushes train {project} --set train.name=my"
+    assert "run realdpo: finished" in rushes("status", project, "--set", "train.name=realdpo")[1], "as it is asked"
+    with Store.open(project) as store:
+        (run,) = store.runs()
+        store.add([replace(run, id="of my", name="my", steps=1)])
+    assert next_of(rushes, project) == f"next: rushes evaluate {project} --run my"
+    with Store.open(project) as store:
+        store.add([replace(run, id="of another recipe", name="my", recipe="dpo", steps=1)])
+    assert "run realdpo: finished, 4 of 4 steps\nother runs: my (finished)\n" in rushes("status", project)[1]
+
+
+def begun(folder: Path, recipe: str, takes: int = 2, by: str = "none", **options: object) -> Path:
+    """A project of two clips with so many takes of each, without a label."""
+    train = SMALL.train.model_copy(update={"recipe": recipe, "options": options})
+    label = SMALL.label.model_copy(update={"by": by})
+    generate = SMALL.generate.model_copy(update={"takes": 1})
+    with Store.create(folder) as store:
+        fill(store, 2, takes=takes, media=False)
+    write_settings(folder, SMALL.model_copy(update={"train": train, "label": label, "generate": generate}))
+    return folder
+
+
+def answer(project: Path, *labels: int, judge: str = "human:ada", start: int = 0) -> None:
+    """Label the pairs of the first clips, so."""
+    with Store.open(project) as store:
+        store.add(
+            Preference(f"{judge}{k}", f"take{k}-0", f"take{k}-1", (mark,), judge, unjudged=() if mark else (0,))
+            for k, mark in enumerate(labels, start)
+        )
+
+
+def test_labels_are_done_once_all_pairs_have_an_answer_and_training_comes_once_it_can_compare(
+    tmp_path: Path, rushes: Rushes
+) -> None:
+    project = begun(tmp_path, "dpo", by="human")
+    assert next_of(rushes, project) == f"next: rushes label {project}"
+    answer(project, 0)
+    assert "1 of 2 labels, 0 decided" in rushes("status", project)[1]
+    assert next_of(rushes, project) == f"next: rushes label {project}"
+    answer(project, 0, start=1)
+    assert "2 labels, 0 decided" in rushes("status", project)[1]
+    assert next_of(rushes, project) == f"next: rushes label {project}", "there is nothing to compare"
+    with Store.open(project) as store:
+        store.add([Preference("better", "take1-0", "take1-1", (1,), "human:ada", supersedes="human:ada1")])
+    assert next_of(rushes, project) == f"next: rushes train {project}"
+    answer(project, 1, judge="world")
+    assert next_of(rushes, project) == f"next: rushes train {project} --set train.options.judge=human"
+
+
+def test_the_next_command_does_not_fail(tmp_path: Path, rushes: Rushes) -> None:
+    project = begun(tmp_path / "dpo one", "dpo", takes=1)
+    generate = f"next: rushes generate '{project}'"
+    assert next_of(rushes, project) == f"{generate} --set generate.takes=2", "pairs are takes, of which one has none"
+    assert "2 of 4 takes" in rushes("status", project)[1]
+    project = begun(tmp_path / "dpo", "dpo")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human"
+    project = begun(tmp_path / "dense", "densedpo")
+    assert next_of(rushes, project).endswith("dense --set generate.kind=guided --set generate.takes=2")
+    project = begun(tmp_path / "vanilla", "densedpo", mode="vanilla")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human"
+    project = begun(tmp_path / "scores", "huvidpo")
+    assert next_of(rushes, project) == f"next: rushes label {project} --by human --set label.scores=true"
+    project = begun(tmp_path / "physics", "physhpo")
+    gaps = "--set generate.kind=gap --set generate.takes=1"
+    assert next_of(rushes, project) == f"next: rushes generate {project} {gaps}"
+    with Store.open(project) as store:
+        take = store.candidates(split="train")[0]
+        store.add([replace(take, id="gap", kind="gap", group="of a gap")])
+    assert next_of(rushes, project) == f"next: rushes wrong-captions {project} --by rules"
+    assert next_of(rushes, project, "--set", "train.options.semantic_weight=0") == f"next: rushes train {project}"
+    for recipe in ("sft", "dfdpo", "realdpo"):
+        project = begun(tmp_path / recipe, recipe, takes=1)
+        assert next_of(rushes, project) == f"next: rushes train {project}"
 
 
 def test_a_run_goes_on_without_the_terminal(project: Path, rushes: Rushes) -> None:

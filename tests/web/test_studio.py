@@ -21,13 +21,14 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.training.checkpoint import only_one
 from rushes.training.history import CURVES
+from rushes.web.site import NotThere
 from rushes.web.studio import home
 
 from ..projects import Rushes, WithoutTorch
 from .conftest import NewTab, fill, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 SETTINGS = Settings(label=LabelSettings(by="human", repeat_share=0.0, overlap_share=0.0))
 
@@ -90,6 +91,15 @@ def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str
         assert studio.desk.ready() is not first and ada.get("/api/label/me").json()["done"] == 1
 
 
+def test_commands_name_the_folder_as_a_shell_reads_it(address: str, studio: Studio) -> None:
+    with client(address, "ada") as ada:
+        for path in ("takes/choices", "runs/list", "compare/systems", "report/list", "home/facts"):
+            answer = ada.get(f"/api/{path}").json()
+            assert f" '{studio.folder}'" in answer.get("nothing", answer.get("next")), path
+        for path in ("label/me", "review/me", "vote/me"):
+            assert f" '{studio.folder}'" in ada.get(f"/api/{path}").json()["detail"], path
+
+
 def test_invited_people_are_told_no_commands(address: str, studio: Studio) -> None:
     with open_studio(studio) as site, serving(site) as served:
         token = site.state.people.invite("bob")
@@ -97,6 +107,26 @@ def test_invited_people_are_told_no_commands(address: str, studio: Studio) -> No
         answer = httpx.get(f"{served}/api/label/me", headers=headers)
         assert answer.status_code == 424 and "rushes" not in answer.text
         assert httpx.get(f"{served}/api/home/facts", headers=headers).status_code == 403
+
+
+def test_a_second_server_gives_out_no_pair_as_long_as_the_first_does(
+    address: str, studio: Studio, rushes: Rushes
+) -> None:
+    with Store.open(studio.folder) as store:
+        fill(store, 3, media=False)
+    studio.serves_at("http://127.0.0.1:1234")
+    second = Studio(studio.folder)
+    with open_studio(second), client(address, "ada") as ada:
+        assert ada.get("/api/label/me").json()["pairs"] == 3
+        with pytest.raises(NotThere, match="served already at http://127"):
+            second.desk.ready()
+        code, _, err = rushes("label", studio.folder, "--by", "human", "--port", "1")
+        assert code == 2 and "served already at http://127.0.0.1:1234/label" in err
+        assert ada.get("/api/label/me").json()["pairs"] == 3, "the first goes on"
+        studio.desk.close()
+        second.desk._look_at = 0.0
+        assert second.desk.ready()
+    assert not list(studio.folder.glob(".*.address"))
 
 
 def test_settings_are_read_as_they_are_now(address: str, studio: Studio) -> None:
@@ -167,14 +197,19 @@ def test_the_way_is_shown_step_by_step(tmp_path: Path) -> None:
     assert states(STATUS) == ["done", "next", "later", "later", "later"]
     assert home_facts(STATUS, SETTINGS).steps[1].text == "4 of 8 takes" and not home_facts(STATUS, SETTINGS).running
     labelling = replace(STATUS, takes=8, next="rushes label p")
-    assert states(labelling)[2] == "next" and home_facts(labelling, SETTINGS).here == "/label"
+    there = home_facts(labelling, SETTINGS)
+    assert states(labelling)[2] == "next" and (there.here, there.next) == ("/label", "")
+    scores = replace(labelling, next="rushes label p --by human --set label.scores=true")
+    assert home_facts(scores, SETTINGS).next == scores.next
     by_program = SETTINGS.model_copy(update={"label": LabelSettings(by="world")})
-    assert home_facts(labelling, by_program).here == ""
+    assert home_facts(labelling, by_program).here == "" and home_facts(labelling, by_program).next
     run = RunStatus("densedpo", 1000, 1200, ended=False, training=True, left_s=600.0)
-    facts = home_facts(replace(labelling, labels=3, run=run), SETTINGS)
+    facts = home_facts(replace(labelling, labels=3, labels_decided=3, run=run), SETTINGS)
     assert [step.state for step in facts.steps] == ["done", "done", "done", "running", "later"]
     assert facts.running and (facts.running.done, facts.running.total, facts.running.left_s) == (1000, 1200, 600.0)
-    assert facts.steps[3].text == "training: 1,000 of 1,200 steps"
+    assert facts.steps[3].text == "densedpo, training: 1,000 of 1,200 steps"
+    some = replace(STATUS, takes=8, labels=1, labels_wanted=12, labels_decided=0)
+    assert states(some)[2] == "next" and home_facts(some, SETTINGS).steps[2].text == "1 of 12 pairs labelled, 0 decided"
     none = replace(STATUS, takes=None, takes_wanted=None, labels=None)
     assert states(none) == ["done", "not needed", "not needed", "next", "later"]
     (tmp_path / "run.log").write_text("importing\ngenerate: 3 of 8\n\n")
@@ -234,6 +269,28 @@ def test_home_fills_follows_a_run_and_its_command_is_copied(project: Path, tab_o
         site.state.people.key = "of a server that was started anew"
         tab.evaluate(LOOK)
         text(tab, "#note", "open your invitation again, or the address that the command printed")
+
+
+@pytest.mark.browser
+@pytest.mark.flaky(reruns=2)
+def test_clips_timeline_and_answers_are_seen_together_on_a_phone(project: Path, browser: Browser) -> None:
+    with Store.open(project) as store:
+        fill(store, 1)
+    studio = Studio(project)
+    with open_studio(studio) as site, serving(site, keyed=False) as address:
+        context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+        tab = context.new_page()
+        tab.goto(f"{address}/label#key={site.state.people.key}")
+        tab.fill("#name", "ada")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#grid .cell")
+        tab.evaluate("document.querySelector('#prompt').textContent = 'a cat walks over a wall. '.repeat(20)")
+        for height in (740, 844):
+            tab.set_viewport_size({"width": 360 if height == 740 else 390, "height": height})
+            clips, grid, answers = (tab.locator(part).bounding_box() for part in ("#panes", "#grid", "#work footer"))
+            assert clips and grid and answers and answers["y"] + answers["height"] <= height + 1
+            assert clips["y"] + clips["height"] <= grid["y"] and grid["y"] + grid["height"] <= answers["y"]
+        context.close()
 
 
 @pytest.mark.browser

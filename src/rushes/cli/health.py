@@ -95,7 +95,7 @@ def status(
 
     result = status_of(project, settings)
     tell(result, as_json, result.lines())
-    for line in steps_of(project, settings) if follow else ():
+    for line in steps_of(result) if follow else ():
         say(line)
 
 

@@ -109,6 +109,7 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
         {"/label": studio.desk, "/review": studio.review, "/vote": studio.vote}[at].ready()
 
     def announce(address: str) -> None:
+        studio.serves_at(address)
         for name, link in invitations(people, page.annotators, address + (at or "/label")).items():
             print(f"{name}: {link}", flush=True)
         if page.open_pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         key = label.gold_by or KEY_BY
         key_pairs = int((desk.votes.of(key) != NONE).sum())
     if pairs > there:
-        raise ValueError(f"--pairs {pairs}: there are {there} pairs; `rushes generate {project}` makes more takes")
+        more = f"`rushes generate {shlex.quote(str(project))}`"
+        raise ValueError(f"--pairs {pairs}: there are {there} pairs; {more} makes more takes")
     wanted = pairs or (min(before.pairs, there) if before else there)
     campaign = planned(
         people or (before.people if before else ()),

@@ -121,7 +121,7 @@ def voted_run(store: Store, run: str = "") -> str:
     if run not in there and (run or not there):
         which = f"{run!r} and the base" if run else "the base and a run"
         others = f" (there are those of {', '.join(there)})" if there else ""
-        command = f"rushes evaluate {store.project}{f' --run {run}' if run else ''}"
+        command = shlex.join(["rushes", "evaluate", str(store.project), *(["--run", run] if run else [])])
         raise ValueError(f"no held-out takes of {which} to vote on{others}; run `{command}`")
     return run or there[-1]
 

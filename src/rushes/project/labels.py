@@ -5,6 +5,7 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -170,8 +171,9 @@ def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) ->
 def _by_people(store: Store) -> LabelResult:
     rows = labels_to_train_on(store, HUMAN)
     if not rows:
+        folder = shlex.quote(str(store.project))
         raise ValueError(
-            f"label.by: people are named to label and have not yet; run `rushes label {store.project}`, label pairs on "
+            f"label.by: people are named to label and have not yet; run `rushes label {folder}`, label pairs on "
             "its page, then run this again"
         )
     counts: Counter[int | None] = sum((label.mark_counts(row) for row in rows), Counter())
@@ -183,8 +185,9 @@ def _scored_by_people(store: Store) -> LabelResult:
     takes = [take.id for take in store.candidates(split="train") if take.kind != "probe"]
     scored = sum(take in subjects for take in takes)
     if not scored:
+        folder = shlex.quote(str(store.project))
         raise ValueError(
-            f"label.by: people are named to score takes and have not yet; run `rushes label {store.project}` and give "
+            f"label.by: people are named to score takes and have not yet; run `rushes label {folder}` and give "
             "scores on its page, or `rushes import --scores FILE`, then run this again"
         )
     return LabelResult(HUMAN, scored=scored, not_scored=len(takes) - scored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         limits = thresholds(settings)
         shelf = shelf_of(store, settings, margins(store, limits))
         if not shelf.ids:
-            raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
+            raise ValueError(f"{folder} holds no clips to look at; run `rushes import {shlex.quote(str(folder))}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
         review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds, cropped_to=cropped_to)
     except BaseException:

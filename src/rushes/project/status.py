@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rushes.config.tables import Settings, run_name
+from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
+from rushes.project.label_counts import LabelCounts, count_labels
 from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
-from rushes.records import OWN_TAKES
+from rushes.records import OWN_TAKES, CandidateKind, Run
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
 from rushes.text_reader import counted
-from rushes.training.history import CURVES, Row, last_rows, read_history, speed, step_in_words
+from rushes.training.history import CURVES, LOCK, Row, last_rows, read_history, speed, step_in_words
 from rushes.web.labeling.campaign import enough, read_campaign
 
 LAST_LINES = 5  # of it that are shown at first
+OTHERS = 4  # runs that are named beside that which is shown
 LOOK_S = 2.0  # between two looks at a run
 
 
@@ -34,10 +36,25 @@ class RunStatus:
 
     name: str
     step: int  # that was done last
-    steps: int  # of the settings
+    steps: int | None  # of a run that ended or that the settings name; null = unknown
     ended: bool
     training: bool  # now, by some process
     left_s: float | None = None  # seconds that the steps to come take at the speed of the last ones; null = unknown
+
+    @property
+    def state(self) -> str:
+        """How it is, in a word or two."""
+        return "training" if self.training else "finished" if self.ended else "stopped" if self.step else "not begun"
+
+    @property
+    def step_text(self) -> str:
+        """How far it is."""
+        return counted(self.step, "step") if self.steps is None else f"{self.step:,} of {self.steps:,} steps"
+
+    @property
+    def of_steps(self) -> str:
+        """The step, and of how many where that is known."""
+        return f"{self.step}" if self.steps is None else f"{self.step} of {self.steps}"
 
 
 @dataclass(frozen=True)
@@ -65,18 +82,46 @@ class ProjectStatus:
     held_out: int  # clips
     takes: int | None  # of the training clips, by what training starts from
     takes_wanted: int | None
-    labels: int | None  # pairs of takes with a label, or takes with a score
+    labels: int | None  # pairs of takes that somebody answered, or takes with a score
     run: RunStatus
     detached: bool  # whether `rushes run --detach` works on it now
     evaluated: bool
     report: Path | None
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
+    labels_wanted: int | None = None  # pairs, or takes, that there are; null = nobody is named to label
+    labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
+    other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
         there, wanted = self.takes or 0, self.takes_wanted or 0
         return counted(there, "take") if there >= wanted else f"{there:,} of {counted(wanted, 'take')}"
+
+    def labels_text(self, noun: str = "label", several: str = "") -> str:
+        """How many labels there are, of how many where some lack, and how many of them decide where not all do."""
+        there, wanted = self.labels or 0, self.labels_wanted or 0
+        all_there = there >= wanted
+        words = counted(there, noun, several) if all_there else f"{there:,} of {counted(wanted, noun, several)}"
+        undecided = self.labels_decided is not None and self.labels_decided < there
+        return f"{words}, {self.labels_decided:,} decided" if undecided else words
+
+    @property
+    def labels_done(self) -> bool | None:
+        """Whether training has all the labels that it is to have; None where it needs none."""
+        if self.labels is None or not self.labels_decided:
+            return None if self.labels is None else False
+        if self.run.step or self.run.ended:
+            return True
+        if self.campaign:
+            return self.campaign.labelled >= self.campaign.wanted
+        return self.labels >= (self.labels_wanted or 0)
+
+    def others_text(self) -> str:
+        """The runs beside that which is shown; many are counted."""
+        more = len(self.other_runs) - OTHERS
+        named = [f"{run.name} ({run.state})" for run in self.other_runs[:OTHERS]]
+        return ", ".join([*named, *([f"{more} more"] if more > 0 else [])])
 
     def lines(self) -> list[str]:
         """The same in words."""
@@ -85,12 +130,13 @@ class ProjectStatus:
         if self.takes_wanted:
             parts.append(self.takes_text())
         if self.labels is not None:
-            parts.append(counted(self.labels, "label"))
+            parts.append(self.labels_text())
         run = self.run
-        state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
-        parts.append(f"run {run.name}: {state}, {run.step} of {run.steps} steps")
+        parts.append(f"run {run.name}: {run.state}, {run.step_text}")
         if run.training and run.left_s is not None:
             parts[-1] += f", about {run.left_s / 60:.0f} min left"
+        if self.other_runs:
+            parts.append(f"other runs: {self.others_text()}")
         parts.append("evaluated" if self.evaluated else "not evaluated")
         if self.campaign:
             parts.append(f"campaign: {self.campaign.in_words()}")
@@ -101,63 +147,98 @@ class ProjectStatus:
 
 
 def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus:
-    """Where a project stands under its settings; `run`: in place of the one that they name.
+    """Where a project stands under its settings.
+
+    Args:
+        project: its folder.
+        settings: as they are asked for.
+        run: that is shown. Where none is named, it is that which trains now, else that which `train.name` names, else
+            of the runs of this recipe the one that was last at work.
 
     Raises:
         ValueError: a database that cannot be read.
     """
-    needs = set(recipe_needs(settings.train.recipe))
-    name = run or run_name(settings.train)
-    clips = held_out = 0
-    takes = takes_wanted = labels = campaign = None
-    ended = evaluated = False
+    needs = _needs(settings.train)
+    finished = _finished_runs(project)
+    began = _runs_begun(project)
+    name = run or _shown_run(project, settings, began, finished)
+    progress, *others = (
+        _run(project, each, settings, finished) for each in (name, *(each for each in reversed(began) if each != name))
+    )
     page = project / "reports" / f"{name}.html"
+    clips, labels, campaign, evaluated, lacking = Counter[str](), None, None, False, ""
+    takes = (0, 0) if needs & OWN_TAKES else None
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
-            clips, held_out = len(store.clips("train")), len(store.clips("eval"))
-            if needs & OWN_TAKES:
-                takes, takes_wanted = _takes(store, settings, clips)
-            if needs & {"labels", "scores"}:
-                by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
-                labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
+            clips += Counter(train=len(store.clips("train")), eval=len(store.clips("eval")))
+            labels = count_labels(store, settings, needs)
+            takes = _takes(store, settings, clips["train"], needs, labels)
             campaign = _campaign(store)
-            # Settings do not say how long a run is that they do not name.
-            least = settings.train.steps if name == run_name(settings.train) else 0
-            ended = any(run.name == name and run.steps >= least for run in store.runs())
-            evaluated = ended and summary_path(store, name).is_file()
-    elif needs & OWN_TAKES:
-        takes, takes_wanted = 0, 0
-    progress = _run(project / "runs" / name, name, settings.train.steps, ended)
-    report = page if evaluated and page.is_file() else None
+            evaluated = progress.ended and summary_path(store, name).is_file()
+            lacking = _lacking(store, settings, needs)
     status = ProjectStatus(
         project,
         settings.backbone.name,
         settings.train.recipe,
-        clips=clips,
-        held_out=held_out,
-        takes=takes,
-        takes_wanted=takes_wanted,
+        clips=clips["train"],
+        held_out=clips["eval"],
+        takes=takes[0] if takes else None,
+        takes_wanted=takes[1] if takes else None,
         campaign=campaign,
-        labels=labels,
+        labels=labels.labelled if labels else None,
+        labels_wanted=labels.wanted if labels else None,
+        labels_decided=labels.decided if labels else None,
         run=progress,
+        other_runs=tuple(others),
         detached=DETACHED not in os.environ and is_locked(project / LOG),
         evaluated=evaluated,
-        report=report,
+        report=page if evaluated and page.is_file() else None,
         next="",
     )
-    return replace(status, next=_next(status, settings))
+    return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
 
 
-def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
-    """Takes that a recipe can use, and how many there should be. Where some came with the footage none are made."""
+def _needs(train: TrainSettings) -> set[str]:
+    """What the recipe needs, in its mode: pairs of `vanilla` are takes from noise of their own."""
+    needs = set(recipe_needs(train.recipe))
+    return needs - {"guided"} | {"takes"} if train.options.get("mode") == "vanilla" and "guided" in needs else needs
+
+
+def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:
+    """The kind of takes that the recipe compares."""
+    return "guided" if "guided" in needs else "take" if needs & OWN_TAKES else settings.generate.kind
+
+
+def _takes(
+    store: Store, settings: Settings, clips: int, needs: Set[str], labels: LabelCounts | None
+) -> tuple[int, int] | None:
+    """Takes that a recipe can use, and how many there should be; None where it needs none.
+
+    Where some came with the footage none are made, unless people are to label pairs and none of those is one. Labels
+    that came with their pairs need no other takes.
+    """
+    unpaired = "labels" in needs and not (labels and (labels.wanted or labels.labelled))
+    if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
+        return None
     came = len(store.candidates(split="train", kind="imported"))
-    own = len(store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from))
-    return (came, came) if came else (own, clips * settings.generate.takes)
+    own = len(store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from))
+    return (came, came) if came and not unpaired else (own, clips * _takes_wanted(settings, needs))
 
 
-def _pairs(store: Store) -> int:
-    """Pairs of takes with a label."""
-    return len({frozenset((row.left, row.right)) for row in store.preferences()})
+def _takes_wanted(settings: Settings, needs: Set[str]) -> int:
+    return max(settings.generate.takes, 2 if "labels" in needs else 1)
+
+
+def _lacking(store: Store, settings: Settings, needs: Set[str]) -> str:
+    """The command, without its project, that makes what lacks beside takes and labels."""
+    start = settings.train.init_from
+    if "gaps" in needs and not store.candidates(split="train", kind="gap", system=start):
+        return "generate {project} --set generate.kind=gap --set generate.takes=1"
+    semantic = settings.train.options.get("semantic_weight", 1.0)
+    if "wrong captions" in needs and semantic and not store.captions("wrong"):
+        by = " --by rules" if settings.caption.by == "none" else ""
+        return f"wrong-captions {{project}}{by}"
+    return ""
 
 
 def _campaign(store: Store) -> CampaignStatus | None:
@@ -168,40 +249,105 @@ def _campaign(store: Store) -> CampaignStatus | None:
     return CampaignStatus(campaign.people, len(labelled), campaign.pairs, votes=len(store.preferences(votes=True)))
 
 
-def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
+def _runs_begun(project: Path) -> list[str]:
+    """Runs that have a folder with steps or are at work, that which was at work last at the end."""
+    begun = []
+    for folder in (project / "runs").glob("[!.]*"):
+        there = [path for path in (folder / CURVES, folder / LOCK) if path.is_file()]
+        if there and (there[0].name == CURVES or is_locked(folder / LOCK)):
+            begun.append((there[0].stat().st_mtime_ns, folder.name))
+    return [name for _, name in sorted(begun)]
+
+
+def _finished_runs(project: Path) -> dict[str, Run]:
+    """Runs that ended once, by their names."""
+    if not (project / "rushes.db").is_file():
+        return {}
+    with Store.open(project) as store:
+        return {run.name: run for run in store.runs()}
+
+
+def _shown_run(project: Path, settings: Settings, begun: Sequence[str], finished: Mapping[str, Run]) -> str:
+    """The run that a project's state is about, where nobody names one."""
+    own, recipe = run_name(settings.train), settings.train.recipe
+    training = [name for name in begun if is_locked(project / "runs" / name / LOCK)]
+    if own in training or (settings.train.name and not training):
+        return own
+    alike = [name for name in begun if name == own or name not in finished or finished[name].recipe == recipe]
+    return (training or alike or [own])[-1]
+
+
+def _run(project: Path, name: str, settings: Settings, finished: Mapping[str, Run]) -> RunStatus:
+    folder, row = project / "runs" / name, finished.get(name)
+    # Settings do not say how long a run is that they do not name.
+    planned = settings.train.steps if name == run_name(settings.train) else None
+    training = is_locked(folder / LOCK)
+    ended = row is not None and row.steps >= (planned or 0) and not training
+    steps = planned if planned is not None else row.steps if row and ended else None
     rows = last_rows(folder / CURVES)
     step = rows[-1]["step"] if rows else 0
     seconds = speed(rows)
-    left = None if seconds is None else seconds * max(0, steps - step)
-    return RunStatus(name, step, steps, ended, training=is_locked(folder / ".lock"), left_s=left)
+    left = None if seconds is None or steps is None else seconds * max(0, steps - step)
+    return RunStatus(name, step, steps, ended=ended, training=training, left_s=left)
 
 
-def _next(status: ProjectStatus, settings: Settings) -> str:
-    """The command that does what comes next."""
+def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -> str:
+    """The command that does what comes next; it must not fail."""
     project, run = shlex.quote(str(status.project)), status.run
-    other = "" if run.name == _own_run(status.project) else f" --run {run.name}"
-    if status.detached:
+    other = "" if run.name == _own_run(status.project) else f" --run {shlex.quote(run.name)}"
+    if status.detached or run.training:
         return f"rushes status {project} --follow"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
-        return f"rushes generate {project}"
-    if run.training:
-        return f"rushes status {project} --follow"
+        return f"rushes generate {project}{_as_takes(settings)}"
+    if lacking and not run.ended:
+        return f"rushes {lacking.format(project=project)}"
     campaign = status.campaign
     if campaign and campaign.labelled < campaign.wanted and not run.ended:
         return f"rushes campaign {project}"
-    if status.labels == 0:
-        return f"rushes label {project}"
+    if status.labels_done is False:
+        return f"rushes label {project}{_as_labels(settings)}"
     if not run.ended:
-        return f"rushes train {project}"
+        source = f" --set train.options.judge={shlex.quote(judge)}" if judge else ""
+        return f"rushes train {project}{_as_run(status, settings)}{source}"
     if not status.evaluated:
         return f"rushes evaluate {project}{other}"
     if campaign and not campaign.votes and status.report is None:
         return f"rushes vote {project}{other} --annotators {shlex.quote(','.join(campaign.people))}"
     if status.report is None:
         return f"rushes report {project}{other}"
-    return f"rushes export {project} --run {run.name} --out FOLDER"
+    return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
+
+
+def _as_takes(settings: Settings) -> str:
+    """The options by which `rushes generate` makes the takes that lack, where the settings ask for others."""
+    needs = _needs(settings.train)
+    kind, takes = _kind(settings, needs), _takes_wanted(settings, needs)
+    options = [*([f"kind={kind}"] if kind != settings.generate.kind else []),
+               *([f"takes={takes}"] if takes != settings.generate.takes else [])]  # fmt: skip
+    return "".join(f" --set generate.{option}" for option in options)
+
+
+def _as_labels(settings: Settings) -> str:
+    """The options by which `rushes label` gives what a recipe needs, where the settings name nobody or other forms."""
+    by = settings.label.by if settings.label.by != "none" else "human"
+    options = " --by human" if settings.label.by == "none" else ""
+    if "scores" in _needs(settings.train):
+        if by == "human":
+            return options if settings.label.scores else f"{options} --set label.scores=true"
+        return options if settings.label.form == "scores" else f"{options} --form scores"
+    return options
+
+
+def _as_run(status: ProjectStatus, settings: Settings) -> str:
+    """The options by which `rushes train` trains the run that is shown, where the project's file names another."""
+    name, train = status.run.name, settings.train
+    if name == _own_run(status.project):
+        return ""
+    if name == run_name(train) and not train.name:
+        return f" --recipe {shlex.quote(train.recipe)}"
+    return f" --set {shlex.quote(f'train.name={name}')}"
 
 
 def _own_run(project: Path) -> str:
@@ -211,19 +357,20 @@ def _own_run(project: Path) -> str:
     return ""
 
 
-def follow(project: Path, settings: Settings) -> Iterator[str]:
-    """What a detached run says, or the steps of a run that trains, as they come, until there is no more."""
+def follow(status: ProjectStatus) -> Iterator[str]:
+    """What a detached run says, or the steps of the run that is shown, as they come, until there is no more."""
+    project, run = status.project, status.run
     if is_locked(project / LOG):
         yield from _added(project / LOG)
         return
-    folder = project / "runs" / run_name(settings.train)
+    folder = project / "runs" / run.name
     shown = -1
     while True:
-        training = is_locked(folder / ".lock")
+        training = is_locked(folder / LOCK)
         new: list[Row] = [row for row in read_history(folder / CURVES) if row["step"] > shown]
         if new:
             shown = new[-1]["step"]
-            yield f"step {shown} of {settings.train.steps}: {step_in_words(new[-1])}".rstrip(": ")
+            yield f"step {replace(run, step=shown).of_steps}: {step_in_words(new[-1])}".rstrip(": ")
         if not training:
             return
         time.sleep(LOOK_S)

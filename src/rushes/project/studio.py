@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import deque
@@ -15,7 +16,8 @@ from fastapi import FastAPI
 
 from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import nothing
-from rushes.project.labeling_page import LEDGER, open_desk, open_vote, vote_standing
+from rushes.project.desk_lock import DeskLock
+from rushes.project.labeling_page import LEDGER, VOTE_LEDGER, open_desk, open_vote, vote_standing
 from rushes.project.review_page import open_review
 from rushes.project.settings import FILE, LOG, read_settings
 from rushes.project.status import ProjectStatus, status_of
@@ -103,11 +105,24 @@ class Studio:
     def __post_init__(self) -> None:
         self._settings: tuple[tuple[int, ...], Settings] | None = None
         read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is reported at once
+        self._locks = [DeskLock(self.folder, LEDGER, "/label"), DeskLock(self.folder, VOTE_LEDGER, "/vote")]
         self.desk = Opening(
-            lambda: open_desk(self.folder, self.settings(), self.probes), lambda: self._state(Candidate)
+            lambda: self._alone(0, open_desk(self.folder, self.settings(), self.probes)), lambda: self._state(Candidate)
         )
-        self.vote = Opening(lambda: open_vote(self.folder, self.settings(), self.run), lambda: self._state(Candidate))
+        self.vote = Opening(
+            lambda: self._alone(1, open_vote(self.folder, self.settings(), self.run)), lambda: self._state(Candidate)
+        )
         self.review = Opening(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
+
+    @contextmanager
+    def _alone(self, lock: int, desk: AbstractContextManager[LabelingSession]) -> Iterator[LabelingSession]:
+        with self._locks[lock].held(), desk as session:
+            yield session
+
+    def serves_at(self, address: str) -> None:
+        """Say where the pages are, for servers of the same project that are refused."""
+        for lock in self._locks:
+            lock.serves_at(address)
 
     def settings(self) -> Settings:
         """As they are in the file now. Raises ValueError."""
@@ -198,19 +213,17 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
 def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     """What the first page shows of where a project stands."""
     run, report = status.run, status.report
-    labels = status.labels or 0
     what = ("take scored", "takes scored") if settings.label.form == "scores" else ("pair labelled", "pairs labelled")
-    state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
     rows = (
-        ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
+        ("Footage", "/review", status.clips + (status.labels or 0) > 0, _footage_text(status)),
         ("Takes", "/takes", _enough(status.takes, status.takes_wanted), status.takes_text()),
         (
             "Labels",
             "/label",
-            labels > 0 if status.labels is not None else None,
-            _labels_text(status, counted(labels, *what)),
+            status.labels_done,
+            _labels_text(status, status.labels_text(*what)),
         ),
-        ("Training", "/runs", run.ended, f"{state}: {run.step:,} of {run.steps:,} steps"),
+        ("Training", "/runs", run.ended, _training_text(status)),
         ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
     )
     first = next((title for title, _, done, _ in rows if done is False), "")
@@ -220,9 +233,17 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
         ahead: StepState = "running" if title == busy else "next" if title == first else "later"
         its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
         steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
-    here = "/label" if status.next.startswith("rushes label ") and settings.label.by == "human" else ""
+    # In place of the command: it would begin a second server, which is refused while this one has the desk open.
+    here = "/label" if _is_here(status, settings) else ""
     name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
-    return HomeFacts(name, about, tuple(steps), _running(status), status.next, why=_why(status.next), here=here)
+    command = "" if here else status.next
+    return HomeFacts(name, about, tuple(steps), _running(status), command, why=_why(status.next), here=here)
+
+
+def _is_here(status: ProjectStatus, settings: Settings) -> bool:
+    """Whether the page *Label* does what comes next."""
+    labels = status.next.startswith("rushes label ") and "--set" not in shlex.split(status.next)
+    return labels and settings.label.by in ("human", "none")
 
 
 def _enough(there: int | None, wanted: int | None) -> bool | None:
@@ -238,6 +259,11 @@ def _footage_text(status: ProjectStatus) -> str:
 
 def _labels_text(status: ProjectStatus, there: str) -> str:
     return f"campaign: {status.campaign.in_words()}" if status.campaign else there
+
+
+def _training_text(status: ProjectStatus) -> str:
+    run, others = status.run, f"; other runs: {status.others_text()}" if status.other_runs else ""
+    return f"{run.name}, {run.state}: {run.step_text}{others}"
 
 
 def _proof_text(status: ProjectStatus) -> str:
@@ -262,6 +288,7 @@ _WHY = {
     "label": "Say which takes are better.",
     "campaign": "Let the people of the campaign label the rest.",
     "vote": "Let the same people choose between base and trained, blind.",
+    "wrong-captions": "Write captions that are wrong where a take is, which the recipe contrasts with the true ones.",
     "train": "Train on what is there; a run that was stopped goes on.",
     "evaluate": "Measure the trained model on clips that it has not seen.",
     "report": "Write the report, with every figure and the clips behind it.",

@@ -31,6 +31,7 @@ from torch.optim import Optimizer
 
 from rushes.files import content_hash, locked, whole_file, write_json
 from rushes.tensor_files import save_tensors
+from rushes.training.history import LOCK
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Average, Reference
@@ -74,10 +75,10 @@ def only_one(folder: Path, remedy: str = "set train.name to another name") -> It
     with ExitStack() as stack:
         try:
             try:
-                stack.enter_context(locked(folder / ".lock", wait=False))
+                stack.enter_context(locked(folder / LOCK, wait=False))
             except BlockingIOError:  # who only asks whether a run is at work lets go at once
                 time.sleep(0.1)
-                stack.enter_context(locked(folder / ".lock", wait=False))
+                stack.enter_context(locked(folder / LOCK, wait=False))
         except BlockingIOError:
             raise ValueError(f"{folder}: another process trains this run; wait for it, or {remedy}") from None
         yield
@@ -198,8 +199,8 @@ def can_be_opened(path: Path) -> bool:
 def at_work(folder: Path) -> bool:
     """Whether a process trains the run of this folder now; nothing is made there."""
     try:
-        if (folder / ".lock").exists():
-            with locked(folder / ".lock", wait=False):
+        if (folder / LOCK).exists():
+            with locked(folder / LOCK, wait=False):
                 return False
     except BlockingIOError:
         return True

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024
 CURVES, WEIGHTS, SHORTCUTS = "metrics.jsonl", "weights.safetensors", "shortcuts.json"  # in a run's folder
+LOCK = ".lock"  # there, which a process holds as long as it trains the run
 _FORMER_FILE = "leak.json"
 _FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
 

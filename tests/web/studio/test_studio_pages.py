@@ -116,6 +116,14 @@ def test_a_run_that_trains_is_seen_to_move(opened: OpenPage, folder: Path) -> No
     assert "live: " in tab.inner_text("#first .u-legend") and "older: finished" in tab.inner_text("#live")
     tab.click("input[data-run=older]")  # and away again, by mouse
     tab.wait_for_function("() => !document.querySelector('#first .u-legend')?.textContent.includes('older: ')")
+    # its row goes on, though its curves are not asked for any more
+    with (folder / "runs" / "older" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row(77)) + "\n")
+    for _ in range(5):  # the list is asked for at every fifth look
+        tab.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    tab.wait_for_function(
+        "() => [...document.querySelectorAll('#runs tbody tr')].some((row) => /older.*77/s.test(row.textContent))"
+    )
     # clips after so many steps, in step
     tab.locator("#samples").scroll_into_view_if_needed()
     tab.wait_for_function(

@@ -43,12 +43,14 @@ function draw(facts) {
   const now = facts.running;
   $("#running").hidden = !now;
   if (now) {
-    const count = now.total ? `: step ${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : "";
+    const of = now.total ? ` of ${now.total.toLocaleString("en")}` : "";
+    const count = now.done === null ? "" : `: step ${now.done.toLocaleString("en")}${of}`;
     $("#running-text").textContent = `${now.text}${count}${left(now.left_s)}`;
     $("#running-bar").hidden = !now.total;
     if (now.total) $("#running-bar").value = now.done / now.total;
   }
-  $("#next").hidden = !facts.next;
+  $("#next").hidden = !facts.next && !facts.here;
+  $("#next .command").hidden = !facts.next;
   $("#why").textContent = facts.why;
   if ($("#command").textContent !== facts.next) {
     $("#command").textContent = facts.next;

@@ -54,7 +54,7 @@ function drawTable() {
   $("#runs").hidden = !listed.length;
   const focused = document.activeElement?.dataset?.run;
   $("#runs tbody").replaceChildren(...[...listed].reverse().map((run) => {
-    const state = data.get(run.name)?.state || run;
+    const state = chosen.includes(run.name) && data.get(run.name)?.state || run;
     const row = make("tr");
     const head = make("th");
     head.scope = "row";
@@ -168,7 +168,7 @@ async function poll() {
   const runs = shown().map((name) => ({ name, generation: data.get(name)?.generation || 0, since: data.get(name)?.through ?? -1 }));
   if (!runs.length) return drawTable();
   const answer = await call("/api/runs/read", { runs });
-  const news = answer.runs.some((run) => run.state === "training" || Object.keys(run.series).length);
+  const news = [...listed, ...answer.runs].some((run) => run.state === "training" || Object.keys(run.series || {}).length);
   quiet = news ? 0 : quiet + 1;
   answer.runs.forEach(take);
   $("#curves").hidden = !answer.panels.length;

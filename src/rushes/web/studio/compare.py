@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,14 +88,14 @@ def compare_section(folder: Path) -> SiteSection:
         def systems() -> dict[str, Any]:
             with reading(folder) as connection:
                 names = _systems(connection) if connection is not None else []
-            nothing = NONE_YET.format(project=folder) if len(names) < 2 else ""
+            nothing = NONE_YET.format(project=shlex.quote(str(folder))) if len(names) < 2 else ""
             return {"systems": names, "nothing": nothing, "page": PAGE}
 
         @router.post("/pairs", dependencies=[person])
         def pairs(body: TwoSystems) -> dict[str, Any]:
             with reading(folder) as connection:
                 if connection is None:
-                    raise HTTPException(404, NONE_YET.format(project=folder))
+                    raise HTTPException(404, NONE_YET.format(project=shlex.quote(str(folder))))
                 return _page(connection, body)
 
         @router.post("/pair", dependencies=[person])
@@ -191,11 +192,12 @@ def _figures(folder: Path, first: str, second: str) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         return {"rows": [], "words": [], "source": "", "missing": str(error)}
     if stored is None:
+        project = shlex.quote(str(folder))
         if first == BASE:
-            missing = f"`rushes evaluate {folder} --run {second}` writes the figures of this pair."
+            missing = f"`rushes evaluate {project} --run {shlex.quote(second)}` writes the figures of this pair."
         else:
-            runs = " ".join(name for name in (first, second) if name != BASE)
-            missing = f"`rushes compare {folder} {runs}` writes the figures of this pair."
+            runs = shlex.join(name for name in (first, second) if name != BASE)
+            missing = f"`rushes compare {project} {runs}` writes the figures of this pair."
         return {"rows": [], "words": [], "source": "", "missing": missing}
     rows = [_cells(row, stored.wins.get(row.name)) for row in stored.rows]
     return {"rows": rows, "words": stored.words, "source": stored.source, "missing": ""}

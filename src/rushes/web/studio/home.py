@@ -47,9 +47,9 @@ class HomeFacts:
     about: str  # recipe and model
     steps: tuple[PathStep, ...]
     running: RunningNow | None
-    next: str  # command
+    next: str  # command; "" where the page `here` does it
     why: str  # what it does, in a sentence
-    here: str = ""  # address of the page that does the same; "" = there is none
+    here: str = ""  # address of the page that does it; "" = there is none
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import stat
 import threading
 import time
@@ -76,7 +77,7 @@ def report_section(folder: Path) -> SiteSection:
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
             rows = _reports(folder)
-            return {"reports": rows, "nothing": "" if rows else NONE_YET.format(project=folder)}
+            return {"reports": rows, "nothing": "" if rows else NONE_YET.format(project=shlex.quote(str(folder)))}
 
         @router.post("/open", dependencies=[person])
         def opened(body: OpenReport) -> dict[str, str]:

@@ -20,7 +20,7 @@ from rushes.media.read import probe
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import reading, runs_of
 from rushes.training.health import diagnoses, verdict
-from rushes.training.history import CURVES, shortcuts_file, with_shortcuts
+from rushes.training.history import CURVES, LOCK, shortcuts_file, with_shortcuts
 from rushes.web.studio.run_log import RunLog, last_row
 
 RUNS, SAMPLES = "runs", "samples"
@@ -46,7 +46,7 @@ class RunFiles:
         """Whether a process trains it now."""
         if time.monotonic() > self._next_lock:
             self._next_lock = time.monotonic() + _ASK_S
-            lock = self.folder / ".lock"
+            lock = self.folder / LOCK
             self._training = not lock.is_symlink() and is_locked(lock)
         return self._training
 

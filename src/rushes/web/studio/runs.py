@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,7 +45,7 @@ def runs_section(folder: Path) -> SiteSection:
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
             names = _refused(project.names)
-            nothing = "" if names else NONE_YET.format(project=folder)
+            nothing = "" if names else NONE_YET.format(project=shlex.quote(str(folder)))
             return {"runs": [project.summary(_refused(lambda name=name: project.run(name))) for name in names],
                     "nothing": nothing, "points": POINTS, "at_once": AT_ONCE}  # fmt: skip
 

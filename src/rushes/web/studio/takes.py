@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def takes_section(folder: Path) -> SiteSection:
         def choices() -> dict[str, Any]:
             with reading(folder) as connection:
                 if connection is None or not (systems := distinct(connection, "system")):
-                    return {"nothing": NONE_YET.format(project=folder)}
+                    return {"nothing": NONE_YET.format(project=shlex.quote(str(folder)))}
                 metrics = [name for name in distinct(connection, "metric") if not name.startswith(_CURATION)]
                 judges = [name for name in distinct(connection, "judge") if not name.endswith(AGAIN)]
             return {"nothing": "", "systems": systems, "metrics": metrics, "judges": judges, "page": PAGE,

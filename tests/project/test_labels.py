@@ -116,7 +116,7 @@ def test_invitations_are_links_with_tokens_that_can_be_renewed(make: Make) -> No
         assert desk.assignments.who(tokens["ada"]) is None and desk.assignments.who(tokens["bob"]) == "bob"
         with pytest.raises(ValueError, match="given twice"):
             invitations(desk.assignments, ("ada", "ada"), "http://host:1")
-        with pytest.raises(ValueError, match="is no name"):
+        with pytest.raises(ValueError, match="is not a name"):
             invitations(desk.assignments, ("<b>",), "http://host:1")
 
 

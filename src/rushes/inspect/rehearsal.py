@@ -16,7 +16,7 @@ import torch
 
 from rushes.config.tables import Settings, run_name
 from rushes.inspect.job_forecast import JobForecast, Machine
-from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape
+from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape, trained_on
 from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK, gpu_seen
 from rushes.progress import Bar, no_bar
 from rushes.project import stages
@@ -53,18 +53,20 @@ class StageEstimate:
 class RehearsalResult:
     """A rehearsal that went through."""
 
-    clips: int  # that were trained on
+    clips: int  # that were trained on, or pairs
     steps: int
     seconds_a_step: float  # the last, which has no warm-up in it
     stages: dict[str, StageEstimate]
     total_hours: float
     gpu_gib: float | None  # most that was taken of the GPU's memory, in 2^30 bytes; null = no GPU
     gpu_has_gib: float | None
+    pairs: bool  # whether these are pairs
     labels: str  # who labelled in place of people; "" = nobody had to
     next: str  # command
 
     def lines(self) -> list[str]:
         """The same in words."""
+        clips = counted(self.clips, "pair" if self.pairs else "clip")
         rows = [
             f"{name}: {row.seconds:.1f} s, which makes {in_hours(row)} of the whole job"
             for name, row in self.stages.items()
@@ -72,7 +74,7 @@ class RehearsalResult:
         memory = [f"GPU memory: {self.gpu_gib:.1f} of {self.gpu_has_gib:.1f} GiB"] if self.gpu_gib else []
         people = [f"labels: by {self.labels} in place of people, for the rehearsal alone"] if self.labels else []
         return [
-            f"every stage ran, on {counted(self.clips, 'clip')} and {counted(self.steps, 'step')}; nothing of it stays",
+            f"every stage ran, on {clips} and {counted(self.steps, 'step')}; nothing of it stays",
             *rows,
             *memory,
             *people,
@@ -142,7 +144,7 @@ def rehearse(
         work = _begun(folder, ask, bar, say)
         with work.store:
             run_all(work)
-            clips = len(work.store.clips("train"))
+            clips = len(trained_on(work.store))
         sides = numbers_by_shape(folder, ask)
         step_s = float(read_history(folder / "runs" / run_name(ask.train) / CURVES)[-1]["seconds"])
     machine, costs = machine_here(), model_for
@@ -159,6 +161,7 @@ def rehearse(
         total_hours=round(sum(row.hours for row in rows.values()), 3),
         gpu_gib=round(torch.cuda.max_memory_allocated() / GIB, 2) if gpu else None,
         gpu_has_gib=round(torch.cuda.get_device_properties(0).total_memory / GIB, 2) if gpu else None,
+        pairs=settings.footage.kind == "pairs",
         labels=STAND_IN if settings.label.by == "human" else "",
         next=f"rushes run {project}",
     )
@@ -184,9 +187,13 @@ def _begun(folder: Path, settings: Settings, bar: Bar, say: Callable[[str], None
     for files in FILES:
         work = open_project(folder, settings, bar, say)
         work.most_files = files
-        stages.import_footage(work)
         whole = settings.footage.kind == "world" or files == 0
-        if whole or (work.store.clips("train") and work.store.clips("eval")):
+        try:
+            stages.import_footage(work)
+        except ValueError:  # the few may all be refused, or be of one prompt
+            if whole:
+                raise
+        if whole or (trained_on(work.store) and work.store.clips("eval")):
             return work
         work.store.close()
     raise AssertionError("the last of them takes all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -344,7 +345,8 @@ def run(
         if not project.is_dir():
             raise ValueError("--rehearse: only for a project's folder; make one with `rushes init`")
         rehearsed = _rehearsed(folder, settings)
-        return tell(rehearsed, as_json, rehearsed.lines())
+        tell(rehearsed, as_json, rehearsed.lines())
+        return sys.exit(1) if rehearsed.refused else None
     if detach:
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")

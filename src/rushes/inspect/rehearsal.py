@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -19,11 +20,11 @@ from rushes.inspect.job_forecast import JobForecast, Machine
 from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape, trained_on
 from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK, gpu_seen
 from rushes.progress import Bar, no_bar
-from rushes.project import stages
+from rushes.project import stages, training
 from rushes.project.defaults import with_model_defaults
-from rushes.project.project import OpenProject, open_project
+from rushes.project.intake import refused_footage
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.project.runs import run_all
-from rushes.project.settings import check_database
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, read_history
 
@@ -62,6 +63,7 @@ class RehearsalResult:
     gpu_has_gib: float | None
     pairs: bool  # whether these are pairs
     labels: str  # who labelled in place of people; "" = nobody had to
+    refused: str  # what the run would refuse at once, of all the footage; "" = nothing
     next: str  # command
 
     def lines(self) -> list[str]:
@@ -79,6 +81,7 @@ class RehearsalResult:
             *memory,
             *people,
             f"the whole job: about {in_words(self.total_hours)}, reading of footage and models left out",
+            *([f"`rushes run` would refuse the footage as it is: {self.refused}"] if self.refused else []),
             f"next: {self.next}",
         ]
 
@@ -132,16 +135,17 @@ def rehearse(
         ValueError: as the stages do; this is what a rehearsal is for.
         torch.OutOfMemoryError: the GPU's memory is too small for a stage.
     """
-    check_database(project)
     settings = with_model_defaults(settings)
     ask = rehearsal_settings(settings)
-    if (project / "rushes.db").is_file():  # captions that the files lack may have been written since
-        ask = ask.model_copy(update={"footage": ask.footage.model_copy(update={"allow_empty_captions": True})})
+    refused, remedy = _refused_at_once(project, settings, bar, say)
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.reset_peak_memory_stats()
     with _scratch(project / FOLDER) as folder:
-        work = _begun(folder, ask, bar, say)
+        try:
+            work = _begun(folder, ask, bar, say)
+        except ValueError as error:  # it takes what can be used, and there is nothing
+            raise ValueError(f"{refused}\nnext: {remedy}" if refused else str(error)) from None
         with work.store:
             run_all(work)
             clips = len(trained_on(work.store))
@@ -163,8 +167,22 @@ def rehearse(
         gpu_has_gib=round(torch.cuda.get_device_properties(0).total_memory / GIB, 2) if gpu else None,
         pairs=settings.footage.kind == "pairs",
         labels=STAND_IN if settings.label.by == "human" else "",
-        next=f"rushes run {project}",
+        refused=refused,
+        next=remedy if refused else f"rushes run {quote(str(project))}",
     )
+
+
+def _refused_at_once(project: Path, settings: Settings, bar: Bar, say: Callable[[str], None]) -> tuple[str, str]:
+    """What the run would refuse of the whole footage, and the command that mends it; both empty where it goes through.
+
+    Raises:
+        ValueError: a run of other settings that it would have to go on with.
+    """
+    whole = open_project(project, settings, bar, say)
+    with whole.store:
+        if (run_folder(whole, run_name(settings.train)) / "checkpoints").is_dir():
+            training.check_run(whole)
+        return refused_footage(whole)
 
 
 @contextmanager

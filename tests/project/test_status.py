@@ -42,7 +42,6 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert next_of(rushes, project) == f"next: rushes report {project}"
     result.unlink()
     assert next_of(rushes, project) == f"next: rushes evaluate {project}"
-    assert next_of(rushes, project, "--set", "train.steps=400") == f"next: rushes train {project}"
     assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes train {project}"
     assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
     with Store.open(project) as store:  # a second run, of another length than the file has
@@ -52,6 +51,26 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert status_of(project, settings, "dpo").next == f"rushes evaluate {project} --run dpo"
     dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
     assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
+
+
+def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after `rushes run P --set train.steps=4 --set train.batch=2`, where the file has others."""
+    settings = read_settings(project, (), nothing)
+    train = settings.train.model_copy(update={"steps": 200, "batch": 16})
+    write_settings(project, settings.model_copy(update={"train": train}))
+    code, out, _ = rushes("status", project)
+    assert code == 0 and "run realdpo: finished, 4 of 4 steps" in out and "\nevaluated\n" in out
+    code, _, err = rushes("run", project)
+    command = f"rushes set {project} train.batch=2 train.steps=4"
+    assert code == 2 and command in err and "--set train.name=NEW" in err
+    assert rushes(*command.split()[1:])[0] == 0 and read_settings(project, (), nothing) == settings
+    rushes("status", project, "--set", "train.batch=3")
+    assert f"`rushes set {project} train.batch=3` keeps it" in caplog.text
+    caplog.clear()
+    rushes("status", project, "--set", "train.batch=3", "--set", "train.name=b")
+    assert not caplog.text
 
 
 def test_a_campaign_goes_before_training_and_its_vote_before_the_report(project: Path, rushes: Rushes) -> None:

@@ -110,7 +110,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
     name = run or run_name(settings.train)
     clips = held_out = 0
     takes = takes_wanted = labels = campaign = None
-    ended = evaluated = False
+    finished, ended, evaluated = 0, False, False
     page = project / "reports" / f"{name}.html"
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
@@ -121,13 +121,13 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
             campaign = _campaign(store)
-            # Settings do not say how long a run is that they do not name.
-            least = settings.train.steps if name == run_name(settings.train) else 0
-            ended = any(run.name == name and run.steps >= least for run in store.runs())
+            finished = max((run.steps for run in store.runs() if run.name == name), default=0)  # as it was asked for
+            ended = 0 < finished >= _step(project / "runs" / name)
             evaluated = ended and summary_path(store, name).is_file()
     elif needs & OWN_TAKES:
         takes, takes_wanted = 0, 0
-    progress = _run(project / "runs" / name, name, settings.train.steps, ended)
+    steps = finished if ended else settings.train.steps
+    progress = _run(project / "runs" / name, name, steps, ended)
     report = page if evaluated and page.is_file() else None
     status = ProjectStatus(
         project,
@@ -166,6 +166,12 @@ def _campaign(store: Store) -> CampaignStatus | None:
         return None
     labelled = {frozenset((row.left, row.right)) for row in store.preferences() if is_own_answer(row)}
     return CampaignStatus(campaign.people, len(labelled), campaign.pairs, votes=len(store.preferences(votes=True)))
+
+
+def _step(folder: Path) -> int:
+    """The last step of a run's curves."""
+    rows = last_rows(folder / CURVES)
+    return int(rows[-1]["step"]) if rows else 0
 
 
 def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 
 from rushes.config.uses import nothing
 from rushes.files import locked
-from rushes.project import status
+from rushes.project import stages, status, training
+from rushes.project.project import open_project
+from rushes.project.runs import run_all
 from rushes.project.settings import read_settings, write_settings
 from rushes.project.status import status_of
 from rushes.records import VOTE, Preference
@@ -71,6 +74,22 @@ def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
     caplog.clear()
     rushes("status", project, "--set", "train.batch=3", "--set", "train.name=b")
     assert not caplog.text
+
+
+def test_videos_of_labelled_pairs_are_no_takes_of_the_clips(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(project) as store:
+        take = store.candidates(split="train")[0]
+        store.add([replace(take, id=f"foreign {n}", kind="imported", clip_id="", group="pair") for n in range(2)])
+    assert next_of(rushes, project, "--set", "generate.takes=3") == f"next: rushes generate {project}"
+    asked: list[object] = []
+    monkeypatch.setattr(training, "check_run", lambda work: None)
+    monkeypatch.setattr(stages, "generate_takes", lambda work: asked.append(work) or 1 / 0)
+    settings = read_settings(project, (), nothing)
+    with pytest.raises(ZeroDivisionError), closing((work := open_project(project, settings)).store):
+        run_all(work)
+    assert asked == [work]
 
 
 def test_a_campaign_goes_before_training_and_its_vote_before_the_report(project: Path, rushes: Rushes) -> None:

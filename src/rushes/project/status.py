@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from pathlib import Path
 from rushes.config.tables import Settings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
-from rushes.project.recipe_table import recipe_needs
+from rushes.project.recipe_table import recipe_needs, takes_that_came
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES
@@ -150,9 +150,10 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
 
 def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
     """Takes that a recipe can use, and how many there should be. Where some came with the footage none are made."""
-    came = len(store.candidates(split="train", kind="imported"))
-    own = len(store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from))
-    return (came, came) if came else (own, clips * settings.generate.takes)
+    came, wanted = len(takes_that_came(store)), settings.generate.takes
+    own = store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from)
+    each = Counter(row.clip_id for row in own)
+    return (came, came) if came else (sum(min(count, wanted) for count in each.values()), clips * wanted)
 
 
 def _pairs(store: Store) -> int:

@@ -111,6 +111,21 @@ def say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
+def say_changed(project: Path, settings: Settings) -> None:
+    """Name the defaults that changed since the project was made. Where none can have, no table is loaded."""
+    from rushes.config import held_defaults
+    from rushes.project.settings import FILE
+    from rushes.text_reader import read_toml
+
+    newest = held_defaults.VERSION
+    if read_toml(project / FILE).get(held_defaults.KEY, newest) == newest:
+        return
+    from rushes.project.held_settings import changed_in_words, changed_since
+
+    if changes := changed_since(project, settings):
+        say(changed_in_words(project, changes))
+
+
 @contextmanager
 def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> Iterator[OpenProject]:
     """The project in a folder, closed at the end, and the processes that share its work, or a cluster's workers."""

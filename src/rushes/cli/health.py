@@ -6,7 +6,18 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, opened, say, tell, with_options
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    RunName,
+    opened,
+    say,
+    say_changed,
+    tell,
+    with_options,
+)
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
@@ -93,6 +104,7 @@ def status(
     from rushes.project.status import follow as steps_of
     from rushes.project.status import status_of
 
+    say_changed(project, settings)
     result = status_of(project, settings)
     tell(result, as_json, result.lines())
     for line in steps_of(project, settings) if follow else ():

@@ -97,6 +97,25 @@ def test_videos_of_labelled_pairs_are_no_takes_of_the_clips(
     assert asked == [work]
 
 
+@pytest.mark.parametrize(
+    ("log", "why"), [("train: 3 of 4", "killed"), ("rushes: label.by: needs labels", "label.by: needs labels")]
+)
+def test_a_detached_run_that_broke_off_is_named(project: Path, rushes: Rushes, log: str, why: str) -> None:
+    (project / "reports" / "realdpo.json").unlink()
+    (project / "run.log").write_text(f"generate\n{log}\n")
+    out = rushes("status", project)[1]
+    assert f"the detached run ended: {why}" in out.replace("it was ", "")
+    assert out.splitlines()[-1] == f"next: rushes run {project} --detach"
+    with locked(project / "run.log"):
+        code, _, err = rushes("train", project)
+        assert code == 2 and "run.log: a detached run works on this project" in err
+    ended = iter([True, True, True, False])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status, "is_locked", lambda path: path.name == "run.log" and next(ended, False))
+        code, _, err = rushes("status", project, "--follow")
+    assert code == 1 and why in err and err.splitlines()[-1] == f"next: rushes run {project} --detach"
+
+
 def test_a_campaign_goes_before_training_and_its_vote_before_the_report(project: Path, rushes: Rushes) -> None:
     write_campaign(project, Campaign(("ada", "bob"), 3, 2, overlap=1, overlap_share=0.0))
     assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes campaign {project}"

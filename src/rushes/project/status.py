@@ -72,6 +72,7 @@ class ProjectStatus:
     report: Path | None
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
+    broken_off: str = ""  # why `rushes run --detach` ended before its end, as far as its log says; "" = it did not
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
@@ -95,6 +96,8 @@ class ProjectStatus:
         if self.campaign:
             parts.append(f"campaign: {self.campaign.in_words()}")
         report = [f"report: {self.report}"] if self.report else []
+        if self.broken_off:
+            parts.append(f"the detached run ended: {self.broken_off} ({self.project / LOG})")
         if self.detached:
             parts.append(f"at work, without a terminal ({self.project / LOG})")
         return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
@@ -144,6 +147,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         evaluated=evaluated,
         report=report,
         next="",
+        broken_off="" if evaluated else broken_off(project / LOG),
     )
     return replace(status, next=_next(status, settings))
 
@@ -189,6 +193,8 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     other = "" if run.name == _own_run(status.project) else f" --run {run.name}"
     if status.detached:
         return f"rushes status {project} --follow"
+    if status.broken_off:
+        return f"rushes run {project} --detach"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
@@ -209,6 +215,17 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     if status.report is None:
         return f"rushes report {project}{other}"
     return f"rushes export {project} --run {run.name} --out FOLDER"
+
+
+def broken_off(log: Path) -> str:
+    """Why a detached run ended before its end: what it said last, or that it was killed; "" where it did not."""
+    if not log.is_file() or is_locked(log):
+        return ""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        last = next(iter(deque((line.strip() for line in file if line.strip()), 1)), "")
+    if last.startswith("rushes: "):
+        return last.removeprefix("rushes: ")
+    return "" if last.startswith(("next: ", "report: ", "{")) else f"it was killed or broke; its last line: {last:.200}"
 
 
 def _own_run(project: Path) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rushes.cli import main
 from rushes.config.tables import LabelSettings, Settings
+from rushes.config.uses import code as code_uses
 from rushes.inspect.rehearsal import STAND_IN, RehearsalResult, rehearsal_settings, rehearse
 from rushes.inspect.step_forecast import gpu_seen
+from rushes.media.write import write_video
+from rushes.project.intake import refused_footage
+from rushes.project.project import OpenProject, open_project
+from rushes.project.settings import read_settings
 
-from ..projects import SMALL, SmallProject
+from ..projects import SMALL, Rushes, SmallProject
 
 
 def test_what_decides_memory_stays_as_it_is() -> None:
@@ -69,3 +77,26 @@ def test_a_rehearsal_takes_no_other_way_of_running(
     with pytest.raises(SystemExit):
         main(["run", str(folder), "--rehearse", "--detach", "--rounds", "2"])
     assert "--rounds, --detach: only for" in capsys.readouterr().err
+
+
+def test_what_the_run_refuses_at_once_is_said_and_mended_by_the_command(tmp_path: Path, rushes: Rushes) -> None:
+    clips, project = tmp_path / "my clips", tmp_path / "p"
+    clips.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        write_video(clips / f"dog {k}.mp4", rng.integers(0, 255, (17, 32, 32, 3), np.uint8), 8)
+    assert rushes("init", project, "--footage", clips)[0] == 0
+    code, _, err = rushes("run", project, "--rehearse")
+    assert code == 2 and "no caption" in err and err.splitlines()[-1] == f"next: rushes captions {project} --by names"
+    for k in range(8):
+        (clips / f"dog {k}.txt").write_text(f"a dog {k}")
+    (clips / "broken.mp4").write_bytes(b"no video")
+    (clips / "broken.txt").write_text("a cat")
+    code, out, _ = rushes("run", project, "--rehearse")
+    lines = out.splitlines()
+    assert code == 1 and lines[0].startswith("every stage ran") and "broken.mp4" in out
+    assert lines[-1] == f"next: rushes set {project} footage.on_refused=skip"
+    assert rushes(*shlex.split(lines[-1])[2:])[0] == 0
+    settings = read_settings(project, (), code_uses)
+    with closing(open_project(project, settings).store) as store:
+        assert refused_footage(OpenProject(store, settings))[0] == ""

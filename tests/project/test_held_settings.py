@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rushes.config import held_defaults
 from rushes.config.held_defaults import FILE as HELD
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
@@ -169,7 +170,9 @@ def test_another_recipe_brings_its_own_and_leaves_what_was_changed(project: Path
     assert result.changed["generate.kind"].source.startswith("recipe: DenseDPO")
 
 
-def test_an_old_default_holds_until_it_is_upgraded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_default_holds_until_it_is_upgraded(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_values(project, ["train.batch=6"])
     newer = {**realdpo.TINY, "objective": {"sft_weight": 500.0}, "steps": 300, "batch": 32}
     monkeypatch.setattr(realdpo, "TINY", newer)
@@ -180,6 +183,8 @@ def test_an_old_default_holds_until_it_is_upgraded(project: Path, monkeypatch: p
     (line,) = lines
     assert "train.objective.sft_weight 1000.0 (now 500.0)" in line and "train.steps 200 (now 300)" in line
     assert "batch" not in line and f"`rushes set {project} --upgrade`" in line
+    monkeypatch.setattr(held_defaults, "VERSION", "0.2")
+    assert all(line in rushes(command, project)[2].splitlines() for command in ("status", "settings"))
     result = set_values(project, [], upgrade=True)
     assert set(result.changed) == {"train.objective.sft_weight", "train.steps"}
     train, file = read_settings(project).train, tomllib.loads(text_of(project))

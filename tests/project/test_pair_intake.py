@@ -168,3 +168,22 @@ def test_settings_that_do_not_fit(rushes: Rushes, sides: tuple[Path, Path], tmp_
     assert code == 2 and "footage.bench: prompts of the pairs are held out" in err
     assert "label.by: the world's verifier" in rushes("import", project, "--set", "label.by=world")[2]
     assert "footage.kind is pairs" in rushes("preflight", project)[2]
+
+
+def test_pairs_stand_where_clips_do_in_a_plan_and_a_rehearsal(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    small = ("backbone.height_px=32", "backbone.width_px=32", "backbone.frames=5", "footage.window=first")
+    assert rushes("init", project, "--pairs", *sides, *(f"--set={text}" for text in small))[0] == 0
+    code, _, err = rushes("plan", project)
+    assert code == 2 and f"has no pairs yet; run `rushes import {project}` first" in err
+    imported = json.loads(rushes("import", project, "--json")[1])
+    code, out, err = rushes("plan", project, "--json")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert (plan["clips"], plan["prompts"]) == (imported["pairs"], imported["prompts"])
+    assert plan["takes"] == 0 and {"encode", "train", "evaluate"} <= plan["hours"].keys()
+    code, out, err = rushes("run", project, "--rehearse")
+    assert code == 0, err
+    assert "every stage ran, on 4 pairs and 2 steps" in out and "generate:" not in out

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 
 from rushes.config.uses import nothing
 from rushes.files import locked
-from rushes.project import status
+from rushes.project import stages, status, training
+from rushes.project.project import open_project
+from rushes.project.runs import run_all
 from rushes.project.settings import read_settings, write_settings
 from rushes.project.status import status_of
 from rushes.project.studio import home_facts
@@ -44,7 +47,6 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert next_of(rushes, project) == f"next: rushes report {project}"
     result.unlink()
     assert next_of(rushes, project) == f"next: rushes evaluate {project}"
-    assert next_of(rushes, project, "--set", "train.steps=400") == f"next: rushes train {project}"
     another = ("--set", "train.name=another")
     assert next_of(rushes, project, *another) == f"next: rushes train {project} {' '.join(another)}"
     assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
@@ -55,6 +57,66 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert status_of(project, settings, "dpo").next == f"rushes evaluate {project} --run dpo"
     dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
     assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
+
+
+def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after `rushes run P --set train.steps=4 --set train.batch=2`, where the file has others."""
+    settings = read_settings(project, (), nothing)
+    train = settings.train.model_copy(update={"steps": 200, "batch": 16})
+    write_settings(project, settings.model_copy(update={"train": train}))
+    code, out, _ = rushes("status", project)
+    assert code == 0 and "run realdpo: finished, 4 of 4 steps" in out and "\nevaluated\n" in out
+    code, _, err = rushes("run", project)
+    command = f"rushes set {project} train.batch=2 train.steps=4"
+    assert code == 2 and command in err and "--set train.name=NEW" in err
+    assert rushes(*command.split()[1:])[0] == 0 and read_settings(project, (), nothing) == settings
+    rushes("status", project, "--set", "train.batch=3")
+    assert f"`rushes set {project} train.batch=3` keeps it" in caplog.text
+    caplog.clear()
+    rushes("status", project, "--set", "train.batch=3", "--set", "train.name=b")
+    assert not caplog.text
+
+
+def test_videos_of_labelled_pairs_are_no_takes_of_the_clips(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(project) as store:
+        take = store.candidates(split="train")[0]
+        store.add([replace(take, id=f"foreign {n}", kind="imported", clip_id="", group="pair") for n in range(2)])
+    assert next_of(rushes, project, "--set", "generate.takes=3") == f"next: rushes generate {project}"
+    asked: list[object] = []
+    monkeypatch.setattr(training, "check_run", lambda work: None)
+
+    def generate(work: object) -> None:
+        asked.append(work)
+        raise KeyError
+
+    monkeypatch.setattr(stages, "generate_takes", generate)
+    settings = read_settings(project, (), nothing)
+    with pytest.raises(KeyError), closing((work := open_project(project, settings)).store):
+        run_all(work)
+    assert asked == [work]
+
+
+@pytest.mark.parametrize(
+    ("log", "why"), [("train: 3 of 4", "killed"), ("rushes: label.by: needs labels", "label.by: needs labels")]
+)
+def test_a_detached_run_that_broke_off_is_named(project: Path, rushes: Rushes, log: str, why: str) -> None:
+    (project / "reports" / "realdpo.json").unlink()
+    (project / "run.log").write_text(f"generate\n{log}\n")
+    out = rushes("status", project)[1]
+    assert f"the detached run ended: {why}" in out.replace("it was ", "")
+    assert out.splitlines()[-1] == f"next: rushes run {project} --detach"
+    with locked(project / "run.log"):
+        code, _, err = rushes("train", project)
+        assert code == 2 and "run.log: a detached run works on this project" in err
+    ended = iter([True, True, True, False])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status, "is_locked", lambda path: path.name == "run.log" and next(ended, False))
+        code, _, err = rushes("status", project, "--follow")
+    assert code == 1 and why in err and err.splitlines()[-1] == f"next: rushes run {project} --detach"
 
 
 def test_a_campaign_goes_before_training_and_its_vote_before_the_report(project: Path, rushes: Rushes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -15,7 +16,9 @@ from rich.console import Console
 
 from rushes.cli.bars import shown
 from rushes.config.tables import Settings
+from rushes.files import is_locked
 from rushes.progress import Tick, waiting
+from rushes.project.settings import DETACHED, FILE, LOG
 from rushes.ray_workers import EngineName
 from rushes.records import lines_of, plain
 from rushes.text_reader import printable
@@ -111,9 +114,32 @@ def say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
+def say_changed(project: Path, settings: Settings) -> None:
+    """Name the defaults that changed since the project was made. Where none can have, no table is loaded."""
+    from rushes.config import held_defaults
+    from rushes.text_reader import read_toml
+
+    newest = held_defaults.VERSION
+    if read_toml(project / FILE).get(held_defaults.KEY, newest) == newest:
+        return
+    from rushes.project.held_settings import changed_in_words, changed_since
+
+    if changes := changed_since(project, settings):
+        say(changed_in_words(project, changes))
+
+
 @contextmanager
 def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> Iterator[OpenProject]:
-    """The project in a folder, closed at the end, and the processes that share its work, or a cluster's workers."""
+    """The project in a folder, closed at the end, and the processes that share its work, or a cluster's workers.
+
+    Raises:
+        ValueError: as `open_project` does, or a detached run works on the project.
+    """
+    if DETACHED not in os.environ and is_locked(folder / LOG):
+        raise ValueError(
+            f"{folder / LOG}: a detached run works on this project; look in with `rushes status {folder} --follow`, "
+            "and run this when it has ended"
+        )
     with waiting("loading PyTorch", say):
         from rushes.project.project import open_project
         from rushes.training.parallel import joined

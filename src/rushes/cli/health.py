@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, opened, say, tell, with_options
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    RunName,
+    opened,
+    say,
+    say_changed,
+    tell,
+    with_options,
+)
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
-from rushes.project.settings import read_settings
+from rushes.project.settings import LOG, read_settings
 
 tune = App(name="tune")
 
@@ -90,13 +103,17 @@ def status(
 ) -> None:
     """Say where a project stands, and the command that comes next."""
     settings = read_settings(project, overrides, nothing)
+    from rushes.project.status import broken_off, status_of
     from rushes.project.status import follow as steps_of
-    from rushes.project.status import status_of
 
+    say_changed(project, settings)
     result = status_of(project, settings)
     tell(result, as_json, result.lines())
     for line in steps_of(result) if follow else ():
         say(line)
+    if follow and result.detached and (why := broken_off(project / LOG)):
+        say(f"the detached run ended: {why}\nnext: rushes run {quote(str(project))} --detach")
+        sys.exit(1)
 
 
 def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:

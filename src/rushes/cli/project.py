@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -34,9 +35,6 @@ from rushes.progress import waiting
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.records import lines_of
 from rushes.store.database import Store
-
-if TYPE_CHECKING:
-    from rushes.inspect.rehearsal import RehearsalResult
 
 PairPaths = Annotated[
     tuple[Path, ...],
@@ -343,8 +341,7 @@ def run(
         refuse_unused(others, "a run that is no rehearsal; a rehearsal takes one GPU")
         if not project.is_dir():
             raise ValueError("--rehearse: only for a project's folder; make one with `rushes init`")
-        rehearsed = _rehearsed(folder, settings)
-        return tell(rehearsed, as_json, rehearsed.lines())
+        return _rehearse(folder, settings, as_json)
     if detach:
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
@@ -366,11 +363,14 @@ def run(
     tell(result, as_json, lines)
 
 
-def _rehearsed(folder: Path, settings: Settings) -> RehearsalResult:
+def _rehearse(folder: Path, settings: Settings, as_json: bool) -> None:
     with waiting("loading PyTorch", say):
         from rushes.inspect.rehearsal import rehearse
 
-    return rehearse(folder, settings, bar, say)
+    result = rehearse(folder, settings, bar, say)
+    tell(result, as_json, result.lines())
+    if result.refused:
+        sys.exit(1)
 
 
 def export(

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, ProjectFolder, tell
+from rushes.cli.console import AsJson, ProjectFolder, say_changed, tell
+from rushes.config.uses import nothing
+from rushes.project.settings import read_settings
 
 
 def settings(
@@ -19,6 +21,8 @@ def settings(
     from rushes.project.held_settings import SettingsResult, all_settings
 
     result = SettingsResult(project, all_settings(project))
+    if project is not None:
+        say_changed(project, read_settings(project, (), nothing))
     tell(result, as_json, [f"{path} = {row.value!r}  # {row.source}" for path, row in result.settings.items()])
 
 

@@ -35,6 +35,7 @@ from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork,
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
+from rushes.text_reader import counted
 from rushes.training.gradients import waiting_views
 from rushes.training.memory import SHARE_GPU, Mode
 from rushes.training.metering import Meter
@@ -76,7 +77,7 @@ class JobForecast:
     """A whole job before anything is loaded, by stage."""
 
     step: StepForecast = field(metadata=INLINE)
-    clips: int  # trained on
+    clips: int  # trained on, or pairs that came in their place
     prompts: int  # held out, that evaluation takes
     takes: int  # of each clip; 0 = the recipe needs none
     gpus: int
@@ -87,6 +88,7 @@ class JobForecast:
     backwards: Mapping[str, tuple[int, ...]]  # clips of these that go back through it
     too_large: tuple[str, ...]  # stages whose memory is not there
     shapes: Mapping[str, ShapeForecast] | None = None  # by size and length; null where all clips have one
+    unit: Literal["clip", "pair"] = "clip"  # what `clips` counts
 
 
 def how_of(settings: Settings) -> LoadOptions:
@@ -190,6 +192,7 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
         forwards={name: _through(stage) for name, stage in stages.items() if any(_through(stage))},
         backwards={name: tuple(stage.backward) for name, stage in stages.items() if any(stage.backward)},
         too_large=tuple(name for name, value in gib.items() if value > USABLE * machine.memory_gb),
+        unit="pair" if settings.footage.kind == "pairs" else "clip",
     )
 
 
@@ -328,7 +331,8 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
 
 def in_words(job: JobForecast) -> list[str]:
     """The forecast of the job as lines, after those of the step."""
-    size = f"{job.clips} clips, {job.takes} takes each, {job.prompts} held-out prompts"
+    takes = f", {job.takes} takes each" if job.unit == "clip" else ""
+    size = f"{counted(job.clips, job.unit)}{takes}, {counted(job.prompts, 'held-out prompt')}"
     lines = [f"forecast of the whole job on {job.gpus} GPU{'s' * (job.gpus > 1)}: {size}"]
     for name, hours in job.hours.items():
         passes = job.forwards.get(name, (0,))

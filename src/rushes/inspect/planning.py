@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from rushes.backbones.folders import Folder
@@ -34,6 +35,7 @@ from rushes.project.presets import HELD_OUT
 from rushes.project.project import check_offload
 from rushes.project.settings import overridden, read_settings
 from rushes.project.settings_checks import check_settings
+from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
 CLIPS = 60  # of footage, where nobody says how many
@@ -180,6 +182,16 @@ def _shared(settings: Settings, numbers: Numbers) -> dict[ClipShape, Numbers]:
     return {shape: Numbers(part(numbers.clips, at), part(numbers.prompts, at)) for at, shape in enumerate(shapes)}
 
 
+def trained_on(store: Store) -> list[tuple[Clip | Candidate, ...]]:
+    """What a project is trained on: its clips, or the labelled pairs that it has in their place."""
+    clips = store.clips("train")
+    if clips:
+        return [(clip,) for clip in clips]
+    imported = {row.id: row for row in store.candidates(split="train", kind="imported")}
+    pairs = {frozenset((row.left, row.right)) for row in store.preferences()}
+    return [tuple(imported[id] for id in sorted(pair)) for pair in pairs if pair <= imported.keys()]
+
+
 def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dict[ClipShape, Numbers]:
     """Clips and prompts of each shape, by a project's store or, before footage was imported, its settings and files.
 
@@ -188,10 +200,11 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
     trained, held_out, footage = 0, 0, settings.footage
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
-            size, sides = settings.backbone, (store.clips("train"), store.clips("eval"))
-            held = sides[1][: prompts or settings.evaluate.prompts]
-            counts = [Counter(size.shape_of(clip) for clip in side) for side in (sides[0], held)]
-            trained, held_out = map(len, sides)
+            size, held = settings.backbone, store.clips("eval")
+            train = trained_on(store)
+            trained, held_out = len(train), len(held)
+            asked = [(clip,) for clip in held[: prompts or settings.evaluate.prompts]]
+            counts = [Counter(size.shape_of(*videos) for videos in side) for side in (train, asked)]
         if trained and len(size.shapes) > 1:
             return {s: Numbers(counts[0][s], counts[1][s]) for s in size.shapes if counts[0][s] or counts[1][s]}
     if not trained and footage.kind == "world":
@@ -199,7 +212,10 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
     if not trained and footage.kind == "folder" and footage.path and footage.cut == "none":
         return _shared(settings, numbers_of(settings, len(find_footage(footage).footage), prompts))
     if not trained:
-        raise ValueError(f"{project} has no clips yet; run `rushes import {project}` first, or give --clips")
+        what = "pairs" if footage.kind == "pairs" else "clips"
+        raise ValueError(
+            f"{project} has no {what} yet; run `rushes import {quote(str(project))}` first, or give --clips"
+        )
     return _shared(settings, Numbers(trained, prompts or min(held_out, settings.evaluate.prompts)))
 
 

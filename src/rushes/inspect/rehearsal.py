@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import torch
 
 from rushes.config.tables import Settings, run_name
 from rushes.inspect.job_forecast import JobForecast, Machine
-from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape
+from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape, trained_on
 from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK, gpu_seen
 from rushes.progress import Bar, no_bar
-from rushes.project import stages
+from rushes.project import stages, training
 from rushes.project.defaults import with_model_defaults
-from rushes.project.project import OpenProject, open_project
+from rushes.project.intake import refused_footage
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.project.runs import run_all
-from rushes.project.settings import check_database
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, read_history
 
@@ -53,18 +54,21 @@ class StageEstimate:
 class RehearsalResult:
     """A rehearsal that went through."""
 
-    clips: int  # that were trained on
+    clips: int  # that were trained on, or pairs
     steps: int
     seconds_a_step: float  # the last, which has no warm-up in it
     stages: dict[str, StageEstimate]
     total_hours: float
     gpu_gib: float | None  # most that was taken of the GPU's memory, in 2^30 bytes; null = no GPU
     gpu_has_gib: float | None
+    pairs: bool  # whether these are pairs
     labels: str  # who labelled in place of people; "" = nobody had to
+    refused: str  # what the run would refuse at once, of all the footage; "" = nothing
     next: str  # command
 
     def lines(self) -> list[str]:
         """The same in words."""
+        clips = counted(self.clips, "pair" if self.pairs else "clip")
         rows = [
             f"{name}: {row.seconds:.1f} s, which makes {in_hours(row)} of the whole job"
             for name, row in self.stages.items()
@@ -72,11 +76,12 @@ class RehearsalResult:
         memory = [f"GPU memory: {self.gpu_gib:.1f} of {self.gpu_has_gib:.1f} GiB"] if self.gpu_gib else []
         people = [f"labels: by {self.labels} in place of people, for the rehearsal alone"] if self.labels else []
         return [
-            f"every stage ran, on {counted(self.clips, 'clip')} and {counted(self.steps, 'step')}; nothing of it stays",
+            f"every stage ran, on {clips} and {counted(self.steps, 'step')}; nothing of it stays",
             *rows,
             *memory,
             *people,
             f"the whole job: about {in_words(self.total_hours)}, reading of footage and models left out",
+            *([f"`rushes run` would refuse the footage as it is: {self.refused}"] if self.refused else []),
             f"next: {self.next}",
         ]
 
@@ -130,19 +135,20 @@ def rehearse(
         ValueError: as the stages do; this is what a rehearsal is for.
         torch.OutOfMemoryError: the GPU's memory is too small for a stage.
     """
-    check_database(project)
     settings = with_model_defaults(settings)
     ask = rehearsal_settings(settings)
-    if (project / "rushes.db").is_file():  # captions that the files lack may have been written since
-        ask = ask.model_copy(update={"footage": ask.footage.model_copy(update={"allow_empty_captions": True})})
+    refused, remedy = _refused_at_once(project, settings, bar, say)
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.reset_peak_memory_stats()
     with _scratch(project / FOLDER) as folder:
-        work = _begun(folder, ask, bar, say)
+        try:
+            work = _begun(folder, ask, bar, say)
+        except ValueError as error:  # it takes what can be used, and there is nothing
+            raise ValueError(f"{refused}\nnext: {remedy}" if refused else str(error)) from None
         with work.store:
             run_all(work)
-            clips = len(work.store.clips("train"))
+            clips = len(trained_on(work.store))
         sides = numbers_by_shape(folder, ask)
         step_s = float(read_history(folder / "runs" / run_name(ask.train) / CURVES)[-1]["seconds"])
     machine, costs = machine_here(), model_for
@@ -159,9 +165,24 @@ def rehearse(
         total_hours=round(sum(row.hours for row in rows.values()), 3),
         gpu_gib=round(torch.cuda.max_memory_allocated() / GIB, 2) if gpu else None,
         gpu_has_gib=round(torch.cuda.get_device_properties(0).total_memory / GIB, 2) if gpu else None,
+        pairs=settings.footage.kind == "pairs",
         labels=STAND_IN if settings.label.by == "human" else "",
-        next=f"rushes run {project}",
+        refused=refused,
+        next=remedy if refused else f"rushes run {quote(str(project))}",
     )
+
+
+def _refused_at_once(project: Path, settings: Settings, bar: Bar, say: Callable[[str], None]) -> tuple[str, str]:
+    """What the run would refuse of the whole footage, and the command that mends it; both empty where it goes through.
+
+    Raises:
+        ValueError: a run of other settings that it would have to go on with.
+    """
+    whole = open_project(project, settings, bar, say)
+    with whole.store:
+        if (run_folder(whole, run_name(settings.train)) / "checkpoints").is_dir():
+            training.check_run(whole)
+        return refused_footage(whole)
 
 
 @contextmanager
@@ -184,9 +205,13 @@ def _begun(folder: Path, settings: Settings, bar: Bar, say: Callable[[str], None
     for files in FILES:
         work = open_project(folder, settings, bar, say)
         work.most_files = files
-        stages.import_footage(work)
         whole = settings.footage.kind == "world" or files == 0
-        if whole or (work.store.clips("train") and work.store.clips("eval")):
+        try:
+            stages.import_footage(work)
+        except ValueError:  # the few may all be refused, or be of one prompt
+            if whole:
+                raise
+        if whole or (trained_on(work.store) and work.store.clips("eval")):
             return work
         work.store.close()
     raise AssertionError("the last of them takes all")

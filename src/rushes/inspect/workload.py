@@ -47,7 +47,7 @@ SHARES: Mapping[str, Share] = {
 class Numbers:
     """How large a job is."""
 
-    clips: int  # to train on
+    clips: int  # to train on, or pairs that a project has in their place
     prompts: int  # held out, that evaluation takes
     gpus: int = 1  # processes of torchrun, one GPU each
 
@@ -213,8 +213,9 @@ class _Job:
         return self.alone(2 * clips * passes, decoded=(2 * len(shares) + 1) * clips)
 
     def generate(self) -> StageWork | None:
-        """Takes of all clips; a recipe that compares none needs none."""
-        if not any(view.source != "real" for each in self.shape.comparisons for view in each.views if not view.edit):
+        """Takes of all clips; a recipe that compares none needs none, and pairs that one has are there already."""
+        views = [view for each in self.shape.comparisons for view in each.views]
+        if self.settings.footage.kind == "pairs" or all(view.source == "real" or view.edit for view in views):
             return None
         ask = self.settings.generate
         passes = self.guided_take() if ask.kind == "guided" else self.take(ask.steps)

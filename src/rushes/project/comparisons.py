@@ -40,7 +40,8 @@ def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -
     """A clip, and what the stages make of it."""
     clip = Clip("clip", "m" * 64, "a clip", **_SHAPE, source="")
     wanted: list[CandidateKind] = ["guided"] if "guided" in needs else ["take"]
-    candidates = [_take(clip, wanted[0], k, settings) for k in range(settings.generate.takes)]
+    takes = 2 if settings.footage.kind == "pairs" else settings.generate.takes  # a pair stands where a clip is
+    candidates = [_take(clip, wanted[0], k, settings) for k in range(takes)]
     rows: list[Row] = [clip, *candidates]
     if "gaps" in needs:
         rows.append(_take(clip, "gap", 0, settings))

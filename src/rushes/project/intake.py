@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes.backbones.caption_tokens import caption_measure
@@ -26,6 +27,7 @@ from rushes.footage.ingest import (
     prompt_clip,
 )
 from rushes.footage.preflight import (
+    NO_CAPTION,
     CaptionMeasure,
     Length,
     Preflight,
@@ -91,16 +93,12 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
 
 def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     """What an import took, and the ids of its clips and of the takes that came with them."""
-    table, size = project.settings.footage, project.settings.backbone
-    ask = _ask(project)
+    size, ask = project.settings.backbone, _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
         summary = preflight_costs.summary(done, ask)
         preflight_text.write_review(project.store.project, done, ask, summary)
-        text = preflight_text.refusal(done, ask)
-        if text and (table.on_refused == "fail" or done.fatal):
+        if text := _refusal(done, ask):
             raise ValueError(text)
-        if not done.clips:
-            raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
         for line in (*preflight_text.shape_lines(summary), *preflight_text.advice_lines(summary)):
             project.say(line)
         for refused in done.failures():
@@ -116,6 +114,33 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
                 taken = replace(taken, prompts=prompts, imported_of_systems=takes)
                 ids.update(bench_ids(bench, done.bench))
     return taken, ids
+
+
+def _refusal(done: Preflight, ask: PreflightOptions) -> str:
+    """What an import stops for; "" where it goes through."""
+    text = preflight_text.refusal(done, ask)
+    if text and (ask.table.on_refused == "fail" or done.fatal):
+        return text
+    if not done.clips:
+        return f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}"
+    return ""
+
+
+def refused_footage(project: OpenProject) -> tuple[str, str]:
+    """What `import_footage` would stop for, and the command that mends it; both empty where it goes through.
+
+    Raises:
+        ValueError: no footage to look at, or settings that contradict.
+    """
+    if project.settings.footage.kind != "folder":
+        return "", ""
+    ask, place = _ask(project), quote(str(project.store.project))
+    with _reviewed(project, ask) as (_, done, _bench):
+        text, causes = _refusal(done, ask), preflight_costs.reasons(done)
+        if any(cause.startswith(NO_CAPTION) for cause in causes):
+            return text, f"rushes captions {place} --by names"
+        leave_out = done.clips and not done.fatal
+        return text, (f"rushes set {place} footage.on_refused=skip" if leave_out else f"rushes preflight {place}")
 
 
 def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:

@@ -17,6 +17,7 @@ from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import OpenProject
+from rushes.project.recipe_table import takes_that_came
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate
 from rushes.training.comparison import Comparison, mirrored
@@ -124,9 +125,7 @@ def _lacking(project: OpenProject, recipe: Recipe) -> str:
     store = project.store
     start = project.settings.train.init_from
     by = "" if start == BASE else f" --run {start}"
-    takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
-        split="train", kind="imported"
-    )
+    takes = (*store.candidates(split="train", kind="take", system=start), *takes_that_came(store))
     guided = store.candidates(split="train", kind="guided", system=start)
     there = {
         "clips": (len(store.clips("train")), "`rushes import`"),

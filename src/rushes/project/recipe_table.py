@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rushes import plugins
 from rushes.backbones.table import backbone_table
+from rushes.records import Candidate
+from rushes.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,9 @@ def recipe_table() -> list[RecipeRow]:
 def recipe_needs(name: str) -> tuple[str, ...]:
     """What a recipe that ships needs beside clips; of others nothing is known before their module is loaded."""
     return tuple(plugins.constant("recipes", name, "NEEDS") or ()) if name in plugins.modules_of("recipes") else ()
+
+
+def takes_that_came(store: Store) -> list[Candidate]:
+    """Takes of the project's training clips that were imported with them; videos of labelled pairs are none."""
+    clips = {clip.id for clip in store.clips("train")}
+    return [row for row in store.candidates(split="train", kind="imported") if row.clip_id in clips]

@@ -10,6 +10,7 @@ from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
 from rushes.project.project import OpenProject
+from rushes.project.recipe_table import takes_that_came
 from rushes.project.settings_checks import check_kind
 from rushes.records import INLINE
 from rushes.training.recipe import needs_of
@@ -63,7 +64,7 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
             f"label.by: recipe {settings.train.recipe!r} needs scores; set it to human, vlm, reward or world"
         )
     # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
-    takes = "takes" in needs and (own_takes or not project.store.candidates(split="train", kind="imported"))
+    takes = "takes" in needs and (own_takes or not takes_that_came(project.store))
     gaps = settings.generate.model_copy(update={"kind": "gap", "takes": 1})
     wrong = "wrong captions" in needs and settings.caption.by != "none"
     return RunResult(

@@ -52,7 +52,9 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
 
 def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:
     """What other stages read too and have otherwise in the file, so that their work would not fit this one's."""
-    typed = {name.strip(): text for text in overrides if (name := text.partition("=")[0]).strip().startswith(_SHARED)}
+    typed = {text.partition("=")[0].strip(): text for text in overrides}
+    shared = _SHARED if "train.name" in typed else (*_SHARED, "train.")  # a run with a name is found by it
+    typed = {name: text for name, text in typed.items() if name.startswith(shared)}
     if not typed:
         return
     with suppress(SettingsError):  # of a file that is none without the overrides

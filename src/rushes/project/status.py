@@ -15,7 +15,7 @@ from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
 from rushes.project.label_counts import LabelCounts, count_labels
-from rushes.project.recipe_table import recipe_needs
+from rushes.project.recipe_table import recipe_needs, takes_that_came
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES, CandidateKind, Run
@@ -92,6 +92,7 @@ class ProjectStatus:
     labels_wanted: int | None = None  # pairs, or takes, that there are; null = nobody is named to label
     labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
     other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
+    broken_off: str = ""  # why `rushes run --detach` ended before its end, as far as its log says; "" = it did not
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
@@ -141,6 +142,8 @@ class ProjectStatus:
         if self.campaign:
             parts.append(f"campaign: {self.campaign.in_words()}")
         report = [f"report: {self.report}"] if self.report else []
+        if self.broken_off:
+            parts.append(f"the detached run ended: {self.broken_off} ({self.project / LOG})")
         if self.detached:
             parts.append(f"at work, without a terminal ({self.project / LOG})")
         return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
@@ -194,6 +197,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         evaluated=evaluated,
         report=page if evaluated and page.is_file() else None,
         next="",
+        broken_off="" if evaluated else broken_off(project / LOG),
     )
     return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
 
@@ -220,9 +224,10 @@ def _takes(
     unpaired = "labels" in needs and not (labels and (labels.wanted or labels.labelled))
     if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
         return None
-    came = len(store.candidates(split="train", kind="imported"))
-    own = len(store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from))
-    return (came, came) if came and not unpaired else (own, clips * _takes_wanted(settings, needs))
+    came, wanted = len(takes_that_came(store)), _takes_wanted(settings, needs)
+    own = store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from)
+    there = sum(min(count, wanted) for count in Counter(row.clip_id for row in own).values())
+    return (came, came) if came and not unpaired else (there, clips * wanted)
 
 
 def _takes_wanted(settings: Settings, needs: Set[str]) -> int:
@@ -282,10 +287,10 @@ def _run(project: Path, name: str, settings: Settings, finished: Mapping[str, Ru
     # Settings do not say how long a run is that they do not name.
     planned = settings.train.steps if name == run_name(settings.train) else None
     training = is_locked(folder / LOCK)
-    ended = row is not None and row.steps >= (planned or 0) and not training
-    steps = planned if planned is not None else row.steps if row and ended else None
     rows = last_rows(folder / CURVES)
     step = rows[-1]["step"] if rows else 0
+    ended = row is not None and row.steps >= step and not training  # after the steps that it was asked for
+    steps = row.steps if row and ended else planned
     seconds = speed(rows)
     left = None if seconds is None or steps is None else seconds * max(0, steps - step)
     return RunStatus(name, step, steps, ended=ended, training=training, left_s=left)
@@ -297,6 +302,8 @@ def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -
     other = "" if run.name == _own_run(status.project) else f" --run {shlex.quote(run.name)}"
     if status.detached or run.training:
         return f"rushes status {project} --follow"
+    if status.broken_off:
+        return f"rushes run {project} --detach"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
@@ -348,6 +355,17 @@ def _as_run(status: ProjectStatus, settings: Settings) -> str:
     if name == run_name(train) and not train.name:
         return f" --recipe {shlex.quote(train.recipe)}"
     return f" --set {shlex.quote(f'train.name={name}')}"
+
+
+def broken_off(log: Path) -> str:
+    """Why a detached run ended before its end: what it said last, or that it was killed; "" where it did not."""
+    if not log.is_file() or is_locked(log):
+        return ""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        last = next(iter(deque((line.strip() for line in file if line.strip()), 1)), "")
+    if last.startswith("rushes: "):
+        return last.removeprefix("rushes: ")
+    return "" if last.startswith(("next: ", "report: ", "{")) else f"it was killed or broke; its last line: {last:.200}"
 
 
 def _own_run(project: Path) -> str:

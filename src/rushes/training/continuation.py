@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rushes.config.renamed import LATER, with_names_of_today
-from rushes.config.settings_files import flat
+from rushes.config.settings_files import flat, toml_value
 from rushes.config.tables import TrainSettings
 
 STEPS = "train.steps"
-_WAY_OUT = "set train.name to another name, or delete the folder"
+_WAY_OUT = "begin another run with `--set train.name=NEW`, or delete the folder"
 
 # Settings that came later, and what runs from before them were trained with; at it digests do not have them.
 _BEFORE = {path: value for path, value in LATER.items() if path.startswith("train.")}
@@ -84,10 +85,20 @@ def check_continuation(
     steps = changes.pop(STEPS, None)
     if changes:
         words = "; ".join(f"{name} was {_word(old)} and is {_word(new)}" for name, (old, new) in changes.items())
-        raise ValueError(f"{folder} holds a run with other settings or data: {words}; set them back, {_WAY_OUT}")
+        back = _set_back(folder, changes | ({STEPS: steps} if steps else {}))
+        raise ValueError(f"{folder} holds a run with other settings or data: {words}; {back}{_WAY_OUT}")
     if steps:  # else the hash is of names that had another spelling
         before_settings, now_settings = (TrainSettings.model_validate(_nested(table)) for table in (then, ours))
         _check_steps(folder, taken, before_settings, now_settings, learning_rate)
+
+
+def _set_back(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """The command that sets settings back to those of a run; without it where what differs is no setting."""
+    settings = {name: old for name, (old, _) in changes.items() if "." in name and " " not in name and old is not None}
+    if not settings:
+        return ""
+    values = " ".join(quote(f"{name}={toml_value(old)}") for name, old in settings.items())
+    return f"`rushes set {quote(str(folder.parent.parent))} {values}` sets them back; or "
 
 
 def _check_steps(

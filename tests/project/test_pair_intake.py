@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
+from rushes.formats.pair_columns import swapped
 from rushes.media.write import write_video
 from rushes.recipes.dpo import Options, comparisons
 from rushes.records import Candidate
@@ -157,6 +158,41 @@ def test_what_init_refuses(rushes: Rushes, sides: tuple[Path, Path], tmp_path: P
     assert "two projects" in refused("--pairs", *sides, "--footage", sides[0])
     assert "only for --pairs" in refused("--prompts", sides[0])
     assert "realdpo does not train on pairs alone; take dpo" in refused("--pairs", *sides, "--recipe", "realdpo")
+
+
+def test_sides_whose_names_say_the_opposite_are_refused(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    good, bad = sides
+    project = tmp_path / "project"
+    code, _, err = rushes("init", project, "--pairs", bad, good)
+    assert code == 2 and f"run `rushes init {project} --pairs {good} {bad}`" in err and not project.exists()
+    assert "name two" in rushes("init", project, "--pairs", good, good)[2]
+    columns = "chosen=rejected,rejected=chosen"
+    (tmp_path / "t.jsonl").write_text('{"prompt": "a", "chosen": "good/0.mp4", "rejected": "bad/0.mp4"}\n')
+    code, _, err = rushes("init", project, "--pairs", tmp_path / "t.jsonl", "--columns", columns)
+    assert code == 2 and "give chosen=chosen,rejected=rejected" in err
+    assert rushes("init", project, "--pairs", good, bad)[0] == 0
+    exchanged = ("--set", f"footage.path={bad}", "--set", f"footage.rejected={good}")
+    code, _, err = rushes("import", project, *exchanged)
+    assert code == 2 and f"`rushes set {project} footage.path={good} footage.rejected={bad}`" in err
+    code, _, err = rushes("import", project, "--set", "footage.eval_fraction=0")
+    assert code == 0 and "left = good/0.mp4, right = bad/0.mp4" in err
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "opposite"),
+    [
+        ("rejected", "chosen", True),
+        ("my-losers", "b", True),
+        ("a", "run_good_2", True),
+        ("good", "good_too", False),
+        ("badger", "winnow", False),
+        ("chosen", "rejected", False),
+    ],
+)
+def test_whole_words_of_a_name_say_its_side(better: str, worse: str, opposite: bool) -> None:
+    assert swapped(better, worse) is opposite
 
 
 def test_settings_that_do_not_fit(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def init(
     recipe = recipe or ("dpo" if pairs else "realdpo")
     if not pairs:
         refuse_unused({"--prompts": prompts, "--columns": columns, "--answers": answers}, "--pairs")
-    source = pairs_of(pairs, prompts, footage, columns, answers) if pairs else footage
+    source = pairs_of(pairs, prompts, footage, columns, answers, project=project) if pairs else footage
     if model is not None:
         return _init_model(project, model, (recipe, source, _pixels(size), frames), gpu, full, overrides, as_json)
     from rushes.project.held_settings import begin_project

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from os.path import commonpath, relpath
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -434,10 +435,9 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
     for name, count in result.winners.items():
         yield f"{name} {'won' if name not in _NOBODY else 'in'} {count} of {result.pairs} pairs"
     first = next((each.pair for each in usable if _winner(each.pair) not in _NOBODY), usable[0].pair)
-    yield (
-        f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides: {first.why}), "
-        f"{_winner(first)}{'' if _winner(first) in _NOBODY else ' won'}"
-    )
+    top = commonpath((first.left.parent, first.right.parent))  # two folders often have files of one name
+    sides = f"left = {relpath(first.left, top)}, right = {relpath(first.right, top)} (sides: {first.why})"
+    yield f"example: {first.place}: {sides}, {_winner(first)}{'' if _winner(first) in _NOBODY else ' won'}"
     if answers := ", ".join(pairs.meanings.lines()):
         yield f"answers: {answers}"
     for reason, example in pairs.examples.items():

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes.config.tables import FootageSettings
@@ -17,6 +18,7 @@ from rushes.footage.pairs import FILE, PairsImported, import_pairs
 from rushes.footage.preflight import PreflightOptions
 from rushes.footage.split import held_out
 from rushes.formats.pair_files import find_pairs
+from rushes.formats.pair_folders import swapped_folders
 from rushes.formats.preferences import ForeignPairs
 from rushes.media.images import write_image
 from rushes.media.read import read_video
@@ -40,6 +42,13 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     Raises:
         ValueError: no pair can be used, or all are of one prompt, of which none can be held out.
     """
+    table, place = project.settings.footage, quote(str(project.store.project))
+    if table.rejected and swapped_folders(Path(table.path), Path(table.rejected)):
+        paths = quote(f"footage.path={table.rejected}"), quote(f"footage.rejected={table.path}")
+        raise ValueError(
+            f"footage.path: by its name {table.path} has the worse videos, and footage.rejected the better ones; run "
+            f"`rushes set {place} {' '.join(paths)}`, or call the folders otherwise"
+        )
     with TemporaryDirectory(dir=project.store.project, prefix=".pairs-") as unpacked:
         return _import_from(project, find_pairs(*pair_source(project.settings.footage), Path(unpacked)), ask)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rushes.config.tables import (
     BackboneSettings,
@@ -16,6 +17,7 @@ from rushes.config.tables import (
 )
 from rushes.formats.answers import MeaningTable
 from rushes.formats.pair_files import form_of, holds_tables
+from rushes.formats.pair_folders import swapped_folders
 from rushes.project.settings_checks import unknown
 from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
@@ -70,12 +72,14 @@ def pairs_of(
     footage: Path | None = None,
     columns: str = "",
     answers: Sequence[str] = (),
+    *,
+    project: Path | None = None,
 ) -> FootageSettings:
     """What `--pairs`, `--prompts`, `--columns` and `--answers` name, looked at.
 
     Raises:
-        ValueError: more than two, no such folder or file, a table of a form that its fields do not tell, or
-            `--footage` beside them.
+        ValueError: more than two, no such folder or file, one folder twice, two whose names say that the worse one
+            comes first, a table of a form that its fields do not tell, or `--footage` beside them.
     """
     if footage is not None:
         raise ValueError("--footage and --pairs are two projects; leave one of them out")
@@ -85,6 +89,15 @@ def pairs_of(
         if not path.exists():
             raise ValueError(f"{'--prompts' if path == prompts else '--pairs'}: {path}: no such folder or file")
     chosen, *rejected = paths
+    if rejected and chosen.resolve() == rejected[0].resolve():
+        raise ValueError(f"--pairs: {chosen} is both the better and the worse folder; name two")
+    if rejected and swapped_folders(chosen, rejected[0]):
+        order = f"rushes init {project or 'PROJECT'} --pairs {quote(str(rejected[0]))} {quote(str(chosen))}"
+        more = f" --prompts {quote(str(prompts))}" if prompts else ""
+        raise ValueError(
+            f"--pairs: the better folder comes first, and by its name {chosen} is the worse one; run "
+            f"`{order}{more}`, or call the folders otherwise"
+        )
     MeaningTable(answers)
     if chosen.is_file() or (not rejected and holds_tables(chosen, columns)):
         if rejected or prompts:

@@ -370,7 +370,7 @@ def test_captions_that_are_missing_or_miscounted(tmp_path: Path, rushes: Rushes,
     film(tmp_path / "clips" / "b.mp4", seed=1)
     rushes("init", tmp_path / "project", "--footage", tmp_path / "clips")
     told = refused("import", tmp_path / "project")
-    assert "a.mp4: no caption; write one" in told and "b.mp4: no caption; write one" in told
+    assert "a.mp4: no caption\n" in told and "b.mp4: no caption\n" in told
     (tmp_path / "clips" / "captions.txt").write_text("one\ntwo\nthree\n")
     assert "3 captions for 2 videos" in refused("import", tmp_path / "project")
 

@@ -96,7 +96,7 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     with _reviewed(project, ask) as (facts, done, bench):
         summary = preflight_costs.summary(done, ask)
         preflight_text.write_review(project.store.project, done, ask, summary)
-        text = preflight_text.refusal(done, ask)
+        text = preflight_text.refusal(done, ask, project.store.project)
         if text and (table.on_refused == "fail" or done.fatal):
             raise ValueError(text)
         if not done.clips:

@@ -15,7 +15,6 @@ from rushes.project.presets import preset
 from rushes.project.project import OpenProject
 from rushes.project.recipe_table import recipe_table
 from rushes.project.settings_checks import check_settings
-from rushes.records import OWN_TAKES
 from rushes.store.database import Store
 from rushes.training.recipe import load_recipe, recipe_names
 
@@ -28,8 +27,7 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
     needs = load_recipe(name).NEEDS
     assert settings.train.recipe == name
     assert ("guided" in needs) == (settings.generate.kind == "guided")
-    own_pairs = "labels" in needs and bool(OWN_TAKES.intersection(needs))  # others are imported with their labels
-    assert (own_pairs or "scores" in needs) == (settings.label.by != "none")
+    assert bool({"labels", "scores"} & set(needs)) == (settings.label.by != "none")
     assert ("scores" in needs) == (settings.label.form == "scores")
     assert ("wrong captions" in needs) == (settings.caption.by != "none")
     if real:

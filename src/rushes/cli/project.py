@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -259,7 +260,10 @@ def wrong_captions(
     from rushes.project import negatives
 
     with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
-        tell(negatives.wrong_captions(work), as_json)
+        result = negatives.wrong_captions(work)
+        tell(result, as_json, result.lines())
+    if not result.any:
+        sys.exit(1)
 
 
 def train(

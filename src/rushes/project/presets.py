@@ -19,7 +19,6 @@ from rushes.formats.answers import MeaningTable
 from rushes.formats.pair_files import form_of, holds_tables
 from rushes.formats.pair_folders import swapped_folders
 from rushes.project.settings_checks import unknown
-from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
@@ -127,7 +126,7 @@ def with_stages(name: str, recipe: Recipe, footage: Source, train: TrainSettings
     label, scored = LabelSettings(), "scores" in recipe.NEEDS
     # the two of a pair, and more where the recipe chooses among them or compares all of them
     takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
-    if ("labels" in recipe.NEEDS and OWN_TAKES.intersection(recipe.NEEDS)) or scored:  # else they are imported
+    if ("labels" in recipe.NEEDS and not isinstance(footage, FootageSettings)) or scored:  # pairs have their labels
         label = LabelSettings(by="human", segment_s=1.0) if footage else LabelSettings(by="world")
     if scored:
         label = label.model_copy(update={"form": "scores", "scores": label.by == "human"})

@@ -90,7 +90,31 @@ def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Pa
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert rushes("init", tmp_path / "project", "--pairs", tmp_path / "pairs.jsonl")[0] == 0
     code, _, err = rushes("import", tmp_path / "project")
-    assert code == 2 and "all pairs are of one prompt" in err
+    assert code == 2 and "all pairs are of one prompt" in err and "add pairs of others" in err
+    project = tmp_path / "project"
+    assert f"`rushes set {project} footage.eval_fraction=0`, then `rushes train {project}`" in err
+    code, _, err = rushes("run", project, "--set", "footage.eval_fraction=0")
+    assert code == 2 and f"`rushes train {project}` trains without a verdict" in err
+
+
+def test_pairs_without_prompts_are_told_how_to_get_them(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    for text in sides[0].glob("*.txt"):
+        text.unlink()
+    assert rushes("init", project, "--pairs", *sides)[0] == 0
+    code, _, err = rushes("import", project)
+    assert code == 2 and f"none has one: `rushes set {project} footage.prompts=FILE`" in err
+    assert rushes("set", project, "footage.answers=0=right")[0] == 0
+
+
+def test_a_refusal_counts_pairs_of_both_sides(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    assert rushes("init", project, "--pairs", *sides, "--set", "backbone.frames=9")[0] == 0
+    code, _, err = rushes("import", project)
+    assert code == 2 and f"no pair of {PAIRS} entries can be used ({PAIRS} longer" in err, err
+    assert "`rushes set PROJECT footage.window=first`" in err
 
 
 def shards(sides: tuple[Path, Path], folder: Path, names: tuple[str, str] = ("video_w", "video_l")) -> Path:

@@ -88,8 +88,9 @@ def init(
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
-    from rushes.project.presets import pairs_of, people_note, preset
+    from rushes.project.presets import check_clips, pairs_of, people_note, preset
 
+    check_clips(project, footage)
     recipe = recipe or ("dpo" if pairs else "realdpo")
     if not pairs:
         refuse_unused({"--prompts": prompts, "--columns": columns, "--answers": answers}, "--pairs")
@@ -102,8 +103,7 @@ def init(
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
-    if size or frames or gpu:
-        raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
+    refuse_unused({"--size": size, "--frames": frames, "--gpu": gpu}, "a model of yours (--model)")
     settings = overridden(preset(recipe, source), overrides)
     check_model(settings)
     check_kind(settings)

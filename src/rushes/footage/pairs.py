@@ -164,8 +164,8 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
         raise UnusableEntry(
             f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
             f"{longest.path}: {longest.facts.seconds:.2f} s",
-            "name the part it holds for (--window, footage.window: first, last, best-motion), or raise backbone.frames "
-            "or lengths",
+            "name the part it holds for (`labels import --window first`, `rushes set PROJECT footage.window=first`; "
+            "also last, best-motion), or raise backbone.frames or lengths",
         )
     if sides[0].facts.media == sides[1].facts.media:
         raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}", "")

@@ -17,7 +17,6 @@ from rushes.store.complaints import faults_by_take
 from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 
-
 NOTHING_CHANGED = (
     "caption.by: {by} found nothing to change in {unchanged} captions; write captions that say how things move, which "
     "colour they have or how many there are, or set caption.by to model, or train.options.semantic_weight to 0"

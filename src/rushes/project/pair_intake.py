@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,11 +58,14 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
     table, store = project.settings.footage, project.store
     if most := project.most_files:
         pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
-    prompts = {_prompt_id(pair.prompt) for pair in pairs.pairs}
+    prompts, place = {_prompt_id(pair.prompt) for pair in pairs.pairs}, quote(str(store.project))
     if table.eval_fraction and len(prompts) == 1:
+        more = "add pairs of others"
+        if prompts == {_prompt_id("")}:
+            more = f"none has one: `rushes set {place} footage.prompts=FILE` names them (`--prompts` of `rushes init`)"
         raise ValueError(
-            f"{pairs.path}: all pairs are of one prompt, so none can be held out; add pairs of others, or set "
-            "footage.eval_fraction to 0, train with `rushes train`, and judge the result otherwise"
+            f"{pairs.path}: all pairs are of one prompt, so none can be held out; {more}, or train without a verdict: "
+            f"`rushes set {place} footage.eval_fraction=0`, then `rushes train {place}`"
         )
     # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
     fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))
@@ -69,10 +73,35 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
     out = held_out(store, {id: id for id in prompts}, fraction, before) & prompts
     sides: tuple[Split, Split] = ("eval", "train")  # in this order: a copy of a held-out video is not trained on
     parts = {side: _part(pairs, out, side) for side in sides}
-    results = {side: _import(project, part, ask, side) for side, part in parts.items() if part.pairs}
+    results = _import_sides(project, parts, ask)
     stills = _hold_out(project, out)
     left_out = sum((Counter(result.left_out) for result in results.values()), Counter[str]())
     return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out.total() or None)
+
+
+def _import_sides(
+    project: OpenProject, parts: Mapping[Split, ForeignPairs], ask: PreflightOptions
+) -> dict[Split, PairsImported]:
+    """What was imported of each side; where no pair of either can be used, the reasons of both together."""
+    results: dict[Split, PairsImported] = {}
+    for side, part in parts.items():
+        if not part.pairs:
+            continue
+        try:
+            results[side] = _import(project, part, ask, side)
+        except ValueError:
+            if part.pairs or side == "train":
+                raise
+            other = parts["train"]
+            with suppress(ValueError):
+                import_pairs(project.store, other, ask, window=project.settings.footage.window or None, dry_run=True)
+            if not other.pairs:
+                part.entries += other.entries
+                part.left_out += other.left_out
+                part.examples |= other.examples
+                part.refuse_if_empty()
+            raise
+    return results
 
 
 def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None, str, tuple[str, ...]]:

@@ -16,6 +16,9 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.formats.answers import MeaningTable
+from rushes.formats.archives import TAR_SUFFIX
+from rushes.formats.clip_tables import TABLE_SUFFIXES
+from rushes.formats.layouts import folder_files, is_video
 from rushes.formats.pair_files import form_of, holds_tables
 from rushes.formats.pair_folders import swapped_folders
 from rushes.project.settings_checks import unknown
@@ -63,6 +66,26 @@ def checked_recipe(name: str, footage: Source) -> Recipe:
     if isinstance(footage, FootageSettings) and set(recipe.NEEDS) != {"labels"}:
         raise ValueError(f"--recipe: {name} does not train on pairs alone; take dpo, or leave --pairs out")
     return recipe
+
+
+def check_clips(project: Path | None, footage: Path | None) -> None:
+    """Refuse a project among the user's own videos, and footage that holds none.
+
+    Raises:
+        ValueError: with the command, or with what the footage may be.
+    """
+    if project is not None and project.is_dir() and any(map(is_video, project.iterdir())):
+        place = quote(str(project))
+        raise ValueError(
+            f"{project} holds videos, among which a project would lie; run `rushes init NAME --footage {place}`, where "
+            "NAME is a new folder"
+        )
+    if footage is not None and footage.is_file() and is_video(footage):
+        raise ValueError(f"--footage: {footage} is one video; name the folder that holds your videos")
+    if footage is not None and footage.is_dir():
+        files = folder_files(footage)
+        if not files.videos and not any(path.suffix.lower() in (TAR_SUFFIX, *TABLE_SUFFIXES) for path in files.others):
+            raise ValueError(f"--footage: {footage} holds no videos (.mp4, .mov, .mkv, ...); name the folder that does")
 
 
 def pairs_of(

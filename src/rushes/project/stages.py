@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
 
 from rushes import encode, generate
 from rushes.config.clip_shapes import ClipShape
@@ -142,6 +143,11 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
             remedy = (
                 "clips of one film go to one side, and one is needed on each: add another film to the footage and run "
                 "`rushes import`, or name held-out prompts as footage.bench"
+            )
+        elif project.settings.footage.kind != "world":
+            remedy = (
+                f"`rushes train {quote(str(project.store.project))}` trains without a verdict; for one, add footage of "
+                "other prompts or films, set footage.eval_fraction above 0 and run `rushes import`"
             )
         raise ValueError(f"the project has no held-out clips; {remedy}")
     films, place = Counter[str](), dict[str, int]()

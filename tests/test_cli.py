@@ -219,7 +219,7 @@ def test_sizes_that_the_codec_cannot_take_are_told_before_any_work(empty: Path, 
 
 
 def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Callable[..., str]) -> None:
-    assert "run `rushes import` first" in refused("generate", empty, *TINY)
+    assert f"run `rushes import {empty}` first" in refused("generate", empty, *TINY)
     assert "0 takes (made by `rushes generate`)" in refused("train", empty, *TINY)
     told = refused("train", empty, "--recipe", "densedpo")
     assert "`rushes generate --set generate.kind=guided`" in told and "`rushes label`" in told
@@ -227,7 +227,9 @@ def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Calla
     assert "run `rushes generate`" in refused("label", empty, "--by", "world")
     assert "run `rushes evaluate` first" in refused("report", empty)
     assert "run `rushes import`" in refused("evaluate", empty)
-    assert "run `rushes train` to its end" in refused("export", empty, "--out", empty / "out", "--run", "realdpo")
+    assert f"run `rushes train {empty}` to its end" in refused(
+        "export", empty, "--out", empty / "out", "--run", "realdpo"
+    )
 
 
 def test_evaluation_needs_a_finished_run(project: Path, refused: Callable[..., str]) -> None:

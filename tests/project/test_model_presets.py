@@ -466,7 +466,7 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
         ("init", p, "--model", wan, "--size", "484x832"): "the nearest that it can is",
         ("init", p, "--model", wan, "--recipe", "realdop"): "did you mean realdpo",
         ("init", p, "--model", wan, "--gpu", "h1000"): "did you mean h100",
-        ("init", p, "--size", "32x32"): "are for a model of yours",
+        ("init", p, "--size", "32x32"): "only for a model of yours",
         ("init",): "name the project's folder",
     }.items():
         assert words in refused(capsys, *arguments)

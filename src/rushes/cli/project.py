@@ -145,7 +145,10 @@ def _init_model(
     check_model(settings)
     rows = sourced(preset, settings, overrides)
     result = ModelInitResult(preset.model, tuple(preset.notes), rows)
-    lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
+    own, ask_for = settings.backbone, settings.generate
+    what = f"{own.name}, {own.width_px} x {own.height_px} px, {own.frames} frames at {own.fps:g} fps"
+    sampling = f"{ask_for.steps} steps, guidance {ask_for.guidance_scale:g}"
+    lines = [f"model: {preset.model}", f"{what}; {sampling}", *(f"note: {note}" for note in preset.notes)]
     if project is None:
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:

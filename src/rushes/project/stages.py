@@ -53,7 +53,8 @@ def generate_takes(
     settings, system = settings or project.settings.generate, system or project.settings.train.init_from
     chosen = project.store.clips("train")[:clips]
     if not chosen:
-        raise ValueError("the project has no clips to train on; run `rushes import` first")
+        place = quote(str(project.store.project))
+        raise ValueError(f"the project has no clips to train on; run `rushes import {place}` first")
     wanted, new = _generate(project, chosen, settings, system, project.settings.project.seed, "generate")
     return GenerateResult(system, len(wanted), new)
 

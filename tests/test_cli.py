@@ -225,7 +225,7 @@ def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Calla
     assert "`rushes generate --set generate.kind=guided`" in told and "`rushes label`" in told
     assert "label.by: nobody is named; set it to human, world, metric, vlm or reward" in refused("label", empty)
     assert "run `rushes generate`" in refused("label", empty, "--by", "world")
-    assert "run `rushes evaluate` first" in refused("report", empty)
+    assert f"run `rushes evaluate {empty}` first" in refused("report", empty)
     assert "run `rushes import`" in refused("evaluate", empty)
     assert f"run `rushes train {empty}` to its end" in refused(
         "export", empty, "--out", empty / "out", "--run", "realdpo"

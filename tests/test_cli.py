@@ -219,15 +219,17 @@ def test_sizes_that_the_codec_cannot_take_are_told_before_any_work(empty: Path, 
 
 
 def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Callable[..., str]) -> None:
-    assert "run `rushes import` first" in refused("generate", empty, *TINY)
+    assert f"run `rushes import {empty}` first" in refused("generate", empty, *TINY)
     assert "0 takes (made by `rushes generate`)" in refused("train", empty, *TINY)
     told = refused("train", empty, "--recipe", "densedpo")
     assert "`rushes generate --set generate.kind=guided`" in told and "`rushes label`" in told
     assert "label.by: nobody is named; set it to human, world, metric, vlm or reward" in refused("label", empty)
     assert "run `rushes generate`" in refused("label", empty, "--by", "world")
-    assert "run `rushes evaluate` first" in refused("report", empty)
+    assert f"run `rushes evaluate {empty}` first" in refused("report", empty)
     assert "run `rushes import`" in refused("evaluate", empty)
-    assert "run `rushes train` to its end" in refused("export", empty, "--out", empty / "out", "--run", "realdpo")
+    assert f"run `rushes train {empty}` to its end" in refused(
+        "export", empty, "--out", empty / "out", "--run", "realdpo"
+    )
 
 
 def test_evaluation_needs_a_finished_run(project: Path, refused: Callable[..., str]) -> None:
@@ -370,7 +372,7 @@ def test_captions_that_are_missing_or_miscounted(tmp_path: Path, rushes: Rushes,
     film(tmp_path / "clips" / "b.mp4", seed=1)
     rushes("init", tmp_path / "project", "--footage", tmp_path / "clips")
     told = refused("import", tmp_path / "project")
-    assert "a.mp4: no caption; write one" in told and "b.mp4: no caption; write one" in told
+    assert "a.mp4: no caption\n" in told and "b.mp4: no caption\n" in told
     (tmp_path / "clips" / "captions.txt").write_text("one\ntwo\nthree\n")
     assert "3 captions for 2 videos" in refused("import", tmp_path / "project")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,19 @@ def test_a_word_that_is_not_the_command_is_left_alone(monkeypatch: pytest.Monkey
     assert with_current_command([]) == []
     monkeypatch.setenv("RANK", "1")
     assert with_current_command(["eta", "p", "--clips", "3"]) == ["tune", "eta", "p", "--clips", "3"]
+
+
+def test_what_is_mistyped_gets_the_nearest(rushes: Rushes, tmp_path: Path) -> None:
+    (tmp_path / "wave").mkdir()
+    (tmp_path / "wave" / "rushes.toml").touch()
+    for arguments, words in (
+        (("traim", "P"), 'Unknown command "traim". Did you mean "train"?; see `rushes --help`'),
+        (("campaign", "P", "--people", "ada", "bob"), "between people's names are commas, as in --people ada,bob"),
+        (("status", tmp_path / "wawe"), f"did you mean {tmp_path / 'wave'}? Or make one with `rushes init"),
+        (("init", tmp_path / "p", "--model", "wann"), "did you mean wan2.1-t2v-1.3b?"),
+    ):
+        code, _, err = rushes(*arguments)
+        assert code == 2 and words in err and "Available" not in err, err
 
 
 def test_people_are_named_apart_by_blanks_or_commas() -> None:

@@ -54,7 +54,7 @@ def take(store: Store, footage: FootageSettings, length: Length = LENGTH) -> Imp
     ask = ask_for(footage, length)
     with ProbeCache(store.project) as facts:
         done = review(facts, find_footage(footage), None, ask)
-        if footage.on_refused == "fail" and (text := refusal(done, ask)):
+        if footage.on_refused == "fail" and (text := refusal(done, ask, store.project)):
             raise ValueError(text)
         return import_reviewed(store, facts, done, ask)
 
@@ -63,6 +63,6 @@ def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> tuple[int
     bench, ask = find_bench(folder), ask_for(FootageSettings(), length)
     with ProbeCache(store.project) as facts:
         done = review(facts, Listing(()), bench, ask)
-        if text := refusal(done, ask):
+        if text := refusal(done, ask, store.project):
             raise ValueError(text)
         return import_bench(store, bench, done.bench, length.fps)

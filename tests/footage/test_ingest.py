@@ -178,7 +178,7 @@ def test_wrong_extension_and_variable_rate_work(store: Store, tmp_path: Path) ->
 def test_captions_must_be_there_and_in_the_right_number(store: Store, tmp_path: Path) -> None:
     footage = footage_in(tmp_path / "clips", 2)
     (tmp_path / "clips" / "1.txt").unlink()
-    assert "1.mp4: no caption; write one" in refusal(store, footage)
+    assert "1.mp4: no caption\n" in refusal(store, footage)
     (tmp_path / "clips" / "0.txt").unlink()
     (tmp_path / "clips" / "captions.txt").write_text("one\n")
     assert "1 caption for 2 videos" in refusal(store, footage)
@@ -335,7 +335,7 @@ def test_footage_and_bench_are_checked_together(store: Store, bench: Path, tmp_p
     for path in (found.footage[0].path, bench / "sft" / "1.mp4"):
         path.write_bytes(b"")
     with ProbeCache(store.project) as facts:
-        text = told_refusal(review(facts, found, find_bench(bench), ask_for(footage)), ask_for(footage))
+        text = told_refusal(review(facts, found, find_bench(bench), ask_for(footage)), ask_for(footage), tmp_path)
     assert str(found.footage[0].path) in text and str(bench / "sft" / "1.mp4") in text
 
 

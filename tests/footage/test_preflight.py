@@ -243,7 +243,7 @@ def test_too_many_refusals_are_not_all_printed(store: Store, tmp_path: Path) -> 
     for k in range(30):
         (folder / f"{k}.mp4").write_bytes(b"no video")
     footage = FootageSettings(kind="folder", path=str(folder), allow_empty_captions=True)
-    text = preflight_text.refusal(look(store, footage), ask_for(footage))
+    text = preflight_text.refusal(look(store, footage), ask_for(footage), tmp_path)
     assert len(text.splitlines()) < 25 and "and 10 more: unreadable (preflight.json" in text
 
 

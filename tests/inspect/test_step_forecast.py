@@ -266,6 +266,7 @@ def test_a_project_on_a_released_model(
     """Its model's own settings and its own clips, whose weights are not loaded."""
     size = ("backbone.height_px=32", "backbone.width_px=64", "backbone.frames=9")
     made = [word for each in size for word in ("--set", each)]
+    (tmp_path / "a.mp4").touch()
     code, _, err = rushes("init", tmp_path / "p", "--model", folder("wan_unipc"), "--footage", tmp_path, *made)
     assert code == 0, err
     code, out, err = rushes("plan", tmp_path / "p", "--clips", 10, "--gpus", 2, "--json")

@@ -44,8 +44,9 @@ def captions(project: Path) -> dict[str, str]:
 
 def test_a_refusal_names_the_way_out_and_all_that_is_wrong(project: Path, rushes: Rushes) -> None:
     code, _, err = rushes("import", project)
-    assert code == 2 and "have it written: `rushes captions PROJECT --by vlm | names | human`" in err
-    assert "short.mp4: no caption; write one" in err and "; and 0.50 s long, 4 frames at 8 fps" in err
+    assert code == 2 and err.endswith(f"\nnext: rushes captions {project} --by names\n")
+    assert err.count("rushes captions") == 1 and "aDogRuns.mp4: no caption\n" in err
+    assert "short.mp4: no caption, and 0.50 s long, 4 frames at 8 fps" in err
     code, out, _ = rushes("preflight", project)
     assert code == 1 and "no caption, too short" in out
     code, _, err = rushes("caption", project)
@@ -62,6 +63,17 @@ def test_file_names_become_captions_and_stay(project: Path, rushes: Rushes) -> N
     assert "written: 0" in rushes("captions", project, "--by", "names", *skip)[1]
     assert rushes("import", project, *skip)[0] == 0 and captions(project) == wanted
     assert "allow_empty_captions = true" in (project / "rushes.toml").read_text(encoding="utf-8")
+
+
+def test_a_damaged_file_is_left_for_the_end(project: Path, rushes: Rushes) -> None:
+    (project.parent / "clips" / "torn.mp4").write_bytes(b"no video")
+    code, out, err = rushes("captions", project, "--by", "names")
+    assert code == 1, err
+    assert "written: 2" in out and "without: 1" in out
+    assert "nothing was imported" not in err and "clips/torn.mp4: cannot" in err and "clips/short.mp4: 0.50 s" in err
+    assert f"next: rushes set {project} footage.on_refused=skip" in out
+    assert captions(project)["aDogRuns"] == "a Dog Runs"
+    assert rushes("import", project)[0] == 2  # the file still says that nothing is left out unasked
 
 
 def test_a_model_writes_what_is_missing(project: Path, rushes: Rushes, fake: FakeEndpoint) -> None:

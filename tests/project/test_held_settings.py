@@ -56,6 +56,7 @@ def test_a_models_file_says_where_each_setting_is_from(
     wan: Path, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
     arguments = ("init", tmp_path / "p", "--model", wan, "--footage", tmp_path / "clips", "--frames", "9")
     assert rushes(*arguments, "--set", "train.objective.dpop_weight=0.5")[0] == 0
     assert len(text_of(tmp_path / "p").splitlines()) <= 25
@@ -140,6 +141,11 @@ def test_nothing_is_written_where_one_is_wrong(project: Path, rushes: Rushes) ->
         (["train.steps=9", "train.options.bta=1"], "train.options.bta: unknown setting"),
         (["train.steps=9", "backbone.frames=18"], "backbone.frames: tiny takes 1 + 4 k frames, got 18; use 17 or 21"),
         (["train.steps=9", "backbone.name=wann"], "did you mean wan?"),
+        (["steps=3"], "steps: unknown setting (got 3); did you mean: generate.steps, train.steps, evaluate.steps"),
+        (
+            ["generate.kind=guided"],
+            "generate.kind: recipe 'realdpo' compares no takes of kind 'guided'; set it to take",
+        ),
         (["train.steps"], "write it as KEY=VALUE"),
         ([], "name what to set"),
     ):

@@ -371,6 +371,7 @@ def test_init_says_what_it_chose_for_a_gpu(
     chosen = {"backbone.text_offload": True}
     monkeypatch.setattr(fitting, "fitted_to", lambda settings, gpu: (with_values(settings, chosen), chosen))
     monkeypatch.setattr(fitting, "too_large", lambda settings, chosen, gpu: [])
+    (tmp_path / "a.mp4").touch()
     main(["init", str(tmp_path / "p"), "--model", str(wan), "--footage", str(tmp_path), "--gpu", "rtx4090"])
     assert "note: backbone.text_offload: True, so that it fits rtx4090\n" in capsys.readouterr().out
     assert read_settings(tmp_path / "p").backbone.text_offload
@@ -397,6 +398,7 @@ def test_init_writes_the_models_settings_and_prints_their_sources(
 ) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
+    (clips / "a.mp4").touch()
     main(
         [
             "init",
@@ -464,7 +466,7 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
         ("init", p, "--model", wan, "--size", "484x832"): "the nearest that it can is",
         ("init", p, "--model", wan, "--recipe", "realdop"): "did you mean realdpo",
         ("init", p, "--model", wan, "--gpu", "h1000"): "did you mean h100",
-        ("init", p, "--size", "32x32"): "are for a model of yours",
+        ("init", p, "--size", "32x32"): "only for a model of yours",
         ("init",): "name the project's folder",
     }.items():
         assert words in refused(capsys, *arguments)

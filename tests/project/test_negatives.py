@@ -14,10 +14,11 @@ from rushes.config.tables import CaptionSettings, Settings
 from rushes.project import negatives, recipe_data, stages, training
 from rushes.project.presets import tiny_train
 from rushes.project.project import OpenProject, open_project
+from rushes.store.database import Store
 from rushes.training.recipe import load_recipe
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
-from ..projects import Command, SmallProject
+from ..projects import Command, Rushes, SmallProject
 
 
 def settings_of(small: SmallProject, recipe: str, **tables: Any) -> Settings:
@@ -86,6 +87,31 @@ def test_nobody_and_nothing_to_write_about_are_named(project: OpenProject, tmp_p
             negatives.wrong_captions(bare)
         bare.settings = bare.settings.model_copy(update={"caption": CaptionSettings(by="rules")})
         assert negatives.wrong_captions(bare).written == 6
+
+
+def test_a_run_that_lacks_wrong_captions_says_so_before_it_makes_takes(
+    small: SmallProject, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small.new_project(tmp_path / "p", settings_of(small, "physhpo"))
+    code, _, err = rushes("run", folder)
+    assert code == 2 and f"run `rushes set {folder} caption.by=rules`" in err and "generate" not in err
+    monkeypatch.setattr("rushes.caption.writers.wrong_by_rule", lambda caption, seed: "")
+    rules = ("--set", "caption.by=rules")
+    code, out, err = rushes("run", folder, *rules)
+    assert code == 2 and "rules found nothing to change in 6 captions" in err and "generate" not in err
+    code, out, _ = rushes("wrong-captions", folder, *rules)
+    assert code == 1 and "0 captions written by rules" in out and "train.options.semantic_weight to 0" in out
+
+
+def test_dpo_on_footage_of_yours_makes_takes_and_stops_where_people_label(
+    small: SmallProject, tmp_path: Path, rushes: Rushes
+) -> None:
+    label = small.settings.label.model_copy(update={"by": "human", "metric": ""})
+    folder = small.new_project(tmp_path / "p", settings_of(small, "dpo", label=label))
+    code, _, err = rushes("run", folder)
+    assert code == 2 and f"run `rushes label {folder}`" in err, err
+    with Store.open(folder) as store:
+        assert len(store.candidates(split="train", kind="take")) == 12
 
 
 def test_captions_are_about_the_take_that_is_most_alike_or_about_all(project: OpenProject) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
+from rushes.formats.pair_columns import swapped
 from rushes.media.write import write_video
 from rushes.recipes.dpo import Options, comparisons
 from rushes.records import Candidate
@@ -89,7 +90,31 @@ def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Pa
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert rushes("init", tmp_path / "project", "--pairs", tmp_path / "pairs.jsonl")[0] == 0
     code, _, err = rushes("import", tmp_path / "project")
-    assert code == 2 and "all pairs are of one prompt" in err
+    assert code == 2 and "all pairs are of one prompt" in err and "add pairs of others" in err
+    project = tmp_path / "project"
+    assert f"`rushes set {project} footage.eval_fraction=0`, then `rushes train {project}`" in err
+    code, _, err = rushes("run", project, "--set", "footage.eval_fraction=0")
+    assert code == 2 and f"`rushes train {project}` trains without a verdict" in err
+
+
+def test_pairs_without_prompts_are_told_how_to_get_them(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    for text in sides[0].glob("*.txt"):
+        text.unlink()
+    assert rushes("init", project, "--pairs", *sides)[0] == 0
+    code, _, err = rushes("import", project)
+    assert code == 2 and f"none has one: `rushes set {project} footage.prompts=FILE`" in err
+    assert rushes("set", project, "footage.answers=0=right")[0] == 0
+
+
+def test_a_refusal_counts_pairs_of_both_sides(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    assert rushes("init", project, "--pairs", *sides, "--set", "backbone.frames=9")[0] == 0
+    code, _, err = rushes("import", project)
+    assert code == 2 and f"no pair of {PAIRS} entries can be used ({PAIRS} longer" in err, err
+    assert "`rushes set PROJECT footage.window=first`" in err
 
 
 def shards(sides: tuple[Path, Path], folder: Path, names: tuple[str, str] = ("video_w", "video_l")) -> Path:
@@ -157,6 +182,41 @@ def test_what_init_refuses(rushes: Rushes, sides: tuple[Path, Path], tmp_path: P
     assert "two projects" in refused("--pairs", *sides, "--footage", sides[0])
     assert "only for --pairs" in refused("--prompts", sides[0])
     assert "realdpo does not train on pairs alone; take dpo" in refused("--pairs", *sides, "--recipe", "realdpo")
+
+
+def test_sides_whose_names_say_the_opposite_are_refused(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    good, bad = sides
+    project = tmp_path / "project"
+    code, _, err = rushes("init", project, "--pairs", bad, good)
+    assert code == 2 and f"run `rushes init {project} --pairs {good} {bad}`" in err and not project.exists()
+    assert "name two" in rushes("init", project, "--pairs", good, good)[2]
+    columns = "chosen=rejected,rejected=chosen"
+    (tmp_path / "t.jsonl").write_text('{"prompt": "a", "chosen": "good/0.mp4", "rejected": "bad/0.mp4"}\n')
+    code, _, err = rushes("init", project, "--pairs", tmp_path / "t.jsonl", "--columns", columns)
+    assert code == 2 and "give chosen=chosen,rejected=rejected" in err
+    assert rushes("init", project, "--pairs", good, bad)[0] == 0
+    exchanged = ("--set", f"footage.path={bad}", "--set", f"footage.rejected={good}")
+    code, _, err = rushes("import", project, *exchanged)
+    assert code == 2 and f"`rushes set {project} footage.path={good} footage.rejected={bad}`" in err
+    code, _, err = rushes("import", project, "--set", "footage.eval_fraction=0")
+    assert code == 0 and "left = good/0.mp4, right = bad/0.mp4" in err
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "opposite"),
+    [
+        ("rejected", "chosen", True),
+        ("my-losers", "b", True),
+        ("a", "run_good_2", True),
+        ("good", "good_too", False),
+        ("badger", "winnow", False),
+        ("chosen", "rejected", False),
+    ],
+)
+def test_whole_words_of_a_name_say_its_side(better: str, worse: str, opposite: bool) -> None:
+    assert swapped(better, worse) is opposite
 
 
 def test_settings_that_do_not_fit(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from rushes.project.presets import preset
 from rushes.project.project import OpenProject
 from rushes.project.recipe_table import recipe_table
 from rushes.project.settings_checks import check_settings
-from rushes.records import OWN_TAKES
 from rushes.store.database import Store
 from rushes.training.recipe import load_recipe, recipe_names
+
+from ..projects import Rushes
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -28,8 +29,7 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
     needs = load_recipe(name).NEEDS
     assert settings.train.recipe == name
     assert ("guided" in needs) == (settings.generate.kind == "guided")
-    own_pairs = "labels" in needs and bool(OWN_TAKES.intersection(needs))  # others are imported with their labels
-    assert (own_pairs or "scores" in needs) == (settings.label.by != "none")
+    assert bool({"labels", "scores"} & set(needs)) == (settings.label.by != "none")
     assert ("scores" in needs) == (settings.label.form == "scores")
     assert ("wrong captions" in needs) == (settings.caption.by != "none")
     if real:
@@ -42,6 +42,23 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
 def test_a_run_on_footage_stops_where_people_label(recipe: str, what: str, tmp_path: Path) -> None:
     with Store.create(tmp_path) as store, pytest.raises(ValueError, match=f"run `rushes label {tmp_path}`.* {what}"):
         label_takes(OpenProject(store, preset(recipe, tmp_path)))
+
+
+def test_init_refuses_footage_without_videos_and_a_project_among_them(tmp_path: Path, rushes: Rushes) -> None:
+    clips, empty = tmp_path / "clips", tmp_path / "empty"
+    for folder in (clips, empty):
+        folder.mkdir()
+    (clips / "a.mp4").write_bytes(b"")
+    (empty / "notes.txt").write_text("none")
+    for footage, words in (
+        (empty, f"--footage: {empty} holds no videos"),
+        (clips / "a.mp4", f"--footage: {clips / 'a.mp4'} is one video; name the folder"),
+    ):
+        code, _, err = rushes("init", tmp_path / "p", "--footage", footage)
+        assert code == 2 and words in err and not (tmp_path / "p").exists()
+    code, _, err = rushes("init", clips)
+    assert code == 2 and f"run `rushes init NAME --footage {clips}`" in err and len(list(clips.iterdir())) == 1
+    assert rushes("init", tmp_path / "p", "--footage", clips)[0] == 0
 
 
 def test_densedpo_on_the_tiny_backbone_is_the_arm_of_the_evidence() -> None:

@@ -46,7 +46,7 @@ def test_summary_holds_finite_numbers_only(tmp_path: Path) -> None:
 
 def test_report_needs_a_summary_that_can_be_read(tmp_path: Path) -> None:
     with Store.create(tmp_path / "project") as store:
-        with pytest.raises(ValueError, match="run 'realdpo' has no results to report; run `rushes evaluate` first"):
+        with pytest.raises(ValueError, match=r"run 'realdpo' has no results to report; run `rushes evaluate .*` first"):
             write_report(store, Settings())
         summary_path(store, "realdpo").write_text("{torn")
         with pytest.raises(ValueError, match="not JSON, run `rushes evaluate`, which writes it again"):

@@ -346,6 +346,7 @@ def test_settings_in_a_models_folder_are_a_file_too(tmp_path: Path, code: Path, 
     model.mkdir()
     (model / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
     (model / "rushes.toml").write_text('[train]\nrecipe = "stranger.recipe"\n')
+    (tmp_path / "a.mp4").touch()
     status, out, err = rushes("init", tmp_path / "p", "--model", model, "--footage", tmp_path)
     assert (status, out) == (2, ""), err
     assert not code.exists() and not (tmp_path / "p").exists()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import NoReturn
 
-from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
+from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 from rushes.cli.command_groups import app, with_current_command
 
@@ -131,6 +131,10 @@ def _in_a_line(error: CycloptsError) -> str:
         words = f"{error.argument.name}: {error.exception_message}, not {given}"
     elif isinstance(error, UnusedCliTokensError):
         words = f"{', '.join(map(repr, error.unused_tokens or ()))}: more than the command takes"
+        if (error.command_chain or ("",))[0] == "campaign":
+            words += "; between people's names are commas, as in --people ada,bob"
+    elif isinstance(error, UnknownCommandError):
+        words = " ".join(str(error).split()).partition(" Available commands")[0].rstrip(".")
     else:
         words = " ".join(str(error).split()).rstrip(".")
     return f"{words}; see `{' '.join(('rushes', *(error.command_chain or ())))} --help`"

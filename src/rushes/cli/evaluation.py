@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -162,7 +163,7 @@ def compare(
 def _runs_of(project: Path) -> str:
     with Store.open(project) as store:
         names = list(dict.fromkeys(run.name for run in store.runs()))
-    return f"there is {', '.join(names)}" if names else "none is finished; run `rushes train`"
+    return f"there is {', '.join(names)}" if names else f"none is finished; run `rushes train {quote(str(project))}`"
 
 
 def _verdict_on(pair: str, words: str) -> str:

@@ -66,17 +66,20 @@ def captions(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Give clips without a caption one, after an import that takes them; captions that are there stay."""
+    """Give clips without a caption one, after an import that takes them; captions that are there stay. Exit code 1
+    where files were left out that the next import refuses."""
     from rushes.project.captioning import admit_uncaptioned, write_captions
 
     if by != "human":
         refuse_unused({"--port": port != PORT}, "--by human")
-    settings = admit_uncaptioned(project, read_settings(project, overrides, everything if by == "vlm" else code))
+    settings = admit_uncaptioned(read_settings(project, overrides, everything if by == "vlm" else code))
     with opened(project, settings) as work:
         result = write_captions(work, by)
     if by == "human":
         reviewed(project, overrides, Page(HOST, port))
     tell(result, as_json)
+    if result.refused and settings.footage.on_refused == "fail":
+        sys.exit(1)
 
 
 @footage.command

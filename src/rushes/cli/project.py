@@ -85,12 +85,13 @@ def init(
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
-    from rushes.project.presets import pairs_of, people_note, preset
+    from rushes.project.presets import check_clips, pairs_of, people_note, preset
 
+    check_clips(project, footage)
     recipe = recipe or ("dpo" if pairs else "realdpo")
     if not pairs:
         refuse_unused({"--prompts": prompts, "--columns": columns, "--answers": answers}, "--pairs")
-    source = pairs_of(pairs, prompts, footage, columns, answers) if pairs else footage
+    source = pairs_of(pairs, prompts, footage, columns, answers, project=project) if pairs else footage
     if model is not None:
         return _init_model(project, model, (recipe, source, _pixels(size), frames), gpu, full, overrides, as_json)
     from rushes.project.held_settings import begin_project
@@ -99,8 +100,7 @@ def init(
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
-    if size or frames or gpu:
-        raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
+    refuse_unused({"--size": size, "--frames": frames, "--gpu": gpu}, "a model of yours (--model)")
     settings = overridden(preset(recipe, source), overrides)
     check_model(settings)
     check_kind(settings)
@@ -142,7 +142,10 @@ def _init_model(
     check_model(settings)
     rows = sourced(preset, settings, overrides)
     result = ModelInitResult(preset.model, tuple(preset.notes), rows)
-    lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
+    own, ask_for = settings.backbone, settings.generate
+    what = f"{own.name}, {own.width_px} x {own.height_px} px, {own.frames} frames at {own.fps:g} fps"
+    sampling = f"{ask_for.steps} steps, guidance {ask_for.guidance_scale:g}"
+    lines = [f"model: {preset.model}", f"{what}; {sampling}", *(f"note: {note}" for note in preset.notes)]
     if project is None:
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:
@@ -257,7 +260,10 @@ def wrong_captions(
     from rushes.project import negatives
 
     with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
-        tell(negatives.wrong_captions(work), as_json)
+        result = negatives.wrong_captions(work)
+        tell(result, as_json, result.lines())
+    if not result.any:
+        sys.exit(1)
 
 
 def train(

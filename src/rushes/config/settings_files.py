@@ -322,6 +322,9 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         if details["type"] == "extra_forbidden":
             message = "unknown setting"
             near = difflib.get_close_matches(where[-1], names, n=1)
+            if len(where) == 1 and model is Settings and not near:  # the name of a setting without its table
+                settings = flat(Settings().model_dump())
+                near = [path for path, _ in settings if path.rpartition(".")[2] == where[0]]
         beyond = details["type"] == "less_than_equal" or 0 < details.get("ctx", {}).get("ge", 0) < 1
         if beyond and (why := _reason(model, where)):
             message += f", as {why}"
@@ -329,7 +332,7 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         secret = isinstance(details.get("ctx", {}).get("error"), SecretError)
         got = "" if secret or isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
         unknown = details["type"] == "extra_forbidden"
-        hint = f"; did you mean: {near[0]}" if near else "; delete it" if unknown else ""
+        hint = f"; did you mean: {', '.join(near)}" if near else "; delete it" if unknown else ""
         problems.append((".".join(where), f"{message}{got}{hint}"))
     return problems
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rushes.config.backbone import BackboneSettings as BackboneSettings
 from rushes.config.base import Folder, Module, SettingsTable
@@ -44,6 +44,11 @@ class ProjectSettings(SettingsTable):
     seed: Seed = Field(0, ge=0, description="seed from which every stage derives its own")
 
 
+def _as_list(value: object) -> object:
+    """One text where several may stand: `rushes set P footage.answers=0=right`."""
+    return (value,) if isinstance(value, str) else value
+
+
 class FootageSettings(SettingsTable):
     """Where the real clips come from."""
 
@@ -61,7 +66,7 @@ class FootageSettings(SettingsTable):
         "",
         description="of a table of pairs: chosen=A,rejected=B,prompt=C, or left, right, answer; empty = by their names",
     )
-    answers: tuple[str, ...] = Field(
+    answers: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
         (), strict=False, description="what answers in a table of pairs mean, as 0=left and 1=right (kind pairs)"
     )
     windows: Few = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from os.path import commonpath, relpath
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -163,8 +164,8 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
         raise UnusableEntry(
             f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
             f"{longest.path}: {longest.facts.seconds:.2f} s",
-            "name the part it holds for (--window, footage.window: first, last, best-motion), or raise backbone.frames "
-            "or lengths",
+            "name the part it holds for (`labels import --window first`, `rushes set PROJECT footage.window=first`; "
+            "also last, best-motion), or raise backbone.frames or lengths",
         )
     if sides[0].facts.media == sides[1].facts.media:
         raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}", "")
@@ -434,10 +435,9 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
     for name, count in result.winners.items():
         yield f"{name} {'won' if name not in _NOBODY else 'in'} {count} of {result.pairs} pairs"
     first = next((each.pair for each in usable if _winner(each.pair) not in _NOBODY), usable[0].pair)
-    yield (
-        f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides: {first.why}), "
-        f"{_winner(first)}{'' if _winner(first) in _NOBODY else ' won'}"
-    )
+    top = commonpath((first.left.parent, first.right.parent))  # two folders often have files of one name
+    sides = f"left = {relpath(first.left, top)}, right = {relpath(first.right, top)} (sides: {first.why})"
+    yield f"example: {first.place}: {sides}, {_winner(first)}{'' if _winner(first) in _NOBODY else ' won'}"
     if answers := ", ".join(pairs.meanings.lines()):
         yield f"answers: {answers}"
     for reason, example in pairs.examples.items():

@@ -135,7 +135,6 @@ class Checked:
         return (len(self.spans) or 1) if self.usable else 0
 
 
-CAPTIONS_COMMAND = "`rushes captions PROJECT --by vlm | names | human`"
 NO_CAPTION = "no caption"
 DUPLICATE = "duplicate"
 ALTERNATIVE = "another caption"
@@ -286,8 +285,7 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
 
 def _uncaptioned(other: tuple[str, str] | None) -> tuple[str, str]:
     """That a video has no caption, and what else is wrong with it."""
-    reason, words = (f"{NO_CAPTION}, {other[0]}", f"; and {other[1]}") if other else (NO_CAPTION, "")
-    return reason, f"no caption; write one, or have it written: {CAPTIONS_COMMAND}{words}"
+    return (f"{NO_CAPTION}, {other[0]}", f"{NO_CAPTION}, and {other[1]}") if other else (NO_CAPTION, NO_CAPTION)
 
 
 def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:

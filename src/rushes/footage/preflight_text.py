@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
+from shlex import quote
 
 from rushes.files import whole_file
-from rushes.footage.preflight import NO_FAILURE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_CAPTION, NO_FAILURE, Checked, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
 from rushes.formats.caption_files import shown
 from rushes.formats.layouts import Listing
@@ -24,8 +25,8 @@ _NAME = 44
 _FIT = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
 
 
-def refusal(done: Preflight, ask: PreflightOptions) -> str:
-    """What an import that fails says: each file with its cause, and what to do; "" where nothing is refused."""
+def refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
+    """What an import into `project` that fails says: each file with its cause, and what to do; "" where none does."""
     if not (done.failed or done.fatal):
         return ""
     lines = ["nothing was imported, as some files cannot be used:", *done.fatal]
@@ -41,7 +42,11 @@ def refusal(done: Preflight, ask: PreflightOptions) -> str:
     if not done.fatal:
         lines.append(f"mend or remove {'them' if done.failed > 1 else 'it'}, or leave out what is refused, by "
                      "name, with footage.on_refused = skip")  # fmt: skip
-    return "\n".join([*lines, *_too_short(done, ask)])
+    lines += _too_short(done, ask)
+    if any(reason.startswith(NO_CAPTION) for reason in counts):
+        lines += ["write the captions beside the videos, or have them written (by names, vlm or human)"]
+        lines += [f"next: rushes captions {quote(str(project))} --by names"]
+    return "\n".join(lines)
 
 
 def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:

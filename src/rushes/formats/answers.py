@@ -147,8 +147,8 @@ class MeaningTable:
             raise ValueError(
                 f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a meaning here: "
                 f"{', '.join(words)}; say "
-                f'what each means with --answers "{example}=right" (left, right, tie or unjudged; footage.answers of '
-                "a project)"
+                f'what each means with --answers "{example}=right" (left, right, tie or unjudged), or of a project '
+                f"with `rushes set PROJECT 'footage.answers=[\"{example}=right\", ...]'`"
             )
         if len(self._ways) > 1:
             turned, other = self._ways["turned"], self._ways["as it says"]

@@ -37,6 +37,20 @@ _SHARE = re.compile(r"weighted_results([12])_(.+)")
 _OVERALL = ("preference", "overall")
 
 
+# What of two names, whole words, says that its videos are the better or the worse ones.
+_SAYS_BETTER = frozenset(("chosen", "winner", "winners", "win", "good", "positive", "better", "preferred"))
+_SAYS_WORSE = frozenset(("rejected", "loser", "losers", "lose", "bad", "negative", "worse", "dispreferred"))
+
+
+def swapped(better: str, worse: str) -> bool:
+    """Whether names of the better and the worse side say the opposite, and said the right if they were exchanged."""
+    leaning = []
+    for name in (better, worse):
+        words = set(tokens(name))
+        leaning.append(bool(words & _SAYS_BETTER) - bool(words & _SAYS_WORSE))
+    return leaning[0] < leaning[1]
+
+
 @dataclass(frozen=True)
 class PairColumns:
     """Columns of a table of pairs."""
@@ -97,7 +111,13 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
     better = [] if named else _sides(names, _BETTER, least=1)
     if "chosen" in named or better:
         left = role("chosen", "the better video", [left for left, _ in better])
-        return PairColumns(prompt, left, role("rejected", "the worse video", [right for _, right in better]))
+        right = role("rejected", "the worse video", [right for _, right in better])
+        if swapped(left, right):
+            raise ValueError(
+                f"--columns: chosen={left} and rejected={right} are the opposite of what they are called; give "
+                f"chosen={right},rejected={left}, or call the columns otherwise"
+            )
+        return PairColumns(prompt, left, right)
     pairs = [] if named else _sides(names, _NEITHER, least=2)
     left = role("left", "the better or the left video", [left for left, _ in pairs])
     right = role("right", "the worse or the right video", [right for _, right in pairs])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rushes.formats.caption_files import captions_in, captions_of
 from rushes.formats.layouts import folder_files, require_folder
+from rushes.formats.pair_columns import swapped
 from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
 from rushes.text_reader import Caption
 
@@ -65,6 +66,12 @@ def folder_pairs(chosen: Path, rejected: Path | None = None, prompts: Path | Non
             )
     pairs.refuse_if_empty()
     return pairs
+
+
+def swapped_folders(chosen: Path, rejected: Path) -> bool:
+    """Whether two folders' own names say that the worse one is taken for the better one."""
+    names = zip(reversed(chosen.resolve().parts), reversed(rejected.resolve().parts), strict=False)
+    return swapped(*next(((ours, theirs) for ours, theirs in names if ours != theirs), ("", "")))
 
 
 def _has_both(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from rushes.config.tables import Settings
@@ -36,10 +37,11 @@ class CaptionsResult:
     written: int  # captions now
     without: int  # clips of the set that still have none
     next: str  # command
+    refused: int | None = None  # files that are left out, as they cannot be used
 
 
-def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
-    """Let the project take clips without a caption, also from now on: `footage.allow_empty_captions` in its file.
+def admit_uncaptioned(settings: Settings) -> Settings:
+    """Settings that take clips without a caption.
 
     Raises:
         ValueError: a project whose clips come with captions.
@@ -47,8 +49,6 @@ def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
     if settings.footage.kind != "folder":
         has = "whose scenes have captions" if settings.footage.kind == "world" else "which come with their prompts"
         raise ValueError(f"footage.kind is {settings.footage.kind}, {has}; this command is for a folder of videos")
-    if not settings.footage.allow_empty_captions:
-        set_values(project, ["footage.allow_empty_captions=true"])
     footage = settings.footage.model_copy(update={"allow_empty_captions": True})
     return settings.model_copy(update={"footage": footage})
 
@@ -56,15 +56,20 @@ def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
 def write_captions(project: OpenProject, by: Literal["vlm", "names", "human"]) -> CaptionsResult:
     """Import the footage, then give clips without a caption one; people give theirs on the review page.
 
+    What cannot be used is left out, by name, and counted: it keeps no other clip from its caption. From now on the
+    project's file admits clips without a caption.
+
     Raises:
-        ValueError: as `import_footage` does; by vlm no model is named, or the project was curated in other ways, which
-            would be undone. EndpointError: the model is down.
+        ValueError: as `import_footage` does where all that is refused is left out; by vlm no model is named, or the
+            project was curated in other ways, which would be undone. EndpointError: the model is down.
     """
     store = project.store
     if by == "vlm":
         project = _captioning(project)
         curation.prepare(project)  # which refuses before an import
-    import_footage(project)
+    footage = project.settings.footage.model_copy(update={"on_refused": "skip"})
+    imported = import_footage(replace(project, settings=project.settings.model_copy(update={"footage": footage})))
+    set_values(store.project, ["footage.allow_empty_captions=true"])
     before = len(list(uncaptioned(store)))
     if by == "vlm" and before:
         curation.curate(project)
@@ -72,9 +77,12 @@ def write_captions(project: OpenProject, by: Literal["vlm", "names", "human"]) -
         store.add(list(_from_names(store)))
     clips = list(store.stream_set())
     without = sum(not clip.caption.strip() for clip in clips)
-    command = "review" if without or by == "human" else "run"
+    place = quote(str(store.project))
+    command = f"{'review' if without or by == 'human' else 'run'} {place}"
+    if imported.refused and project.settings.footage.on_refused == "fail":
+        command = f"set {place} footage.on_refused=skip"
     written = before - len(list(uncaptioned(store)))
-    return CaptionsResult(by, len(clips), written, without, f"rushes {command} {store.project}")
+    return CaptionsResult(by, len(clips), written, without, f"rushes {command}", refused=imported.refused)
 
 
 def uncaptioned(store: Store) -> Iterator[Clip]:

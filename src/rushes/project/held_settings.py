@@ -49,7 +49,7 @@ from rushes.project.model_presets import check_model, given
 from rushes.project.presets import source_of, tiny_settings, with_stages
 from rushes.project.settings import FILE as SETTINGS
 from rushes.project.settings import LAST, SHORT_FIRST, check_new, read_settings, remember, whole_text
-from rushes.project.settings_checks import backbone_problems, check_settings
+from rushes.project.settings_checks import backbone_problems, check_kind, check_settings
 from rushes.store.database import Store
 from rushes.text_reader import read_toml
 from rushes.training.recipe import load_recipe, published
@@ -288,6 +288,12 @@ class SetResult:
     changed: Mapping[str, Sourced]  # settings whose value is another now, by their dotted paths
 
 
+def _check_written(settings: Settings, names: Collection[str]) -> None:
+    check_settings(settings)
+    if not {"generate.kind", "train.recipe", "train.options.mode"}.isdisjoint(names):
+        check_kind(settings)
+
+
 def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -> SetResult:
     """Write settings into a project's file, with its comments, after the whole was validated.
 
@@ -333,7 +339,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     body = tomlkit.dumps(document)
     written = body + "\n" * (not body.endswith("\n")) + (f"{LAST}\n" if text.endswith(LAST) else "")
     settings = load_settings(path, overrides, uses=code, draft=Draft(written, new))
-    check_settings(settings)
+    _check_written(settings, names)
     if new != held or "backbone" in typed:
         check_model(settings)
     words = [each.word for each in trust.refused(settings) if ".".join(each.where) in names]

@@ -97,7 +97,7 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     with _reviewed(project, ask) as (facts, done, bench):
         summary = preflight_costs.summary(done, ask)
         preflight_text.write_review(project.store.project, done, ask, summary)
-        if text := _refusal(done, ask):
+        if text := _refusal(done, ask, project.store.project):
             raise ValueError(text)
         for line in (*preflight_text.shape_lines(summary), *preflight_text.advice_lines(summary)):
             project.say(line)
@@ -116,9 +116,9 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     return taken, ids
 
 
-def _refusal(done: Preflight, ask: PreflightOptions) -> str:
-    """What an import stops for; "" where it goes through."""
-    text = preflight_text.refusal(done, ask)
+def _refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
+    """What an import into `project` stops for; "" where it goes through."""
+    text = preflight_text.refusal(done, ask, project)
     if text and (ask.table.on_refused == "fail" or done.fatal):
         return text
     if not done.clips:
@@ -136,7 +136,7 @@ def refused_footage(project: OpenProject) -> tuple[str, str]:
         return "", ""
     ask, place = _ask(project), quote(str(project.store.project))
     with _reviewed(project, ask) as (_, done, _bench):
-        text, causes = _refusal(done, ask), preflight_costs.reasons(done)
+        text, causes = _refusal(done, ask, project.store.project), preflight_costs.reasons(done)
         if any(cause.startswith(NO_CAPTION) for cause in causes):
             return text, f"rushes captions {place} --by names"
         leave_out = done.clips and not done.fatal

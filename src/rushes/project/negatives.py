@@ -17,6 +17,11 @@ from rushes.store.complaints import faults_by_take
 from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 
+NOTHING_CHANGED = (
+    "caption.by: {by} found nothing to change in {unchanged} captions; write captions that say how things move, which "
+    "colour they have or how many there are, or set caption.by to model, or train.options.semantic_weight to 0"
+)
+
 
 @dataclass(frozen=True)
 class CaptionResult:
@@ -31,7 +36,13 @@ class CaptionResult:
     def lines(self) -> list[str]:
         """The same in a sentence, and below it what was left alone."""
         sentence = f"{counted(self.written, 'caption')} written by {self.by}, {self.there} were there"
-        return [sentence, *lines_of(self, "by", "written", "there")]
+        lines = [sentence, *lines_of(self, "by", "written", "there")]
+        return lines if self.any else [*lines, NOTHING_CHANGED.format(by=self.by, unchanged=self.unchanged)]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one to compare with."""
+        return bool(self.written or self.there)
 
 
 def measure_likeness(project: OpenProject) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes.config.tables import FootageSettings
@@ -17,6 +19,7 @@ from rushes.footage.pairs import FILE, PairsImported, import_pairs
 from rushes.footage.preflight import PreflightOptions
 from rushes.footage.split import held_out
 from rushes.formats.pair_files import find_pairs
+from rushes.formats.pair_folders import swapped_folders
 from rushes.formats.preferences import ForeignPairs
 from rushes.media.images import write_image
 from rushes.media.read import read_video
@@ -40,6 +43,13 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     Raises:
         ValueError: no pair can be used, or all are of one prompt, of which none can be held out.
     """
+    table, place = project.settings.footage, quote(str(project.store.project))
+    if table.rejected and swapped_folders(Path(table.path), Path(table.rejected)):
+        paths = quote(f"footage.path={table.rejected}"), quote(f"footage.rejected={table.path}")
+        raise ValueError(
+            f"footage.path: by its name {table.path} has the worse videos, and footage.rejected the better ones; run "
+            f"`rushes set {place} {' '.join(paths)}`, or call the folders otherwise"
+        )
     with TemporaryDirectory(dir=project.store.project, prefix=".pairs-") as unpacked:
         return _import_from(project, find_pairs(*pair_source(project.settings.footage), Path(unpacked)), ask)
 
@@ -48,11 +58,14 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
     table, store = project.settings.footage, project.store
     if most := project.most_files:
         pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
-    prompts = {_prompt_id(pair.prompt) for pair in pairs.pairs}
+    prompts, place = {_prompt_id(pair.prompt) for pair in pairs.pairs}, quote(str(store.project))
     if table.eval_fraction and len(prompts) == 1:
+        more = "add pairs of others"
+        if prompts == {_prompt_id("")}:
+            more = f"none has one: `rushes set {place} footage.prompts=FILE` names them (`--prompts` of `rushes init`)"
         raise ValueError(
-            f"{pairs.path}: all pairs are of one prompt, so none can be held out; add pairs of others, or set "
-            "footage.eval_fraction to 0, train with `rushes train`, and judge the result otherwise"
+            f"{pairs.path}: all pairs are of one prompt, so none can be held out; {more}, or train without a verdict: "
+            f"`rushes set {place} footage.eval_fraction=0`, then `rushes train {place}`"
         )
     # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
     fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))
@@ -60,10 +73,35 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
     out = held_out(store, {id: id for id in prompts}, fraction, before) & prompts
     sides: tuple[Split, Split] = ("eval", "train")  # in this order: a copy of a held-out video is not trained on
     parts = {side: _part(pairs, out, side) for side in sides}
-    results = {side: _import(project, part, ask, side) for side, part in parts.items() if part.pairs}
+    results = _import_sides(project, parts, ask)
     stills = _hold_out(project, out)
     left_out = sum((Counter(result.left_out) for result in results.values()), Counter[str]())
     return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out.total() or None)
+
+
+def _import_sides(
+    project: OpenProject, parts: Mapping[Split, ForeignPairs], ask: PreflightOptions
+) -> dict[Split, PairsImported]:
+    """What was imported of each side; where no pair of either can be used, the reasons of both together."""
+    results: dict[Split, PairsImported] = {}
+    for side, part in parts.items():
+        if not part.pairs:
+            continue
+        try:
+            results[side] = _import(project, part, ask, side)
+        except ValueError:
+            if part.pairs or side == "train":
+                raise
+            other = parts["train"]
+            with suppress(ValueError):
+                import_pairs(project.store, other, ask, window=project.settings.footage.window or None, dry_run=True)
+            if not other.pairs:
+                part.entries += other.entries
+                part.left_out += other.left_out
+                part.examples |= other.examples
+                part.refuse_if_empty()
+            raise
+    return results
 
 
 def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None, str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rushes.config.tables import (
     BackboneSettings,
@@ -15,9 +16,12 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.formats.answers import MeaningTable
+from rushes.formats.archives import TAR_SUFFIX
+from rushes.formats.clip_tables import TABLE_SUFFIXES
+from rushes.formats.layouts import folder_files, is_video
 from rushes.formats.pair_files import form_of, holds_tables
+from rushes.formats.pair_folders import swapped_folders
 from rushes.project.settings_checks import unknown
-from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
@@ -64,18 +68,40 @@ def checked_recipe(name: str, footage: Source) -> Recipe:
     return recipe
 
 
+def check_clips(project: Path | None, footage: Path | None) -> None:
+    """Refuse a project among the user's own videos, and footage that holds none.
+
+    Raises:
+        ValueError: with the command, or with what the footage may be.
+    """
+    if project is not None and project.is_dir() and any(map(is_video, project.iterdir())):
+        place = quote(str(project))
+        raise ValueError(
+            f"{project} holds videos, among which a project would lie; run `rushes init NAME --footage {place}`, where "
+            "NAME is a new folder"
+        )
+    if footage is not None and footage.is_file() and is_video(footage):
+        raise ValueError(f"--footage: {footage} is one video; name the folder that holds your videos")
+    if footage is not None and footage.is_dir():
+        files = folder_files(footage)
+        if not files.videos and not any(path.suffix.lower() in (TAR_SUFFIX, *TABLE_SUFFIXES) for path in files.others):
+            raise ValueError(f"--footage: {footage} holds no videos (.mp4, .mov, .mkv, ...); name the folder that does")
+
+
 def pairs_of(
     paths: Sequence[Path],
     prompts: Path | None,
     footage: Path | None = None,
     columns: str = "",
     answers: Sequence[str] = (),
+    *,
+    project: Path | None = None,
 ) -> FootageSettings:
     """What `--pairs`, `--prompts`, `--columns` and `--answers` name, looked at.
 
     Raises:
-        ValueError: more than two, no such folder or file, a table of a form that its fields do not tell, or
-            `--footage` beside them.
+        ValueError: more than two, no such folder or file, one folder twice, two whose names say that the worse one
+            comes first, a table of a form that its fields do not tell, or `--footage` beside them.
     """
     if footage is not None:
         raise ValueError("--footage and --pairs are two projects; leave one of them out")
@@ -85,6 +111,15 @@ def pairs_of(
         if not path.exists():
             raise ValueError(f"{'--prompts' if path == prompts else '--pairs'}: {path}: no such folder or file")
     chosen, *rejected = paths
+    if rejected and chosen.resolve() == rejected[0].resolve():
+        raise ValueError(f"--pairs: {chosen} is both the better and the worse folder; name two")
+    if rejected and swapped_folders(chosen, rejected[0]):
+        order = f"rushes init {project or 'PROJECT'} --pairs {quote(str(rejected[0]))} {quote(str(chosen))}"
+        more = f" --prompts {quote(str(prompts))}" if prompts else ""
+        raise ValueError(
+            f"--pairs: the better folder comes first, and by its name {chosen} is the worse one; run "
+            f"`{order}{more}`, or call the folders otherwise"
+        )
     MeaningTable(answers)
     if chosen.is_file() or (not rejected and holds_tables(chosen, columns)):
         if rejected or prompts:
@@ -114,7 +149,7 @@ def with_stages(name: str, recipe: Recipe, footage: Source, train: TrainSettings
     label, scored = LabelSettings(), "scores" in recipe.NEEDS
     # the two of a pair, and more where the recipe chooses among them or compares all of them
     takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
-    if ("labels" in recipe.NEEDS and OWN_TAKES.intersection(recipe.NEEDS)) or scored:  # else they are imported
+    if ("labels" in recipe.NEEDS and not isinstance(footage, FootageSettings)) or scored:  # pairs have their labels
         label = LabelSettings(by="human", segment_s=1.0) if footage else LabelSettings(by="world")
     if scored:
         label = label.model_copy(update={"form": "scores", "scores": label.by == "human"})

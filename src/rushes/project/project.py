@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
@@ -224,7 +225,8 @@ def find_run(project: OpenProject, name: str) -> Run:
     if name not in runs:
         there = f"there is {', '.join(runs)}" if runs else "there is none yet"
         raise ValueError(
-            f"no run {name!r} is finished in {project.store.project} ({there}); run `rushes train` to its end"
+            f"no run {name!r} is finished in {project.store.project} ({there}); run `rushes train "
+            f"{quote(str(project.store.project))}` to its end"
         )
     return runs[name]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 import rushes
 from rushes.config.held_defaults import FILE as HELD
@@ -86,7 +87,8 @@ def read_summary(store: Store, run: str) -> EvaluateResult:
     """
     source = summary_path(store, run)
     if not source.is_file():
-        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
+        evaluate = f"rushes evaluate {quote(str(store.project))}"
+        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `{evaluate}` first")
     return read_evaluation(source)
 
 
@@ -154,9 +156,10 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
     if not rows and any(path.parent.glob("checkpoints/step-*")):
         raise ValueError(
             f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete "
-            f"{path.parent} and run `rushes train`, which makes the run again"
+            f"{path.parent} and run `rushes train {quote(str(project))}`, which makes the run again"
         )
     if not rows:
-        raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
+        train = f"rushes train {quote(str(project))}"
+        raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `{train}`")
     diagnosed = diagnoses(with_shortcuts(rows, path.parent))
     return HealthResult(run, rows[-1]["step"], diagnosed, verdict(rows[-1]["step"], diagnosed))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from rushes.config.tables import toy_note
 from rushes.evaluate.result import EvaluateResult
@@ -53,25 +55,22 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     stages.held_out_clips(project)
     settings = project.settings
     needs = needs_of(settings.train)
-    if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
-        recipe = settings.train.recipe
-        raise ValueError(
-            f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, reward or world, or bring pairs that you "
-            "have (`rushes labels import`, or `rushes init --pairs`)"
-        )
-    if "scores" in needs and settings.label.by == "none" and not project.store.scores():
-        raise ValueError(
-            f"label.by: recipe {settings.train.recipe!r} needs scores; set it to human, vlm, reward or world"
-        )
-    # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
-    takes = "takes" in needs and (own_takes or not takes_that_came(project.store))
+    _check_needs(project, needs)
+    # Takes that came with the footage are what the recipe needs; the model then makes none of its own. What people or
+    # programs are to label is made where the recipe alone would take labels from anywhere.
+    labelled = "labels" in needs and "guided" not in needs and settings.label.by != "none"
+    takes = ("takes" in needs or (labelled and settings.footage.kind != "pairs")) and (
+        own_takes or not takes_that_came(project.store)
+    )
     gaps = settings.generate.model_copy(update={"kind": "gap", "takes": 1})
     wrong = "wrong captions" in needs and settings.caption.by != "none"
+    if wrong and settings.caption.by == "rules":  # which look at no take: whether they can is seen before one is made
+        _written(project)
     return RunResult(
         import_=imported,
         generate=stages.generate_takes(project) if takes or "guided" in needs else None,
         gaps=stages.generate_takes(project, gaps) if "gaps" in needs else None,
-        caption=negatives.wrong_captions(project) if wrong else None,
+        caption=_written(project) if wrong else None,
         label=labels.label_takes(project) if settings.label.by != "none" else None,
         train=training.train_run(project),
         evaluation=reports.write_summary(
@@ -79,3 +78,31 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
         ),
         report=reports.write_report(project.store, settings).report,
     )
+
+
+def _check_needs(project: OpenProject, needs: Collection[str]) -> None:
+    """Refuse a run for which nobody is named to label, to score or to write what its recipe needs."""
+    settings, store = project.settings, project.store
+    recipe, place = settings.train.recipe, quote(str(store.project))
+    if "labels" in needs and settings.label.by == "none" and not store.preferences():
+        raise ValueError(
+            f"label.by: recipe {recipe!r} needs labels; run `rushes set {place} label.by=human` (or vlm, reward, "
+            "world), or bring pairs that you have (`rushes labels import`, or `rushes init --pairs`)"
+        )
+    if "scores" in needs and settings.label.by == "none" and not store.scores():
+        raise ValueError(
+            f"label.by: recipe {recipe!r} needs scores; run `rushes set {place} label.by=human` (or vlm, reward, world)"
+        )
+    if "wrong captions" in needs and settings.caption.by == "none" and not store.captions("wrong"):
+        raise ValueError(
+            f"caption.by: recipe {recipe!r} needs captions that are wrong; run `rushes set {place} caption.by=rules` "
+            f"(or model), or `rushes set {place} train.options.semantic_weight=0`, which does without"
+        )
+
+
+def _written(project: OpenProject) -> negatives.CaptionResult:
+    """Wrong captions; ValueError where there are none."""
+    result = negatives.wrong_captions(project)
+    if not result.any:
+        raise ValueError(result.lines()[-1])
+    return result

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
@@ -40,7 +41,7 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
     """
     path = project / FILE
     if not path.is_file():
-        raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
+        raise ValueError(f"{project} is not a project: it has no {FILE}; {_other_project(project)}")
     whole_text(path)
     if (project / "rushes.db").is_file():
         Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
@@ -48,6 +49,14 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
     if warn and "RANK" not in os.environ:  # of several processes the one that starts the others
         _say_two_minds(project, settings, overrides)
     return settings
+
+
+def _other_project(missing: Path) -> str:
+    """What to do about a folder that is no project: a project of a like name beside it, or the command."""
+    beside = [path.parent.name for path in missing.absolute().parent.glob(f"*/{FILE}")]
+    near = get_close_matches(missing.name, beside, n=1)
+    make = f"make one with `rushes init {missing}`"
+    return f"did you mean {missing.parent / near[0]}? Or {make}" if near else make
 
 
 def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
 
 from rushes import encode, generate
 from rushes.config.clip_shapes import ClipShape
@@ -52,7 +53,8 @@ def generate_takes(
     settings, system = settings or project.settings.generate, system or project.settings.train.init_from
     chosen = project.store.clips("train")[:clips]
     if not chosen:
-        raise ValueError("the project has no clips to train on; run `rushes import` first")
+        place = quote(str(project.store.project))
+        raise ValueError(f"the project has no clips to train on; run `rushes import {place}` first")
     wanted, new = _generate(project, chosen, settings, system, project.settings.project.seed, "generate")
     return GenerateResult(system, len(wanted), new)
 
@@ -142,6 +144,11 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
             remedy = (
                 "clips of one film go to one side, and one is needed on each: add another film to the footage and run "
                 "`rushes import`, or name held-out prompts as footage.bench"
+            )
+        elif project.settings.footage.kind != "world":
+            remedy = (
+                f"`rushes train {quote(str(project.store.project))}` trains without a verdict; for one, add footage of "
+                "other prompts or films, set footage.eval_fraction above 0 and run `rushes import`"
             )
         raise ValueError(f"the project has no held-out clips; {remedy}")
     films, place = Counter[str](), dict[str, int]()

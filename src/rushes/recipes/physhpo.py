@@ -82,6 +82,11 @@ class Options(SettingsTable):
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
 
 
+def needs(options: Options) -> tuple[str, ...]:
+    """What must be in the store: no wrong captions where the semantic level has no weight."""
+    return NEEDS if options.semantic_weight else tuple(need for need in NEEDS if need != "wrong captions")
+
+
 def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:
     """The terms of the levels, over the views that there are of a clip.
 

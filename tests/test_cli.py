@@ -275,7 +275,7 @@ def test_weights_that_are_damaged_are_named(project: Path, refused: Callable[...
 
 def test_run_keeps_its_name_to_itself(project: Path, refused: Callable[..., str]) -> None:
     told = refused("train", project, *TINY, "--set", "train.learning_rate=1e-4")
-    assert "set train.name to another name" in told
+    assert "--set train.name=NEW" in told
     main(["train", str(project), *TINY, "--set", "train.learning_rate=1e-4", "--set", "train.name=other"])
 
 

@@ -73,7 +73,10 @@ def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
     ("call", "message"),
     [
         ({"rounds": 0}, "--rounds must be at least 1, got 0"),
-        ({"rounds": 1, "names": ["wan"]}, r"--shape: no shape 'wan'; there is tiny, mid, wan-1\.3b, cogvideox-5b"),
+        (
+            {"rounds": 1, "names": ["wan"]},
+            r"--shape: no shape 'wan'; there is tiny, arena, mid, wan-1\.3b, cogvideox-5b",
+        ),
     ],
 )
 def test_refusals(call: dict[str, object], message: str) -> None:

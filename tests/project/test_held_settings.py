@@ -203,11 +203,12 @@ def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.Lo
         read_settings(project, ["train.steps=3", "footage.clips=12", "train.init_from=a", "backbone.frames=17"])
     (line,) = caplog.messages
     assert line == (
-        'footage.clips is 12 here and 256 in rushes.toml, train.init_from is a here and "base" in rushes.toml, which '
-        f"other stages read; `rushes set {project} footage.clips=12 train.init_from=a` keeps it"
+        "train.steps is 3 here and 200 in rushes.toml, footage.clips is 12 here and 256 in rushes.toml, "
+        'train.init_from is a here and "base" in rushes.toml, which other stages read; '
+        f"`rushes set {project} train.steps=3 footage.clips=12 train.init_from=a` keeps it"
     )
     caplog.clear()
-    read_settings(project, ["train.steps=3", "evaluate.prompts=2"])
+    read_settings(project, ["train.name=other", "train.steps=3", "evaluate.prompts=2"])
     read_settings(project, ["footage.clips=12"], warn=False)
     assert not caplog.messages
 

@@ -53,7 +53,7 @@ def test_other_data_under_the_same_name_are_refused(opened: OpenProject) -> None
     more = changed(opened, "generate", takes=3)
     stages.generate_takes(more)
     with pytest.raises(
-        ValueError, match=r"holds a run with other settings or data: comparisons was .* set train\.name to another"
+        ValueError, match=r"holds a run with other settings or data: comparisons was .*--set train\.name=NEW"
     ):
         training.train_run(more)
 
@@ -92,7 +92,7 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     nobody = settings.label.model_copy(update={"by": "none"})
     unlabelled = settings.model_copy(update={"train": train, "generate": guided, "label": nobody})
     project = open_project(tmp_path / "b", unlabelled)
-    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to human, vlm, reward"):
+    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; .*label\.by=human"):
         runs.run_all(project)
     assert project.store.candidates() == ()
 

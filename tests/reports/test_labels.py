@@ -493,7 +493,7 @@ def test_a_label_of_six_seconds_is_not_one_of_the_first_two(long: Imports) -> No
     """OpenRLHF#1311: pairs of 6 s were trained on by their first 2.1 s, with no word."""
     text = long.refused("trl", [pair("a.mp4", "b.mp4")])
     assert "longer than the 2.12 s that are trained on, which the label does not speak of alone" in text
-    assert "a.mp4: 6.00 s; name the part it holds for (--window, footage.window: first, last, best-motion)" in text
+    assert "a.mp4: 6.00 s; " in text and "footage.window=first" in text
 
 
 @pytest.mark.parametrize("window", ["first", "last", "best-motion"])

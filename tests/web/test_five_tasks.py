@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.whole]
 
 SECONDS = 120  # that a task may take a person; a script types faster, so strokes are what is held low
-STEPS, LIVE_STEPS = 6, 80  # of the demo's run; of the one that is watched, as long as a few looks of the page
+STEPS, LIVE_STEPS = 6, 400  # of the demo's run; of the one that is watched, as long as a few looks of the page
 
 
 @dataclass

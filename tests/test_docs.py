@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pyarrow as pa
@@ -137,6 +138,32 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
             assert (first, second) in commands, f"{page.name}: rushes {first} {second}"
         else:
             assert first in {words[0] for words in commands}, f"{page.name}: rushes {first}"
+
+
+TYPED = re.compile(r"(?:^|`)rushes ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?([^`\n#|;&]*)", re.MULTILINE)
+OPTION = re.compile(r"(?<!\S)(--[a-z][a-z-]*)(?:[ =]([a-z0-9]+)(?!\S))?")
+
+
+def values_of(kind: object) -> set[str]:
+    """The texts that an option of this type takes; none where it takes any."""
+    if get_origin(kind) is Literal:
+        return {value for value in get_args(kind) if isinstance(value, str)}
+    return set[str]().union(*map(values_of, get_args(kind)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_that_is_named_exists_and_takes_its_value(page: Path) -> None:
+    groups = {words[0] for words in commands_of(app) if len(words) == 2}
+    for first, second, rest in TYPED.findall(page.read_text(encoding="utf-8")):
+        if first in FORMER or (first in groups and not second):
+            continue
+        command = app[first][second] if first in groups else app[first]
+        options = {name: argument for argument in command.assemble_argument_collection() for name in argument.names}
+        for option, value in OPTION.findall(rest):
+            if option not in ("--help", "--version"):
+                assert option in options, f"{page.name}: rushes {first} {second}: {option}"
+                values = values_of(options[option].hint)
+                assert not value or not values or value in values, f"{page.name}: rushes {first} {option} {value}"
 
 
 @pytest.mark.slow

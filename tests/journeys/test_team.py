@@ -147,8 +147,8 @@ def settle(lead: Terminal, tab: Page, pairs: int) -> None:
     assert left >= pairs
     for number in range(pairs):
         tab.wait_for_function("() => document.querySelectorAll('#panes video').length === 2")
-        said = tab.inner_text("#said tbody")
-        assert len(said.splitlines()) >= 2 and "(program)" in said, said
+        answers = tab.inner_text("#said tbody")
+        assert len(answers.splitlines()) >= 2 and "(program)" in answers, answers
         if not number:
             tab.wait_for_timeout(800)
             shot(tab, "c-disputes")

@@ -79,8 +79,8 @@ def test_every_number_in_settings_has_a_range_with_its_reason(path: str) -> None
     assert high is not None, "give it a type of rushes.config.ranges, or an end of its own"
     assert low is not None or path in BELOW_BY_VALIDATOR
     share = low is not None and low >= -1 and high <= 1
-    said = any(isinstance(mark, Because) for mark in ALL[path])
-    assert share or said or high <= 65_536, "say why it ends there: a type of rushes.config.ranges does"
+    has_reason = any(isinstance(mark, Because) for mark in ALL[path])
+    assert share or has_reason or high <= 65_536, "say why it ends there: a type of rushes.config.ranges does"
 
 
 def test_the_walk_finds_numbers_wherever_they_stand() -> None:

@@ -299,5 +299,5 @@ def test_text_from_elsewhere_is_text_in_markdown() -> None:
 
     for text in ("<script>x</script>", "[a](http://e.example)", "![a](b)", "**b**", "`c`", "a|b", "&lt;", "~~d~~",
                  "http://e.example", "www.e.example", "<http://e.example>", "a\n# b"):  # fmt: skip
-        made = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(f"x {in_markdown(text)}")
-        assert re.fullmatch(r"<p>[^<]*</p>\n", made), (text, made)
+        page = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(f"x {in_markdown(text)}")
+        assert re.fullmatch(r"<p>[^<]*</p>\n", page), (text, page)

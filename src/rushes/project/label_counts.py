@@ -20,9 +20,7 @@ class LabelCounts:
 
     labelled: int  # that somebody answered, "cannot tell" and ties too
     wanted: int | None  # that there are; null = nobody is named to label
-    decided: (
-        int  # of those that are labelled, such as a recipe can compare; where takes are scored, prompts with a pair
-    )
+    decided: int  # of `labelled`, such as a recipe can compare; where takes are scored, prompts with a pair
     judge: str = ""  # that training has to be told, as there are labels of several
 
 

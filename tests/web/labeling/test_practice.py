@@ -87,15 +87,15 @@ def test_who_fails_practises_again(session: LabelingSession) -> None:
 
 
 def test_no_pair_comes_again_while_one_of_the_key_was_not_explained(session: LabelingSession) -> None:
-    told = []
+    explained = []
     for _ in range(5):
         item = session.next("ada")
         assert item is not None
         ahead = session.next("ada", (item.id,))  # as the page does
         assert ahead is None or ahead.left != item.left
-        told.append(practise(session, "ada", False)[0].left)
-    assert len(set(told)) == 5
-    assert practise(session, "ada", False)[0].left == told[0], "the one that was explained longest ago"
+        explained.append(practise(session, "ada", False)[0].left)
+    assert len(set(explained)) == 5
+    assert practise(session, "ada", False)[0].left == explained[0], "the one that was explained longest ago"
 
 
 def test_an_answer_that_comes_twice_or_does_not_fit_changes_nothing(session: LabelingSession) -> None:

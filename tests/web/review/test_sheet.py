@@ -27,9 +27,9 @@ WIDE = ClipShape(24, 32, FRAMES)  # of the square clips it keeps three quarters 
 
 @pytest.fixture
 def review(tmp_path: Path) -> Iterator[ReviewSession]:
-    made = open_at(tmp_path / "project", cropped_to=lambda clip: WIDE)
-    yield made
-    made.close()
+    session = open_at(tmp_path / "project", cropped_to=lambda clip: WIDE)
+    yield session
+    session.close()
 
 
 @pytest.fixture

@@ -176,9 +176,9 @@ async function freshPair() {
 
 // A correction that was begun before the page was loaded anew.
 async function takenUp() {
-  const kept = read(CORRECTION);
-  const answer = kept && (await call(`${API}/open`, { item: kept.item }, away).catch(() => null));
-  if (answer?.item.event !== kept?.revises) remove(CORRECTION);
+  const draft = read(CORRECTION);
+  const answer = draft && (await call(`${API}/open`, { item: draft.item }, away).catch(() => null));
+  if (answer?.item.event !== draft?.revises) remove(CORRECTION);
   if (!read(CORRECTION)) return false;
   ahead = fetchPair([]).catch(() => null);
   showPair(await withVideos(answer.item), answer.item);

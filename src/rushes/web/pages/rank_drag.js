@@ -4,7 +4,7 @@ const NEAR_PX = 16;  // around the row of places, that still counts as on it
 
 // What a point of the screen stands for: before place `at`, or in it (`tie`); `out`: among those that have no place;
 // null where it is not near the row.
-export function placeAt(row, x, y) {
+function placeAt(row, x, y) {
   const over = (box, by = 0) => x >= box.left - by && x <= box.right + by && y >= box.top - by && y <= box.bottom + by;
   if (!over(row.getBoundingClientRect(), NEAR_PX)) return null;
   if (over(row.querySelector("#unplaced").getBoundingClientRect())) return { out: true };

@@ -21,8 +21,7 @@ import pytest
 import torch
 from cyclopts import App
 
-from rushes.cli import app
-from rushes.cli.command_groups import FORMER
+from rushes.cli.command_groups import FORMER, app
 from rushes.lab.claims.catalogue import CLAIMS
 from rushes.media.write import encode_bytes
 from rushes.training.recipe import recipe_names

@@ -9,34 +9,40 @@ from pathlib import Path
 
 import pytest
 
-from rushes.cli import app
-from rushes.cli.command_groups import FORMER, GROUPS, with_current_command
+from rushes.cli.command_groups import FORMER, app, with_current_command
+from rushes.cli.overview import groups
 from rushes.cli.studio import Page
 
 from ..projects import Rushes
 
 
 def test_every_command_is_in_one_group_and_help_has_them_in_that_order(rushes: Rushes) -> None:
-    names = [name for group in GROUPS.values() for name in group]
+    names = [command.name for commands in groups().values() for command in commands]
     assert len(names) == len(set(names)) and set(names) == {name for name in app if not name.startswith("-")}
     text = rushes("--help")[1]
-    places = [re.search(rf"^[│|] {re.escape(name)} ", text, re.MULTILINE) for name in names]
-    starts = [place.start() for place in places if place]
-    assert len(starts) == len(names) and starts == sorted(starts)
-    assert re.findall(r"─ (\w+) ─", text) == [*GROUPS, "Other"]
+    assert re.findall(r"^  ([a-z-]+)  ", text, re.MULTILINE) == [*names, "--help", "--version"]
+    assert re.findall(r"^(\w+)$", text, re.MULTILINE) == [*groups(), "Other"]
+    assert rushes()[1] == text == rushes("-h")[1]
 
 
 def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
     """Help reads a table, so that it need not import what it lists."""
-    for name in (name for group in GROUPS.values() for name in group):
+    for name in (command.name for commands in groups().values() for command in commands):
         command = app[name].default_command
         assert command is None or app[name].help == " ".join(str(command.__doc__).split()), name
 
 
-def test_help_imports_no_command() -> None:
+@pytest.mark.parametrize("columns", [60, 80, 300])
+def test_help_fits_its_terminal(columns: int, rushes: Rushes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert max(map(len, rushes("--help")[1].splitlines())) < min(columns, 121)
+
+
+def test_help_imports_no_library() -> None:
     program = "import sys; from rushes.cli import main; main(['--help']); print(*sys.modules)"
     words = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
-    assert "cyclopts" in words and not {"pydantic", "numpy", "markdown_it", "rushes.cli.console"} & {*words}
+    assert "rushes.cli.overview" in words
+    assert not {"cyclopts", "rich", "pydantic", "numpy", "markdown_it", "rushes.cli.console"} & {*words}
 
 
 @pytest.mark.parametrize("old", sorted(FORMER))
@@ -46,7 +52,7 @@ def test_a_former_name_is_read_and_said_on_standard_error_alone(old: str, rushes
     assert err.splitlines() == [
         f"rushes: `rushes {old}` is now `rushes {FORMER[old]}`; the old name is read until 0.2",
     ]
-    assert old not in app and not re.search(rf"^[│|] {old} ", rushes("--help")[1], re.MULTILINE)
+    assert old not in app and not re.search(rf"^  {old} ", rushes("--help")[1], re.MULTILINE)
 
 
 def test_a_word_that_is_not_the_command_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from rushes.cli import app
+from rushes.cli.command_groups import app
 from rushes.records import INLINE, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]

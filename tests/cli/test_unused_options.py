@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from rushes.cli import app
+from rushes.cli.command_groups import app
 
 from ..projects import Rushes
 

@@ -10,11 +10,9 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import NoReturn
 
-from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
+from rushes.cli.overview import overview
 
-from rushes.cli.command_groups import app, with_current_command
-
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 stream.reconfigure(errors="backslashreplace")  # a name that the encoding lacks is shown escaped
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _refuse_empty(arguments)
-        app(with_current_command(arguments), exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        _end_with(_in_a_line(error))
+        if [*arguments] in ([], ["-h"], ["--help"]):
+            print(overview())
+        else:
+            _run(arguments)
     except BrokenPipeError:  # who reads, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is written at the end either
         sys.exit(1)
@@ -72,6 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Run a command."""
+    from rushes.cli.command_groups import CycloptsError, app, in_a_line, with_current_command
+
+    _refuse_empty(arguments)
+    try:
+        app(with_current_command(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _end_with(in_a_line(error))
 
 
 def _end_with(words: str) -> NoReturn:
@@ -122,22 +131,6 @@ def _mendable(error: ValueError | OSError) -> str:
         odd = next((word for word in words if word.encode(form, "ignore").decode(form) != word), error.object)
         return f"{odd:.200}: {odd_name(odd)}"
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-
-
-def _in_a_line(error: CycloptsError) -> str:
-    """What is wrong with a command's words, and where its help is."""
-    if isinstance(error, ValidationError) and error.argument is not None:
-        given = " ".join(token.value for token in error.argument.tokens)
-        words = f"{error.argument.name}: {error.exception_message}, not {given}"
-    elif isinstance(error, UnusedCliTokensError):
-        words = f"{', '.join(map(repr, error.unused_tokens or ()))}: more than the command takes"
-        if (error.command_chain or ("",))[0] == "campaign":
-            words += "; between people's names are commas, as in --people ada,bob"
-    elif isinstance(error, UnknownCommandError):
-        words = " ".join(str(error).split()).partition(" Available commands")[0].rstrip(".")
-    else:
-        words = " ".join(str(error).split()).rstrip(".")
-    return f"{words}; see `{' '.join(('rushes', *(error.command_chain or ())))} --help`"
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

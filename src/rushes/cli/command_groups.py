@@ -1,7 +1,6 @@
-"""The command line: all its commands in groups, by the path from footage to a result, and names that some had before.
+"""The command line: all its commands in their groups, and names that some had before.
 
-`commands.txt` has them in the order in which they are used: name, place in this package, and what its help begins with.
-A command's module is imported when it runs, so that help comes at once.
+A command's module is imported when it runs.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 import rushes
+from rushes.cli.overview import ABOUT, groups
 
 FORMER: Mapping[str, str] = {  # read until the version that `config.renamed` names
     "backbones": "models",
@@ -27,25 +26,15 @@ FORMER: Mapping[str, str] = {  # read until the version that `config.renamed` na
 }
 app = App(
     name="rushes",
-    help="Preference optimization for video diffusion models.",
-    help_epilogue=(
-        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed, "
-        "or a fault that `verify` or `doctor` names; 2 a command, a setting or a file that must be changed, or a full "
-        "disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the "
-        "environment an error shows where it came from."
-    ),
+    help=ABOUT,
     version=rushes.__version__,
     help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-GROUPS: dict[str, list[str]] = {}  # title -> names of commands; docs/commands.md is written from it
-for place, part in enumerate(Path(__file__).with_name("commands.txt").read_text(encoding="utf-8").split("\n\n")):
-    title, *lines = part.splitlines()
-    group, GROUPS[title] = Group(title, sort_key=place), [line.split()[0] for line in lines]
-    for number, (name, where, words) in enumerate(line.split(maxsplit=2) for line in lines):
-        app.command(f"rushes.cli.{where}", name=name, help=words, group=group, sort_key=number)
-app.group_commands = Group("Other", sort_key=len(GROUPS))  # `--help` and `--version`
+for commands in groups().values():
+    for command in commands:
+        app.command(f"rushes.cli.{command.place}", name=command.name, help=command.words)
 
 
 def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
@@ -63,3 +52,19 @@ def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
     if "RANK" not in os.environ:  # of several processes the one that starts the others
         print(f"rushes: `rushes {old}` is now `rushes {new}`; the old name is read until {UNTIL}", file=sys.stderr)
     return [*new.split(), *(text for text in arguments[1:] if (old, text) != ("caption", "--wrong"))]
+
+
+def in_a_line(error: CycloptsError) -> str:
+    """What is wrong with a command's words, and where its help is."""
+    if isinstance(error, ValidationError) and error.argument is not None:
+        given = " ".join(token.value for token in error.argument.tokens)
+        words = f"{error.argument.name}: {error.exception_message}, not {given}"
+    elif isinstance(error, UnusedCliTokensError):
+        words = f"{', '.join(map(repr, error.unused_tokens or ()))}: more than the command takes"
+        if (error.command_chain or ("",))[0] == "campaign":
+            words += "; between people's names are commas, as in --people ada,bob"
+    elif isinstance(error, UnknownCommandError):
+        words = " ".join(str(error).split()).partition(" Available commands")[0].rstrip(".")
+    else:
+        words = " ".join(str(error).split()).rstrip(".")
+    return f"{words}; see `{' '.join(('rushes', *(error.command_chain or ())))} --help`"

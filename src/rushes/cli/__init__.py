@@ -74,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     """Run a command."""
-    from rushes.cli.command_groups import CycloptsError, app, in_a_line, with_current_command
+    from cyclopts import CycloptsError
+
+    from rushes.cli.command_groups import app, in_a_line, with_current_command
 
     _refuse_empty(arguments)
     try:

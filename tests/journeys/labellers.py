@@ -161,7 +161,7 @@ class Requests:
         for side in ("a", "b"):
             self._video(item["id"], side)
         self.count += 1
-        dimension = self.client.get(f"/api/{self.section}/me").json()["dimensions"][0]
+        dimension = _patient(lambda: self.client.get(f"/api/{self.section}/me")).json()["dimensions"][0]
         self._call("save", {
             "item": item["id"], "event": f"{self.luck.getrandbits(64):016x}", "revises": "",
             "labels": {dimension: [judgement(item["id"])] * item["segments"]},

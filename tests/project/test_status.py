@@ -49,7 +49,10 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert next_of(rushes, project) == f"next: rushes evaluate {project}"
     another = ("--set", "train.name=another")
     assert next_of(rushes, project, *another) == f"next: rushes train {project} {' '.join(another)}"
-    assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
+    more = ("--set", "generate.takes=9")
+    assert next_of(rushes, project, *another, *more) == f"next: rushes generate {project}"
+    # A run that ended did with the takes of few labelled pairs.
+    assert next_of(rushes, project, *more) == f"next: rushes evaluate {project}"
     with Store.open(project) as store:  # a second run, of another length than the file has
         (run,) = store.runs()
         store.add([replace(run, id="second", name="dpo", steps=2)])
@@ -85,7 +88,8 @@ def test_videos_of_labelled_pairs_are_no_takes_of_the_clips(
     with Store.open(project) as store:
         take = store.candidates(split="train")[0]
         store.add([replace(take, id=f"foreign {n}", kind="imported", clip_id="", group="pair") for n in range(2)])
-    assert next_of(rushes, project, "--set", "generate.takes=3") == f"next: rushes generate {project}"
+    new = ("--set", "generate.takes=3", "--set", "train.name=new")
+    assert next_of(rushes, project, *new) == f"next: rushes generate {project}"
     asked: list[object] = []
     monkeypatch.setattr(training, "check_run", lambda work: None)
 

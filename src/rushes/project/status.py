@@ -306,7 +306,7 @@ def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -
         return f"rushes run {project} --detach"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
-    if status.takes is not None and status.takes < (status.takes_wanted or 0):
+    if status.takes is not None and status.takes < (status.takes_wanted or 0) and not run.ended:
         return f"rushes generate {project}{_as_takes(settings)}"
     if lacking and not run.ended:
         return f"rushes {lacking.format(project=project)}"

@@ -61,7 +61,7 @@ def test_pairs_are_of_one_prompt_and_seed(store: Store) -> None:
 def test_nothing_but_the_vote_reads_votes(store: Store) -> None:
     vote(store, 0, 0, 1)
     assert store.preferences() == () and len(store.preferences(votes=True)) == 1
-    assert labels_to_train_on(store) == () and labels_to_train_on(store, dimension=VOTE) == ()
+    assert labels_to_train_on(store) == {} == labels_to_train_on(store, dimension=VOTE)
 
 
 def test_a_prompt_counts_once_all_of_its_pairs_are_complete(store: Store) -> None:

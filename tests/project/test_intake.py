@@ -24,20 +24,23 @@ from ..forked import start_into
 
 
 @pytest.mark.parametrize(
-    ("recipe", "takes", "expected"),
+    ("recipe", "mode", "takes", "expected"),
     [
-        ("sft", 3, 1),
-        ("realdpo", 3, 1),  # one comparison holds all losers
-        ("dfdpo", 3, 1),
-        ("physhpo", 3, 1),
-        ("densedpo", 2, 1),
-        ("densedpo", 4, 6),  # all pairs of the takes of one clip
-        ("huvidpo", 4, 6),
+        ("sft", "", 3, 1),
+        ("realdpo", "", 3, 1),  # one comparison holds all losers
+        ("dfdpo", "", 3, 1),
+        ("physhpo", "", 3, 1),
+        ("densedpo", "dense", 2, 1),
+        ("densedpo", "vanilla", 2, 1),
+        ("densedpo", "dense", 4, 6),  # all pairs of the takes of one clip
+        ("huvidpo", "", 4, 6),
     ],
 )
-def test_comparisons_of_a_clip(recipe: str, takes: int, expected: int) -> None:
+def test_comparisons_of_a_clip(recipe: str, mode: str, takes: int, expected: int) -> None:
     settings = preset(recipe)
     settings = settings.model_copy(update={"generate": settings.generate.model_copy(update={"takes": takes})})
+    if mode:
+        settings.train.options["mode"] = mode
     assert len(comparisons_of_a_clip(settings)) == expected
     mirrored = settings.model_copy(update={"train": settings.train.model_copy(update={"mirror": True})})
     again = 0 if recipe == "physhpo" else expected  # which shows another clip too

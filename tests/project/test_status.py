@@ -20,7 +20,7 @@ from rushes.project.runs import run_all
 from rushes.project.settings import read_settings, write_settings
 from rushes.project.status import status_of
 from rushes.project.studio import home_facts
-from rushes.records import VOTE, Preference
+from rushes.records import VOTE, CandidateKind, Preference
 from rushes.store.database import Store
 from rushes.web.labeling.campaign import Campaign, write_campaign
 
@@ -248,6 +248,18 @@ def test_labels_are_done_once_all_pairs_have_an_answer_and_training_comes_once_i
     assert next_of(rushes, project) == f"next: rushes train {project}"
     answer(project, 1, judge="world")
     assert next_of(rushes, project) == f"next: rushes train {project} --set train.options.judge=human"
+
+
+def test_segments_that_cancel_out_decide_where_the_recipe_compares_segments(tmp_path: Path, rushes: Rushes) -> None:
+    for mode, decided in (("dense", 1), ("structural", 0), ("vanilla", 0)):
+        project = begun(tmp_path / mode, "densedpo", mode=mode, by="human")
+        kind: CandidateKind = "take" if mode == "vanilla" else "guided"
+        with Store.open(project) as store:
+            take = store.candidates(split="train")[0]
+            store.add(replace(take, id=id, kind=kind, seed=k) for k, id in enumerate("ab", 7))
+            store.add([Preference("both", "a", "b", (1, -1), "human:ada", segment_s=1.0)])
+        shown = status_of(project, read_settings(project))
+        assert (shown.labels, shown.labels_decided) == (1, decided), mode
 
 
 def test_the_next_command_does_not_fail(tmp_path: Path, rushes: Rushes) -> None:

@@ -26,6 +26,7 @@ from rushes.config.tables import Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, TermBatch, collate
+from rushes.project.recipe_table import by_majority, recipe_needs
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, Draws, make_batch
@@ -115,6 +116,18 @@ def test_declares_what_it_is(recipe: Recipe) -> None:
     assert set(recipe.NEEDS) <= NEEDS
     TrainSettings(**{"recipe": named(recipe), **recipe.TINY})
     assert {"learning_rate", "steps", "batch"} <= set(recipe.TINY)
+
+
+@every_recipe
+def test_what_options_change_is_a_literal_that_is_read_without_torch(recipe: Recipe) -> None:
+    name, fields = named(recipe), recipe.Options.model_fields
+    for (option, value), needs in getattr(recipe, "NEEDS_WHERE", {}).items():
+        recipe.Options(**{option: value})
+        assert fields[option].default != value and set(needs) <= NEEDS
+        assert recipe_needs(TrainSettings(recipe=name, options={option: value})) == needs != recipe.NEEDS
+    for option, values in getattr(recipe, "MAJORITY", {}).items():
+        assert fields[option].default not in values and not by_majority(TrainSettings(recipe=name))
+        assert all(by_majority(TrainSettings(recipe=name, options={option: value})) for value in values)
 
 
 @every_recipe

@@ -83,5 +83,5 @@ def test_a_settled_label_stands_for_all_whatever_their_parts(tmp_path: Path) -> 
         store.add([parts("human:lead#settled", None, -1), parts("human:ada", 1.0, 1, 1, number=1)])
         (found,) = labels_to_train_on(store, "human")
         assert (found.labels, found.segment_s) == ((-1,), None)
-        assert labels_to_train_on(store, "human", segment_s=1.0) == (), "the pair has no label of such parts now"
+        assert labels_to_train_on(store, "human", segment_s=1.0) == {}, "the pair has no label of such parts now"
         assert [own.labels for own in labels_to_train_on(store, "human:bob")] == [(0, 1, -1, 1)]

@@ -6,7 +6,7 @@ ties" is over segments that both decided; "with ties" over all that both judged,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,7 +55,7 @@ class Still:
 
 
 def audit(
-    rows: Sequence[Preference], people: Callable[[str, str], Sequence[Preference]], groups: Mapping[str, str]
+    rows: Sequence[Preference], people: Callable[[str, str], Collection[Preference]], groups: Mapping[str, str]
 ) -> list[Audit]:
     """Audit every judge, question and segment length in `rows`, and whole clips where there are segments.
 

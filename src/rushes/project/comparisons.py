@@ -11,7 +11,7 @@ from rushes.config.tables import Settings
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid, mirrored
-from rushes.training.recipe import chosen_recipe
+from rushes.training.recipe import chosen_recipe, needs_of
 
 _RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
 _SHAPE: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 17, "fps": 8.0}
@@ -28,9 +28,8 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
     recipe, options = chosen_recipe(train)
     grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.init_from)
     with TemporaryDirectory() as folder, Store.create(Path(folder) / "one") as store:
-        store.add(
-            _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
-        )
+        metric, judge = (str(getattr(options, name, "")) for name in ("metric", "judge"))
+        store.add(_rows(settings, needs_of(train), metric, judge))
         comparisons = recipe.comparisons(store, options, grid)
     in_mirror = [mirrored(each) for each in comparisons] if train.mirror else []
     return [*comparisons, *filter(None, in_mirror)]

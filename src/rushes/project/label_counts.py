@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rushes import label
 from rushes.config.tables import Settings
 from rushes.project.labels import to_compare
+from rushes.project.recipe_table import by_majority
 from rushes.records import Candidate, Clip
 from rushes.store.annotators import ALL_JUDGES, HUMAN, labels_of, labels_to_train_on
 from rushes.store.database import Store
@@ -42,12 +43,9 @@ def _pairs(store: Store, settings: Settings, takes: list[Candidate]) -> LabelCou
     judge = "" if judge == ALL_JUDGES else judge
     labelled = {frozenset((row.left, row.right)) for row in labels_of(store, judge, dimension)}
     labelled = {pair for pair in labelled if pair <= ids}
-    try:
-        rows = labels_to_train_on(store, judge, dimension, segment_s=options.get("segment_s", "newest"))
-    except ValueError:  # labels that do not go together, which `rushes train` says
-        rows = ()
-    rows = tuple(row for row in rows if {row.left, row.right} <= ids)
-    whole = settings.train.recipe == "dpo" or options.get("mode") == "vanilla"
+    every = labels_to_train_on(store, judge, dimension, segment_s=options.get("segment_s", "newest"))
+    rows = [row for row in every if {row.left, row.right} <= ids]
+    whole = by_majority(settings.train)
     decided = {frozenset((row.left, row.right)) for row in rows if (sum(row.labels) if whole else any(row.labels))}
     by = Counter(row.judge for row in rows)
     several = len(by) > 1 and not options.get("judge")

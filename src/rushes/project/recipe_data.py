@@ -22,7 +22,7 @@ from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate
 from rushes.training.comparison import Comparison, mirrored
 from rushes.training.comparison_checks import check_latents, drop_same
-from rushes.training.recipe import Recipe, chosen_recipe
+from rushes.training.recipe import chosen_recipe, needs_of
 from rushes.training.views import gaps
 
 NAMED = 3  # comparisons that are named where some are left out
@@ -43,11 +43,11 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
         ValueError: the store lacks what the recipe needs, with the command that makes it.
     """
     recipe, options = chosen_recipe(settings)
-    if "likeness" in recipe.NEEDS:
+    if "likeness" in needs_of(settings):
         measure_likeness(project)
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
-        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
+        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, settings)}")
     _check_shapes(project, comparisons)
     comparisons = _with_films(project, comparisons)
     if settings.mirror:
@@ -120,7 +120,7 @@ def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]
     return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
 
 
-def _lacking(project: OpenProject, recipe: Recipe) -> str:
+def _lacking(project: OpenProject, settings: TrainSettings) -> str:
     """What is in the store of what a recipe needs, and which command makes it."""
     store = project.store
     start = project.settings.train.init_from
@@ -137,6 +137,6 @@ def _lacking(project: OpenProject, recipe: Recipe) -> str:
         "labels": (len(store.preferences()), "`rushes label` or `rushes labels import`"),
         "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
     }
-    wanted = ("clips", *(need for need in recipe.NEEDS if need in there))
+    wanted = ("clips", *(need for need in needs_of(settings) if need in there))
     words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in wanted)
     return f"{store.project} has " + ", ".join(words)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rushes import plugins
 from rushes.backbones.table import backbone_table
+from rushes.config.tables import TrainSettings
 from rushes.records import Candidate
 from rushes.store.database import Store
 
@@ -25,15 +28,27 @@ def recipe_table() -> list[RecipeRow]:
     backbones = backbone_table()
     rows = []
     for name in plugins.modules_of("recipes"):
-        needs = recipe_needs(name)
+        needs = recipe_needs(TrainSettings(recipe=name))
         runs_on = (b.name for b in backbones if "first_frame" not in needs or "first_frame" in b.modes)
         rows.append(RecipeRow(name, str(plugins.constant("recipes", name, "PAPER")), needs, tuple(runs_on)))
     return rows
 
 
-def recipe_needs(name: str) -> tuple[str, ...]:
-    """What a recipe that ships needs beside clips; of others nothing is known before their module is loaded."""
-    return tuple(plugins.constant("recipes", name, "NEEDS") or ()) if name in plugins.modules_of("recipes") else ()
+def recipe_needs(train: TrainSettings) -> tuple[str, ...]:
+    """What the recipe of some settings needs beside clips; see `_constant`."""
+    return train.needs(_constant(train, "NEEDS") or (), _constant(train, "NEEDS_WHERE") or {})
+
+
+def by_majority(train: TrainSettings) -> bool:
+    """Whether the recipe of some settings takes of a pair's labels their majority alone; see `_constant`."""
+    options: Mapping[str, Sequence[Any]] | None = _constant(train, "MAJORITY")
+    return options is not None and all(train.options.get(name) in values for name, values in options.items())
+
+
+def _constant(train: TrainSettings, name: str) -> Any:
+    """What a recipe that ships assigns to a name; None for others, which say nothing before their module is loaded."""
+    ships = train.recipe in plugins.modules_of("recipes")
+    return plugins.constant("recipes", train.recipe, name) if ships else None
 
 
 def takes_that_came(store: Store) -> list[Candidate]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rushes.config.tables import Settings, TrainSettings, run_name
+from rushes.config.tables import Settings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
 from rushes.project.label_counts import LabelCounts, count_labels
@@ -161,7 +161,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
     Raises:
         ValueError: a database that cannot be read.
     """
-    needs = _needs(settings.train)
+    needs = set(recipe_needs(settings.train))
     finished = _finished_runs(project)
     began = _runs_begun(project)
     name = run or _shown_run(project, settings, began, finished)
@@ -202,12 +202,6 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
     return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
 
 
-def _needs(train: TrainSettings) -> set[str]:
-    """What the recipe needs, in its mode: pairs of `vanilla` are takes from noise of their own."""
-    needs = set(recipe_needs(train.recipe))
-    return needs - {"guided"} | {"takes"} if train.options.get("mode") == "vanilla" and "guided" in needs else needs
-
-
 def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:
     """The kind of takes that the recipe compares."""
     return "guided" if "guided" in needs else "take" if needs & OWN_TAKES else settings.generate.kind
@@ -239,8 +233,7 @@ def _lacking(store: Store, settings: Settings, needs: Set[str]) -> str:
     start = settings.train.init_from
     if "gaps" in needs and not store.candidates(split="train", kind="gap", system=start):
         return "generate {project} --set generate.kind=gap --set generate.takes=1"
-    semantic = settings.train.options.get("semantic_weight", 1.0)
-    if "wrong captions" in needs and semantic and not store.captions("wrong"):
+    if "wrong captions" in needs and not store.captions("wrong"):
         by = " --by rules" if settings.caption.by == "none" else ""
         return f"wrong-captions {{project}}{by}"
     return ""
@@ -329,7 +322,7 @@ def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -
 
 def _as_takes(settings: Settings) -> str:
     """The options by which `rushes generate` makes the takes that lack, where the settings ask for others."""
-    needs = _needs(settings.train)
+    needs = set(recipe_needs(settings.train))
     kind, takes = _kind(settings, needs), _takes_wanted(settings, needs)
     options = [*([f"kind={kind}"] if kind != settings.generate.kind else []),
                *([f"takes={takes}"] if takes != settings.generate.takes else [])]  # fmt: skip
@@ -340,7 +333,7 @@ def _as_labels(settings: Settings) -> str:
     """The options by which `rushes label` gives what a recipe needs, where the settings name nobody or other forms."""
     by = settings.label.by if settings.label.by != "none" else "human"
     options = " --by human" if settings.label.by == "none" else ""
-    if "scores" in _needs(settings.train):
+    if "scores" in recipe_needs(settings.train):
         if by == "human":
             return options if settings.label.scores else f"{options} --set label.scores=true"
         return options if settings.label.form == "scores" else f"{options} --form scores"

@@ -44,7 +44,7 @@ from rushes.store.annotators import (
     HUMAN,
     check_one_source,
     labels_of,
-    labels_with_answers,
+    labels_to_train_on,
     newest,
     slight_shares,
 )
@@ -54,6 +54,8 @@ from rushes.training.views import candidate_view, labelled_takes, misfit, traini
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
+NEEDS_WHERE: Mapping[tuple[str, Any], tuple[str, ...]] = {("mode", "vanilla"): ("takes", "labels")}
+MAJORITY: Mapping[str, Sequence[Any]] = {"mode": ("structural", "vanilla")}
 TINY: Mapping[str, Any] = {  # an arm of docs/evidence.md
     "learning_rate": 3e-5,
     "steps": 48,
@@ -110,11 +112,6 @@ class Options(PairOptions):
         False,
         description="take pairs whose members started from different noise levels, from which it learns the level",
     )
-
-
-def needs(options: Options) -> tuple[str, ...]:
-    """What must be in the store: vanilla pairs are takes from noise of their own."""
-    return ("takes", "labels") if options.mode == "vanilla" else NEEDS
 
 
 def times(options: Options) -> TimeDraw:
@@ -174,7 +171,7 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
             lengths["labels_of_whole_clips" if length is None else f"labels_of_{length:g}_s"] += 1
     rows = labels_of(store, _wanted(options), options.dimension)
     of_these = newest(rows, options.segment_s)
-    read = [a for _, a in labels_with_answers(store, _wanted(options), options.dimension, segment_s=options.segment_s)]
+    read = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s).values()
     more = {
         "older_labels_or_of_other_segments": len(rows) - len(of_these),
         "answers_that_a_settled_label_replaces": len(of_these) - sum(map(len, read)),
@@ -192,11 +189,11 @@ def _judged(
     Raises ValueError: labels of several judges, of which the options choose none.
     """
     candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in training_clips(store)}
-    labels = labels_with_answers(store, _wanted(options), options.dimension, segment_s=options.segment_s)
+    labels = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s)
     if not options.judge:
-        check_one_source(row for row, _ in labels if row.left in candidates and row.right in candidates)
+        check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
     drawn = {row.subject: row for row in store.annotations() if row.spans} if options.mode == "dense" else {}
-    for preference, answers in labels:
+    for preference, answers in labels.items():
         pair = _pair(preference, candidates, options)
         if pair is None:
             yield preference, None, "of_other_takes"

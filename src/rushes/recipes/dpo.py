@@ -25,6 +25,7 @@ from rushes.training.comparison import Comparison, LatentGrid
 
 PAPER = "Diffusion-DPO (arXiv 2311.12908)"
 NEEDS: tuple[str, ...] = ("labels",)
+MAJORITY: Mapping[str, Any] = {}  # always
 TINY: Mapping[str, Any] = densedpo.TINY
 _BASELINE = f"{densedpo.PAPER}, its baseline of this loss on videos"
 PUBLISHED: Mapping[str, tuple[Any, str]] = {

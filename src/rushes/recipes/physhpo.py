@@ -43,6 +43,7 @@ from rushes.training.views import candidate_view, gaps, of_clip, real_view, take
 
 PAPER = "PhysHPO (arXiv 2508.10858)"
 NEEDS: tuple[str, ...] = ("takes", "gaps", "likeness", "wrong captions")
+NEEDS_WHERE: Mapping[tuple[str, Any], tuple[str, ...]] = {("semantic_weight", 0): ("takes", "gaps", "likeness")}
 TINY: Mapping[str, Any] = {
     "learning_rate": 3e-4,
     "steps": 200,
@@ -80,11 +81,6 @@ class Options(SettingsTable):
     takes: Few = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
-
-
-def needs(options: Options) -> tuple[str, ...]:
-    """What must be in the store: no wrong captions where the semantic level has no weight."""
-    return NEEDS if options.semantic_weight else tuple(need for need in NEEDS if need != "wrong captions")
 
 
 def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:

@@ -36,21 +36,10 @@ def labels_to_train_on(
     dimension: str = "overall",
     without: str = "",
     segment_s: SegmentChoice = "newest",
-) -> tuple[Preference, ...]:
-    """Labels of a dimension by one judge, or by all: one preference per pair and judge, and all people are one judge;
-    see `labels_with_answers`."""
-    return tuple(label for label, _ in labels_with_answers(store, judge, dimension, without, segment_s))
-
-
-def labels_with_answers(
-    store: Store,
-    judge: str = "",
-    dimension: str = "overall",
-    without: str = "",
-    segment_s: SegmentChoice = "newest",
-) -> tuple[tuple[Preference, tuple[Preference, ...]], ...]:
-    """Labels to train on, each with the answers that count in it: itself, or what several people said. A pair that was
-    settled has that label alone, whatever parts the others are of.
+) -> dict[Preference, tuple[Preference, ...]]:
+    """Labels of a dimension by one judge, or by all: a label per pair and judge, where all people are one judge ->
+    the answers that count in it: itself, or what several people said. A pair that was settled has that label alone,
+    whatever parts the others are of.
 
     Args:
         judge: "human" takes the people alone, "human:NAME" one of them as that person labelled; "" = all.
@@ -61,7 +50,7 @@ def labels_with_answers(
     settled = {frozenset((row.left, row.right)): row.id for row in every if row.judge.endswith(SETTLED)}
     rows = newest(every, segment_s)
     if judge.startswith(ANNOTATOR):
-        return tuple((row, (row,)) for row in rows)
+        return {row: (row,) for row in rows}
     people: dict[frozenset[str], list[Preference]] = {}
     others = []
     for row in rows:
@@ -70,8 +59,7 @@ def labels_with_answers(
             others.append(row)
         elif settled.get(pair, row.id) == row.id:
             people.setdefault(pair, []).append(row)
-    by_people = ((merged(rows), _counting(rows)) for rows in people.values())
-    return (*((row, (row,)) for row in others), *by_people)
+    return {row: (row,) for row in others} | {merged(rows): _counting(rows) for rows in people.values()}
 
 
 def check_one_source(labels: Iterable[Preference]) -> None:

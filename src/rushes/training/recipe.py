@@ -23,7 +23,8 @@ class Recipe(Protocol):
     It may have more:
 
     - `times(options) -> TimeDraw`: the distribution of training times where the settings name no other; else uniform.
-    - `needs(options) -> tuple[str, ...]`: in place of `NEEDS`, where they depend on its options.
+    - `NEEDS_WHERE`: (option, value) -> what it needs in place of `NEEDS` where the settings have that value.
+    - `MAJORITY`: option -> values under which labels of a pair count as their majority; {} = they always do.
     - `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and why others did not,
       where the loop cannot tell.
     - `PUBLISHED`: settings of the published run by their dotted paths, each with its source, as `rushes init --model`
@@ -59,9 +60,8 @@ def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
 
 def needs_of(train: TrainSettings) -> tuple[str, ...]:
     """The rows that the recipe of some settings needs. Raises as `chosen_recipe` does."""
-    recipe, options = chosen_recipe(train)
-    needs: Callable[[Any], tuple[str, ...]] = getattr(recipe, "needs", lambda options: recipe.NEEDS)
-    return needs(options)
+    recipe, _ = chosen_recipe(train)
+    return train.needs(recipe.NEEDS, getattr(recipe, "NEEDS_WHERE", {}))
 
 
 def recipe_names() -> list[str]:

@@ -71,7 +71,7 @@ def _judges(session: LabelingSession) -> list[dict[str, Any]]:
     """How many labels of each program are what people say together, on segments that both labelled."""
     question = session.votes.dimension
     rows = [row for row in session.store.preferences() if not row.judge.startswith(ANNOTATOR)]
-    people = labels_to_train_on(session.store, HUMAN, question) if rows else ()
+    people = labels_to_train_on(session.store, HUMAN, question) if rows else {}
     ratings = ratings_of([*rows, *people]).get(question, {})
     together = labels_by(ratings, HUMAN)
     counts = {

@@ -146,7 +146,8 @@ WORKS = (
     *(Work(name, behind, partial(_plain, name)) for behind, name in enumerate((*COMMANDS, "report"))),
     Work("export", 4, lambda folder: ["export", folder, "--out", folder / "out", "--run", "realdpo"]),
     Work("cache reference", 2, lambda folder: ["cache", "reference", folder, "--set=train.reference_cache=2"]),
-    Work("curate", 1, lambda folder: ["curate", folder, '--set=curate.stages=["technical"]']),
+    # Its workers write nothing, and take seconds to start: tests/test_worker_pool.py has how they end.
+    Work("curate", 1, lambda folder: ["curate", folder, '--set=curate.stages=["technical"]', "--jobs", 1]),
     Work("backup", 3, lambda folder: ["backup", folder, folder.with_name("copy")]),
     Work("label page", 2, lambda folder: [folder], LABEL),
 )

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 from rushes.cli.processes import ON_PROCESSOR
 from rushes.training.parallel import Ranks
 
-from ..forked import run_ranks, start
+from ..forked import run_ranks
 from ..projects import Command, ReadContents, Rushes, Stage
 
 RUN = "import sys; from rushes.__main__ import run; sys.argv = arguments; run()"
@@ -108,38 +107,6 @@ def test_processes_end_together_and_the_command_goes_on(
     whole(project)
     result = command("generate", project, *takes, "--json")
     assert json.loads(result.out)["takes"] == 180 >= json.loads(result.out)["new"], result.err
-
-
-ORPHAN = """
-import os, time
-from rushes.training.parallel import _end_with_parent
-
-if os.fork() == 0:
-    _end_with_parent()
-    ids.write_text(str(os.getpid()))
-    time.sleep(60)
-while not ids.is_file():
-    time.sleep(0.01)
-os._exit(0)
-"""
-
-
-def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
-    process = start(ORPHAN, ids=tmp_path / "id")
-    process.join(30)
-    process_id = int((tmp_path / "id").read_text())
-    until = time.monotonic() + 20
-    while alive(process_id) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not alive(process_id)
-
-
-def alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_more_gpus_than_there_are_are_refused(project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ as decoders may on a broken file, costs its clip alone, by name.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ import cv2
 
 from rushes.curate.base import CurationFinding, Engine, Task
 from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
+from rushes.worker_pool import worker_pool
 
 Measure = Callable[[Task], CurationFinding]
 Findings = Iterator[tuple[Task, CurationFinding]]
@@ -131,7 +131,7 @@ def _by_itself(measure: Measure, task: Task) -> CurationFinding:
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))
+    return worker_pool(jobs, cv2.setNumThreads, 1)
 
 
 def _fill(running: dict[F, Task], tasks: Iterator[Task], most: int, submit: Callable[[Task], F]) -> bool:

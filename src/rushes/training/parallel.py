@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +29,7 @@ from torch.distributed.tensor import DTensor
 from rushes.devices import default_device
 from rushes.progress import Sharing, attempt
 from rushes.training.determinism import set_workspace
+from rushes.worker_pool import end_with_parent
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -229,7 +228,7 @@ def joined() -> Iterator[Ranks]:
     if dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
         return
-    _end_with_parent()
+    end_with_parent()
     # What lies in main memory, such as rows and errors, goes by gloo where weights go by NCCL.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
@@ -249,18 +248,6 @@ def own_device() -> torch.device:
         set_workspace()
         torch.cuda.set_device(device)
     return device
-
-
-def _end_with_parent() -> None:
-    """End this process soon after the one that started it, which may be killed and then ends nobody."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def own_part(p: Tensor) -> Tensor:

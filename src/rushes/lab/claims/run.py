@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +46,7 @@ from rushes.store.database import Store
 from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
+from rushes.worker_pool import worker_pool
 from rushes.world.scenes import read_caption
 
 ABLATIONS = "ablations"  # what only the full budget asks
@@ -94,10 +95,9 @@ def reproduce(
     claims = find_claims(names)
     make_folder(out)
     of_seed = [{arm: results[seed] for arm, results in earlier.items() if seed in results} for seed in seeds]
-    context = get_context("spawn")
-    done = context.Value("i", 0)
+    done = get_context("spawn").Value("i", 0)
     arms = sum(len(_arms_of_seed(claims, seed)) for seed in seeds)
-    with ProcessPoolExecutor(jobs, context, _begin, (done,)) as pool, bar("arms", arms) as advance:
+    with worker_pool(jobs, _begin, done) as pool, bar("arms", arms) as advance:
         running = [pool.submit(_run_seed, claims, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
         _watch(running, done, advance)
         results = [future.result() for future in running]

@@ -220,13 +220,13 @@ def test_sizes_that_the_codec_cannot_take_are_told_before_any_work(empty: Path, 
 
 def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Callable[..., str]) -> None:
     assert f"run `rushes import {empty}` first" in refused("generate", empty, *TINY)
-    assert "0 takes (made by `rushes generate`)" in refused("train", empty, *TINY)
+    assert f"0 takes (made by `rushes generate {empty}`)" in refused("train", empty, *TINY)
     told = refused("train", empty, "--recipe", "densedpo")
-    assert "`rushes generate --set generate.kind=guided`" in told and "`rushes label`" in told
+    assert f"`rushes generate {empty} --set generate.kind=guided`" in told and f"`rushes label {empty}`" in told
     assert "label.by: nobody is named; set it to human, world, metric, vlm or reward" in refused("label", empty)
-    assert "run `rushes generate`" in refused("label", empty, "--by", "world")
+    assert f"run `rushes generate {empty}`" in refused("label", empty, "--by", "world")
     assert f"run `rushes evaluate {empty}` first" in refused("report", empty)
-    assert "run `rushes import`" in refused("evaluate", empty)
+    assert f"run `rushes import {empty}`" in refused("evaluate", empty)
     assert f"run `rushes train {empty}` to its end" in refused(
         "export", empty, "--out", empty / "out", "--run", "realdpo"
     )

@@ -297,7 +297,10 @@ def test_refusals_are_one_sentence(
 
 def test_without_clips_or_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path / "empty"), *SMALL])
-    for folder, says in (("empty", "run `rushes import` first"), ("none", "make one with `rushes init")):
+    for folder, says in (
+        ("empty", f"run `rushes import {tmp_path / 'empty'}` first"),
+        ("none", "make one with `rushes init"),
+    ):
         with pytest.raises(SystemExit):
             main(["tune", "eta", str(tmp_path / folder)])
         assert says in capsys.readouterr().err

@@ -42,6 +42,9 @@ def test_settings_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_open_without_a_project_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rushes init"):
         Store.open(tmp_path)
+    (tmp_path / "rushes.toml").touch()
+    with pytest.raises(ValueError, match="nothing is imported yet; run `rushes import /"):
+        Store.open(tmp_path)
     (tmp_path / "rushes.db").touch()
     with pytest.raises(ValueError, match="rushes init"):
         Store.open(tmp_path)

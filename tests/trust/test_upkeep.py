@@ -211,7 +211,7 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     code, out, err = rushes("train", project, "--json")  # is finished, and stays so
     assert code == 0 and json.loads(out)["steps_now"] == 0, err
     code, _, err = rushes("train", project, "--steps", 8)
-    assert code == 2 and "without which it cannot go on, was removed by `rushes clean`: start a run with" in err
+    assert code == 2 and f"without which it cannot go on, was removed by `rushes clean {project}`: start" in err
 
 
 def test_a_checkpoint_stays_where_the_weights_are_not_whole(project: Path, rushes: Rushes) -> None:

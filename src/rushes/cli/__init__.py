@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
-        _end_with(_mendable(error))
+        _end_with(_mendable(error), arguments)
     except (RuntimeError, MemoryError) as error:
         from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 
@@ -50,22 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RUSHES_TRACEBACK") or not (lost or full or isinstance(error, RecursionError)):
             raise
         if full:
-            _end_with(OUT_OF_MEMORY)
+            _end_with(OUT_OF_MEMORY, arguments)
         if lost:
             say_lost()
             sys.exit(LEFT_ALONE)
-        _end_with("a file is nested too deeply to be read; give one that a program of yours wrote")
+        _end_with("a file is nested too deeply to be read; give one that a program of yours wrote", arguments)
     except Exception as error:
         import sqlite3  # which help does without
 
         from safetensors import SafetensorError
 
         if isinstance(error, sqlite3.Error):
-            _end_with(f"the project's database: {error}; free some space and check the disk")
+            _end_with(f"the project's database: {error}; free some space and check the disk", arguments)
         if os.environ.get("RUSHES_TRACEBACK") or not isinstance(error, SafetensorError):
             raise
         words = f"weights or latents cannot be read or written ({error}); free some space, and run `rushes verify"
-        _end_with(f"{words} PROJECT`, which names what is damaged")
+        _end_with(f"{words}`, which names what is damaged", arguments)
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
@@ -82,14 +82,15 @@ def _run(arguments: Sequence[str]) -> None:
     try:
         app(with_current_command(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _end_with(in_a_line(error))
+        _end_with(in_a_line(error), arguments)
 
 
-def _end_with(words: str) -> NoReturn:
-    """A sentence on standard error, and the exit code of what a user can mend."""
+def _end_with(words: str, arguments: Sequence[str]) -> NoReturn:
+    """A sentence on standard error whose commands can be copied, and the exit code of what a user can mend."""
+    from rushes.cli.remedies import project_in, with_project
     from rushes.text_reader import printable
 
-    print(printable(f"rushes: {words}"), file=sys.stderr)
+    print(printable(f"rushes: {with_project(words, project_in(arguments))}"), file=sys.stderr)
     sys.exit(2)
 
 
@@ -114,7 +115,7 @@ QUIET = {
 OUT_OF_MEMORY = (
     "memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
     "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "
-    "plan PROJECT` says what fits"
+    "plan` says what fits"
 )
 
 

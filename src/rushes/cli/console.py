@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -137,8 +138,8 @@ def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> It
     """
     if DETACHED not in os.environ and is_locked(folder / LOG):
         raise ValueError(
-            f"{folder / LOG}: a detached run works on this project; look in with `rushes status {folder} --follow`, "
-            "and run this when it has ended"
+            f"{folder / LOG}: a detached run works on this project; look in with "
+            f"`rushes status {quote(str(folder))} --follow`, and run this when it has ended"
         )
     with waiting("loading PyTorch", say):
         from rushes.project.project import open_project

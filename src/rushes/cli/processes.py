@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,9 @@ def detached(folder: Path) -> Path:
         try:
             hold(file.fileno(), wait=False)
         except BlockingIOError:
-            raise ValueError(f"{log}: a detached run goes on already; `rushes status {folder} --follow`") from None
+            raise ValueError(
+                f"{log}: a detached run goes on already; `rushes status {quote(str(folder))} --follow`"
+            ) from None
         subprocess.Popen(
             [sys.executable, "-P", "-m", "rushes", *(text for text in sys.argv[1:] if text != "--detach")],
             stdin=subprocess.DEVNULL,

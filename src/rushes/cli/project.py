@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -152,14 +153,14 @@ def _init_model(
         where = {path: row.source for path, row in rows.items()}
         file = create_project(project, settings) if full else begin_project(project, settings, where, overrides)
         missing = "" if settings.footage.path else " --footage CLIPS"
-        result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
+        result = replace(result, project=project, file=file, next=f"rushes run {quote(str(project))}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
     tell(result, as_json, lines)
 
 
 def _first_look(project: Path, settings: Settings) -> str:
     """The command after `init`: own footage is looked at before hours are spent on it."""
-    return f"rushes {'preflight' if settings.footage.kind == 'folder' else 'run'} {project}"
+    return f"rushes {'preflight' if settings.footage.kind == 'folder' else 'run'} {quote(str(project))}"
 
 
 def _pixels(size: str) -> tuple[int, int] | None:
@@ -339,7 +340,7 @@ def run(
             raise ValueError(f"--out is for a settings file, and {project} is a project; leave --out away")
         folder, settings = project, read_settings(project, overrides, all_stages)
     elif not project.exists():
-        raise ValueError(f"{project}: no such project or settings file; `rushes init {project}` makes a project")
+        raise ValueError(f"{project}: no such project or settings file; see `rushes init {quote(str(project))}`")
     else:
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
     if rehearse:
@@ -352,7 +353,7 @@ def run(
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
         log = detached(folder)
-        return tell(DetachedResult(log), as_json, [f"log: {log}", f"next: rushes status {folder} --follow"])
+        return tell(DetachedResult(log), as_json, [f"log: {log}", f"next: rushes status {quote(str(folder))} --follow"])
     if led(folder, gpus):
         return
     if not project.is_dir():

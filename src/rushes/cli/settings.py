@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -39,7 +40,9 @@ def set_(
     from rushes.project.held_settings import set_values
 
     if not values and not upgrade:
-        raise ValueError(f"name what to set, such as `rushes set {project} train.steps=400`, or give --upgrade")
+        raise ValueError(
+            f"name what to set, such as `rushes set {quote(str(project))} train.steps=400`, or give --upgrade"
+        )
     result = set_values(project, values, upgrade)
     lines = [f"{path} = {row.value!r}  # {row.source}" for path, row in result.changed.items()]
     tell(result, as_json, [*(lines or ["nothing changed"]), f"settings: {result.file}"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rushes.files import write_json
@@ -37,7 +38,7 @@ def read_held(folder: Path) -> HeldDefaults:
         ValueError: the file is missing, cut or of another form.
     """
     path = folder / FILE
-    mend = f"copy it back from a backup, or take today's with `rushes set {folder} --upgrade`"
+    mend = f"copy it back from a backup, or take today's with `rushes set {quote(str(folder))} --upgrade`"
     if not path.is_file():
         raise ValueError(f"{path} is missing, which holds what rushes.toml leaves out; {mend}")
     try:

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -128,14 +129,14 @@ def _over_held(data: Mapping[str, Any], version: object, path: Path, draft: Draf
     if version != held.version:
         raise SettingsError(
             f"{path}: {KEY} is {version!r}, and {path.parent / FILE} is of {held.version!r}; put that back, or "
-            f"take today's with `rushes set {path.parent} --upgrade`"
+            f"take today's with `rushes set {quote(str(path.parent))} --upgrade`"
         )
     for name in INPUTS:
         now, before = at(data, name), at(held.settings, name)
         if now is not None and now != before:
             raise SettingsError(
                 f"{path}: {name} is {now!r}, and what the file leaves out is that of {before!r}; "
-                f"`rushes set {path.parent} {name}={now}` takes what belongs to it"
+                f"`rushes set {quote(str(path.parent))} {name}={now}` takes what belongs to it"
             )
     return merged(with_names_of_today(held.settings)[0], data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, get_args
 
 from rushes.config.tables import Settings
@@ -53,7 +54,7 @@ def _check_sizes(rows: Mapping[str, Mapping[Key, Candidate]]) -> None:
                 raise ValueError(
                     f"takes of one prompt by {base} are {first.frames} x {first.height_px} x {first.width_px} and by "
                     f"{system} {take.frames} x {take.height_px} x {take.width_px}: the project's sizes have changed; "
-                    f"run `rushes evaluate --run {system}` again"
+                    f"run `rushes evaluate --run {quote(system)}` again"
                 )
 
 
@@ -83,11 +84,10 @@ def compare_runs(
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
     _check_sizes(rows)
     measured = measures(store, meter, rows)
-    for system in systems:
+    for system in (*runs, BASE):  # the base is evaluated with a run
         if not any(measure.values[system] for measure in measured):
-            raise ValueError(
-                f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {system}` first"
-            )
+            run = quote(systems[-1] if system == BASE else system)
+            raise ValueError(f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {run}` first")
     measured = [measure for measure in measured if any(measure.values.values())]
     cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
     seed, headline = settings.project.seed, meter.headline

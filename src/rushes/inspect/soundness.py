@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from rushes.backbones.texts import TextCache
 from rushes.config.uses import nothing
@@ -50,7 +51,9 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
         ValueError: it is not a project.
     """
     if not (project / FILE).exists() and not (project / "rushes.db").exists():
-        raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
+        raise ValueError(
+            f"{project} is not a project: it has no {FILE}; make one with `rushes init {quote(str(project))}`"
+        )
     checked: dict[str, int] = {}
     faults: list[str] = []
     try:
@@ -77,7 +80,9 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
                     tick(1)
                     faults += [fault] if fault else []
             except (ValueError, OSError, sqlite3.Error) as error:  # most often of a row that is named already
-                faults.append(f"{kind}: cannot be looked at ({error}); mend that, then run `rushes verify {project}`")
+                faults.append(
+                    f"{kind}: cannot be looked at ({error}); mend that, then run `rushes verify {quote(str(project))}`"
+                )
     return VerifyResult(checked, faults=tuple(faults))
 
 
@@ -91,7 +96,7 @@ def _rows(store: Store) -> Iterator[str]:
 
 def _media(store: Store) -> Iterator[str]:
     """Every video and still that a row names, unless it was set aside."""
-    project, aside = store.project, {id for id, decision in store.decisions().items() if not decision.keep}
+    project, aside = quote(str(store.project)), {id for id, decision in store.decisions().items() if not decision.keep}
     ways: dict[str, str] = {}
     for take in store.stream(Candidate):
         if take.id not in aside:
@@ -104,21 +109,21 @@ def _media(store: Store) -> Iterator[str]:
     lost = store.media.lost(ways)
     for digest, way in ways.items():
         if digest in lost:
-            there = project / "media" / digest[:2] / digest
+            there = store.project / "media" / digest[:2] / digest
             yield f"{there}.*: lost, or not the content that it was; {way} makes it again, or {RESTORE}"
         else:
             yield ""
 
 
-def _way_to(project: Path, take: Candidate) -> str:
-    """The command that makes a take again."""
+def _way_to(project: str, take: Candidate) -> str:
+    """The command that makes a take again; `project` as a shell reads it."""
     if take.kind == "imported":
         return f"`rushes import {project}`" if take.clip_id else f"`rushes labels import {project}`"
     if take.kind == "probe":
         return f"`rushes tune eta {project}`"
     if take.split == "eval":
         return f"`rushes evaluate {project}`"
-    by = "" if take.system == "base" else f" --run {take.system}"
+    by = "" if take.system == "base" else f" --run {quote(take.system)}"
     return f"`rushes generate {project}{by}{BY_COMMAND.get(take.kind, '')}`"
 
 
@@ -164,7 +169,8 @@ def _weights(store: Store) -> Iterator[str]:
     names = {run.name for run in store.runs()}
     for name in sorted(names):
         path = store.project / "runs" / name / WEIGHTS
-        way = f"`rushes train {store.project} --set train.name={name}` writes it from the checkpoint, or {RESTORE}"
+        train = f"rushes train {quote(str(store.project))} --set train.name={quote(name)}"
+        way = f"`{train}` writes it from the checkpoint, or {RESTORE}"
         fault = checkpoint.weights_fault(path)
         yield f"{path}: {fault}; {way}" if fault else ""
 

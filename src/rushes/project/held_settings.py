@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import tomlkit
@@ -212,7 +213,7 @@ def changed_in_words(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> st
     listed = ", ".join(f"{path} {before!r} (now {now!r})" for path, (before, now) in changes.items())
     return (
         f"defaults that changed since this project was made, where the old value holds: {listed}; "
-        f"`rushes set {folder} --upgrade` takes the new"
+        f"`rushes set {quote(str(folder))} --upgrade` takes the new"
     )
 
 

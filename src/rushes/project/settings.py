@@ -55,7 +55,7 @@ def _other_project(missing: Path) -> str:
     """What to do about a folder that is no project: a project of a like name beside it, or the command."""
     beside = [path.parent.name for path in missing.absolute().parent.glob(f"*/{FILE}")]
     near = get_close_matches(missing.name, beside, n=1)
-    make = f"make one with `rushes init {missing}`"
+    make = f"make one with `rushes init {quote(str(missing))}`"
     return f"did you mean {missing.parent / near[0]}? Or {make}" if near else make
 
 
@@ -113,7 +113,7 @@ def check_database(folder: Path) -> None:
         raise ValueError(
             f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
             "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
-            f"`rushes import {folder} --rows FOLDER`; to begin anew, choose another folder"
+            f"`rushes import {quote(str(folder))} --rows FOLDER`; to begin anew, choose another folder"
         )
 
 
@@ -162,7 +162,7 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
         differences = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
         raise ValueError(
             f"{project / FILE} differs from {source} and what was given with it: {differences}. "
-            f"`rushes run {project}` goes on with the project's own; for the others, choose another --out"
+            f"`rushes run {quote(str(project))}` goes on with the project's own; for the others, choose another --out"
         )
 
 

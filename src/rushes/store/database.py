@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Self, cast
 
 from rushes.files import make_folder
@@ -72,8 +73,7 @@ class Store:
     """A project folder: rows in rushes.db, videos in media/, and the folders for latents, runs and reports.
 
     Rows are only ever added. Threads may share a store; processes each open their own. The folder must lie on a
-    local disk, as SQLite's write-ahead log does not work over a network. One that cannot be written is read
-    all the same.
+    local disk: SQLite's write-ahead log does not work over a network. One that cannot be written is read.
     """
 
     def __init__(self, project: Path) -> None:
@@ -82,8 +82,7 @@ class Store:
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
         self._lock = threading.RLock()
-        places = (project, self._path)
-        self._read_only = self._path.exists() and not all(os.access(place, os.W_OK) for place in places)
+        self._read_only = self._path.exists() and not all(os.access(path, os.W_OK) for path in (project, self._path))
         self._connection = connect(self._path, self._read_only)
         self._crc = "crc"  # the column of the checksums
 
@@ -100,7 +99,9 @@ class Store:
     def open(cls, project: Path) -> Self:
         """Open an existing project. Raises ValueError when there is none, or when a newer Rushes wrote it."""
         if not (project / "rushes.db").is_file():
-            raise ValueError(f"{project}: not a Rushes project; run `rushes init {project}` to make one")
+            begun = (project / "rushes.toml").is_file()
+            words, command = ("nothing is imported yet", "import") if begun else ("not a Rushes project", "init")
+            raise ValueError(f"{project}: {words}; run `rushes {command} {quote(str(project))}` first")
         return cls(project)._ready(make=False)
 
     def _ready(self, make: bool) -> Self:
@@ -175,7 +176,7 @@ class Store:
     def _stamp_again(self) -> int:
         """The version of a database whose stamp was lost: the table is the same in all of them."""
         if not self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+            raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {quote(str(self.project))}`")
         if fault := self.fault():
             raise ValueError(f"{self._path}: has lost its version stamp and is damaged ({fault}); {RESTORE}")
         self._connection.execute(f"PRAGMA user_version = {SCHEMA}")

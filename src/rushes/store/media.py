@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 from rushes.files import MediaError, content_hash, whole_file
 from rushes.store.compared import Compared, forget, remembering, state_of
@@ -141,7 +142,7 @@ class MediaFolder:
         return isinstance(digest, str) and self._find(digest) is not None
 
     def _way_out(self) -> str:
-        return f"`rushes verify {self.folder.parent}` says what makes it again"
+        return f"`rushes verify {quote(str(self.folder.parent))}` says what makes it again"
 
     def _find(self, digest: str) -> Path | None:
         file = self._named(digest)

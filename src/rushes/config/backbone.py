@@ -16,65 +16,79 @@ Size = Annotated[tuple[Side, Side], Strict(False)]
 
 
 class BackboneSettings(SettingsTable):
-    """The video model and the size it works at."""
+    """The video model, the shape of its clips, and how it uses memory."""
 
-    name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
+    name: Module = Field(
+        "tiny", min_length=1, description="name of a model family, or the dotted path of your own backbone"
+    )
     path: Folder = Field(
         "",
-        description="folder of the weights, or hub:OWNER/NAME, perhaps @ and a revision; empty = Rushes' own base",
+        description="folder of the weights, or hub:OWNER/NAME with an optional @REVISION; empty = the base that "
+        "comes with Rushes",
     )
-    height_px: Side = Field(32, gt=0, description="height of a frame in pixels")
-    width_px: Side = Field(32, gt=0, description="width of a frame in pixels")
+    height_px: Side = Field(32, gt=0, description="frame height in pixels")
+    width_px: Side = Field(32, gt=0, description="frame width in pixels")
     sizes: Literal["auto"] | Annotated[tuple[Size, ...], Strict(False)] = Field(
         (),
-        description="heights and widths to choose from for each clip; auto = of one area; empty = one size for all",
+        description="[height, width] pairs; each clip gets the one that crops it least; auto = five aspect ratios of "
+        "equal area; empty = one size",
     )
-    frames: Frames = Field(17, gt=0, description="frames of a clip; the backbone says which counts it can carry")
+    frames: Frames = Field(17, gt=0, description="frames per clip; the model limits the choice, for example to 4n + 1")
     lengths: tuple[Frames, ...] = Field(
-        (), strict=False, description="frames to choose from for each clip, the most that it fills; empty = one length"
+        (), strict=False, description="frame counts; each clip gets the longest that it fills; empty = one length"
     )
-    fps: Rate = Field(8.0, description="frames per second to which clips are resampled; own = see rates")
+    fps: Rate = Field(
+        8.0, description="frame rate in fps that clips are resampled to; own = clips keep their rate (rates)"
+    )
     rates: tuple[Rate, ...] = Field(
-        (), strict=False, description="further frames per second that clips keep, for models that are told the rate"
+        (),
+        strict=False,
+        description="further frame rates in fps that clips may keep, for models conditioned on the frame rate",
     )
-    first_frame: bool = Field(True, description="the model is given the first frame of each clip")
+    first_frame: bool = Field(True, description="condition the model on the first frame of each clip (image-to-video)")
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
-        "auto", description="precision; auto = bfloat16 on a GPU, mixed where all weights train; else float32"
+        "auto", description="precision; auto = on a GPU bfloat16, or mixed if all weights train; on a CPU float32"
     )
     gradient_checkpointing: bool = Field(
         True, description="recompute activations in the backward pass: less memory, about a third more time"
     )
     tiling: Literal["auto", True, False] = Field(
-        "auto", description="codec in overlapping tiles to save memory; auto = where a clip in one piece takes 10 GiB"
+        "auto",
+        description="encode and decode in overlapping tiles to save memory; auto = for clips that need 10 GiB or "
+        "more in one piece",
     )
     quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
+        "none", description="quantization of the frozen network under a LoRA adapter (docs/backbones.md)"
     )
     offload: Literal[False, True, "idle_expert"] = Field(
         False,
-        description="keep the network in main memory, and bring its blocks or one of two experts to the GPU",
+        description="keep the network in main memory; true = load its blocks one by one, idle_expert = load one "
+        "of two experts at a time",
     )
     chunk_size_feed_forward: Tokens = Field(
-        0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"
+        0, ge=0, description="tokens per pass of a feed-forward layer; fewer save memory; 0 = all at once"
     )
     text_quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="bits of the text encoders' weights; captions are read a little otherwise"
+        "none", description="quantization of the text encoders; embeddings change slightly"
     )
     text_offload: bool = Field(
-        False, description="bring the text encoders' layers to the GPU one by one, where they are larger than it"
+        False, description="load the text encoders' layers to the GPU one by one, for encoders that do not fit"
     )
     attention: str = Field(
-        "", description="diffusers' attention backend, such as flash or _native_cudnn; empty = torch's own"
+        "", description="attention backend of diffusers, such as flash or _native_cudnn; empty = PyTorch's own"
     )
     compile: bool = Field(
         False,
-        description="compile the network's repeated blocks: minutes once, then faster; answers differ by rounding",
+        description="torch.compile the repeated blocks: minutes at the start, faster steps; results differ by rounding",
     )
     decode_timestep: float = Field(
-        0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
+        0.0, ge=0, le=1, description="timestep given to decoders that finish the denoising (LTX 0.9.1 and later)"
     )
     decode_noise_scale: float = Field(
-        -1.0, ge=-1, le=1, description="share of noise in the latents that such a decoder gets; -1 = as decode_timestep"
+        -1.0,
+        ge=-1,
+        le=1,
+        description="fraction of noise added to the latents for such a decoder; -1 = same as decode_timestep",
     )
 
     @model_validator(mode="before")

@@ -15,183 +15,215 @@ StageName = Literal[
 
 
 class TechnicalSettings(SettingsTable):
-    """How a clip was recorded and what was done to it since, seen on eight frames spread over it."""
+    """Recording quality and later processing, measured on eight frames of a clip."""
 
     max_enlarged: Factor = Field(
-        1.25, gt=0, description="how many times a frame may be enlarged to reach the backbone's size"
+        1.25, gt=0, description="maximum factor by which a frame is enlarged to reach the model's size"
     )
-    max_blur: float = Field(0.7, gt=0, le=1, description="0 sharp to 1 nothing to lose (Crete et al. 2007), at 256 px")
+    max_blur: float = Field(
+        0.7, gt=0, le=1, description="maximum blur at 256 px, from 0 = sharp to 1 = no detail (Crete et al. 2007)"
+    )
     max_blockiness: Factor = Field(
-        1.6, ge=1, description="steps at the edges of 8-pixel coding blocks, as a multiple of all others"
+        1.6, ge=1, description="maximum ratio of steps at the edges of 8-pixel coding blocks to steps elsewhere"
     )
-    max_bars: float = Field(0.02, ge=0, le=1, description="share of the picture under black or white bars")
-    max_text: float = Field(0.002, ge=0, le=1, description="share of the picture under text that stands still")
-    min_brightness: float = Field(0.05, ge=0, le=1, description="mean brightness of the picture, white is 1")
-    max_brightness: float = Field(0.92, ge=0, le=1, description="mean brightness of the picture, white is 1")
-    max_blown: float = Field(0.3, ge=0, le=1, description="share of pixels that are blown out to white")
+    max_bars: float = Field(
+        0.02, ge=0, le=1, description="maximum fraction of the picture covered by black or white bars"
+    )
+    max_text: float = Field(0.002, ge=0, le=1, description="maximum fraction of the picture covered by static text")
+    min_brightness: float = Field(0.05, ge=0, le=1, description="minimum mean brightness, 0 = black, 1 = white")
+    max_brightness: float = Field(0.92, ge=0, le=1, description="maximum mean brightness, 0 = black, 1 = white")
+    max_blown: float = Field(0.3, ge=0, le=1, description="maximum fraction of pixels clipped to white")
 
 
 class MotionSettings(SettingsTable):
-    """What moves in a clip and how, seen on all its frames at 128 px."""
+    """Motion of the clip, measured on all frames at 128 px. Speeds are in short sides of the picture per second."""
 
-    min_speed: Factor = Field(
-        0.03, ge=0, description="speed of the fastest twentieth of the picture, short sides per second"
+    min_speed: Factor = Field(0.03, ge=0, description="minimum speed of the fastest 5 % of the picture")
+    max_speed: Factor = Field(
+        4.0, gt=0, description="maximum speed of the fastest 5 % of the picture; time lapses and whip pans are above it"
     )
-    max_speed: Factor = Field(4.0, gt=0, description="the same; above it lie time lapses and whip pans")
-    max_still: float = Field(0.4, ge=0, le=1, description="share of frames in which nothing moves")
+    max_still: float = Field(0.4, ge=0, le=1, description="maximum fraction of frames without motion")
     max_repeated: float = Field(
-        0.25, ge=0, le=1, description="share of frames that repeat the one before while the clip moves: slowed footage"
+        0.25,
+        ge=0,
+        le=1,
+        description="maximum fraction of frames that repeat the previous frame while the clip moves, as slowed "
+        "footage does",
     )
     max_unexplained: float = Field(
-        0.6, ge=0, le=1, description="share of all change that following the motion does not explain: time lapse"
+        0.6,
+        ge=0,
+        le=1,
+        description="maximum fraction of the change between frames that optical flow does not explain, as in "
+        "time lapses",
     )
-    max_camera: Factor = Field(1.0, gt=0, description="speed of the camera, short sides per second")
+    max_camera: Factor = Field(1.0, gt=0, description="maximum speed of the camera")
     min_subject: Factor = Field(
-        0.0, ge=0, description="speed of the fastest twentieth beside the camera's, short sides per second; 0 = any"
+        0.0, ge=0, description="minimum speed of the fastest 5 % of the picture relative to the camera; 0 = no limit"
     )
-    max_cuts: Few = Field(0, ge=0, description="cuts inside the clip")
-    dynamic: bool = Field(False, description="keep only what moves enough by VBench's rule (dynamic degree)")
+    max_cuts: Few = Field(0, ge=0, description="maximum number of cuts inside the clip")
+    dynamic: bool = Field(False, description="also require VBench's dynamic degree")
 
 
 class DuplicatesSettings(SettingsTable):
-    """The best of the clips that show the same stays."""
+    """Copies of the same clip: the best one is kept."""
 
     max_distance: float = Field(
-        0.2, gt=0, lt=1, description="difference of two clips, relative to what is in them, up to which they are copies"
+        0.2, gt=0, lt=1, description="maximum relative difference between two clips that count as copies, 0 = identical"
     )
-    mirrored: bool = Field(True, description="copies that are mirrored left to right count")
-    reversed: bool = Field(True, description="copies that run backwards count")
+    mirrored: bool = Field(True, description="clips mirrored left to right count as copies")
+    reversed: bool = Field(True, description="clips played backwards count as copies")
 
 
 class ModelSettings(SettingsTable):
-    """Another model than that of `[endpoint]`; what is not said here is as there, the budget included."""
+    """A model other than that of `[endpoint]`; everything not set here is as there, the budget included."""
 
-    url: Address = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
-    model: str = Field("", description="name of the model, as its server knows it")
-    key_env: KeyVariable = Field("", description="environment variable with the key, where url is given; empty = none")
-    price_in: Money = Field(0.0, ge=0, description="price of a million tokens that are sent; 0 = as in [endpoint]")
-    price_out: Money = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
+    url: Address = Field("", description="URL up to and including /v1; empty = that of [endpoint]")
+    model: str = Field("", description="name of the model on its server")
+    key_env: KeyVariable = Field(
+        "", description="environment variable that holds the API key, if url is set; empty = no key"
+    )
+    price_in: Money = Field(0.0, ge=0, description="price of a million input tokens; 0 = as in [endpoint]")
+    price_out: Money = Field(0.0, ge=0, description="price of a million output tokens; 0 = as in [endpoint]")
 
 
 class TextModelSettings(ModelSettings):
-    """The language model that reads captions (dynamics, fidelity); without a name here, the one of `[endpoint]`."""
+    """The language model that reads captions (dynamics, fidelity). Without a name here, that of `[endpoint]`."""
 
 
 class SecondJudgeSettings(ModelSettings):
-    """The vision-language model that looks again at what the one of `[endpoint]` took to be real."""
+    """The vision-language model that checks again what the model of `[endpoint]` accepted as real."""
 
 
 class EmbeddingModelSettings(ModelSettings):
-    """A model behind an OpenAI-style address that embeds captions (by endpoint)."""
+    """A model behind an OpenAI-compatible endpoint that embeds captions (by endpoint)."""
 
 
 Unreadable = Literal["drop", "keep"]
-_UNREADABLE = "a clip about which a model's answer is refused, cut off or of another form goes out by name, or stays"
+_UNREADABLE = (
+    "clips for which the model's answer was refused, truncated or malformed: drop = removed and listed, keep = kept"
+)
 
 
 class RealitySettings(SettingsTable):
-    """Two vision-language models must both say that a clip was filmed; the second sees what passed the first."""
+    """Filmed or not: two vision-language models must both say yes. The second sees what passed the first."""
 
-    double_check: bool = Field(True, description="a second model must agree; without it more that is not real stays")
-    frames: Looks = Field(8, ge=1, description="frames of a clip that a model sees, evenly spaced")
+    double_check: bool = Field(True, description="require a second model to agree; without it more unreal clips pass")
+    frames: Looks = Field(8, ge=1, description="frames of a clip that the model sees, evenly spaced")
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
     second: SecondJudgeSettings = SecondJudgeSettings()
 
 
 class CaptionsSettings(SettingsTable):
-    """Captions by the vision-language model of `[endpoint]`, which also says whether those that are there are true."""
+    """Captions: the vision-language model of `[endpoint]` checks those that exist and writes new ones."""
 
     write: Literal["missing", "all", "never"] = Field(
-        "missing", description="dense captions for clips without a caption, for all, or for none; old ones are kept"
+        "missing",
+        description="write a dense caption for clips without one, for all clips, or for none; old captions are "
+        "stored too",
     )
-    check: bool = Field(False, description="ask whether a clip shows what its caption says, before one is written")
+    check: bool = Field(False, description="first ask the model whether the clip shows what its caption says")
     untrue: Literal["drop", "write"] = Field(
-        "drop", description="a clip with an untrue caption goes out, or gets a new caption (check)"
+        "drop", description="clips whose caption is not true: drop = removed, write = they get a new caption (check)"
     )
     frames: Looks = Field(8, ge=1, description="frames of a clip that the model sees, evenly spaced")
-    min_words: Few = Field(15, ge=0, description="a clip whose new caption is shorter goes out")
+    min_words: Few = Field(15, ge=0, description="minimum words of a new caption; clips with a shorter one are dropped")
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
 
 
 class DynamicsSettings(SettingsTable):
-    """Does the caption tell of a scene with hard foreground motion? (DenseDPO's filter)."""
+    """Does the caption describe a scene with difficult foreground motion? (DenseDPO's filter)"""
 
     by: Literal["model", "rules"] = Field(
-        "model", description="a language model, or lists of words, which is weaker: it knows no context"
+        "model", description="model = a language model, rules = word lists, which ignore context and are weaker"
     )
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
 
 
 class FidelitySettings(SettingsTable):
-    """How well captions show 17 physical phenomena (PhysHPO's selection): three questions a clip, best first."""
+    """How well captions show 17 physical phenomena (PhysHPO): three questions per clip, the best clips are kept."""
 
     keep: Literal["share", "top_k", "min_score"] = Field(
-        "share", description="what is kept: the best share, the best top_k clips, or those of min_score and more"
+        "share",
+        description="what is kept: a fraction of the clips, a number of clips, or all clips with a minimum score",
     )
-    share: float = Field(0.2213, gt=0, le=1, description="share that is kept; PhysHPO kept 59,076 of 266,931 (keep)")
-    top_k: Rows = Field(1000, ge=1, description="clips that are kept (keep)")
-    min_score: float = Field(8.0, ge=1, le=125, description="lowest product of the groups' means, 1 to 125 (keep)")
-    max_tokens: Tokens = Field(2048, ge=1, description="longest answer; six captions are written in one")
+    share: float = Field(
+        0.2213,
+        gt=0,
+        le=1,
+        description="fraction of clips to keep; the default is PhysHPO's, 59,076 of 266,931 (keep share)",
+    )
+    top_k: Rows = Field(1000, ge=1, description="number of clips to keep (keep top_k)")
+    min_score: float = Field(
+        8.0, ge=1, le=125, description="minimum score, the product of the three group means, 1 to 125 (keep min_score)"
+    )
+    max_tokens: Tokens = Field(2048, ge=1, description="maximum tokens of an answer; one answer holds six captions")
 
 
 class EmbeddingsSettings(SettingsTable):
-    """What captions are compared by."""
+    """Embeddings that captions are compared by (stages diversity and balance)."""
 
     by: Literal["hashing", "endpoint", "folder"] = Field(
         "hashing",
-        description="hashed words and letters (no synonyms), a model behind an address, or one from a folder",
+        description="hashing = hashed words and letters, blind to synonyms; endpoint = a model behind an URL; "
+        "folder = a model on disk",
     )
-    size: int = Field(512, ge=64, le=65536, description="numbers in an embedding (by hashing)")
+    size: int = Field(512, ge=64, le=65536, description="dimensions of an embedding (by hashing)")
     path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
-    batch: Batch = Field(32, ge=1, description="captions that are embedded at once (by endpoint or folder)")
+    batch: Batch = Field(32, ge=1, description="captions embedded at once (by endpoint or folder)")
     endpoint: EmbeddingModelSettings = EmbeddingModelSettings()
 
 
-_ORDER = "value by which clips are better, the higher the better; empty = fidelity where it was measured, else as given"
+_ORDER = "value that ranks clips, higher is better; empty = the fidelity score if there is one, else the given order"
 
 
 class DiversitySettings(SettingsTable):
-    """From the best clip to the worst: one stays if its caption is unlike all that stay (Deita, PhysHPO)."""
+    """From the best clip to the worst: a clip is kept if its caption differs from all kept so far (Deita, PhysHPO)."""
 
-    tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which on captions are too much alike")
-    repeats: Few = Field(1, ge=1, description="clips that may share one caption word for word")
+    tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which two captions are too similar")
+    repeats: Few = Field(1, ge=1, description="maximum number of clips with exactly the same caption")
     order: str = Field("", description=_ORDER)
 
 
 class BalanceSettings(SettingsTable):
-    """No topic may crowd out the others: the best clips of each stay."""
+    """Topics: the best clips of each are kept, so that none dominates."""
 
     by: Literal["keywords", "clusters", "scenario"] = Field(
         "keywords",
-        description="topics as listed, found in the embeddings, or those of footage.scenario_column",
+        description="topics from word lists (topics), from clusters of embeddings, or from footage.scenario_column",
     )
     topics: dict[str, list[str]] = Field(
         default_factory=dict,
-        description='topic -> words that tell of it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
+        description='topic -> words that identify it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
     )
     wanted: dict[str, Annotated[Rows, Field(ge=1)]] = Field(
         default_factory=dict,
-        description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords, scenario)",
+        description="topic -> number of clips to keep, in place of most (by keywords or scenario)",
     )
     others: Literal["keep", "drop"] = Field(
-        "keep", description="clips of no listed topic stay, or go out (by keywords; by scenario, of none in `wanted`)"
+        "keep",
+        description="clips that match no listed topic: keep or drop (by keywords; by scenario, those not in wanted)",
     )
-    clusters: Few = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
-    most: Rows = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
-    largest_share: float = Field(0.0, ge=0, le=1, description="largest share of one topic in what stays; 0 = no limit")
+    clusters: Few = Field(10, ge=2, description="number of k-means clusters (by clusters)")
+    most: Rows = Field(0, ge=0, description="maximum number of clips per topic; 0 = no limit")
+    largest_share: float = Field(
+        0.0, ge=0, le=1, description="maximum fraction of the kept clips from one topic; 0 = no limit"
+    )
     order: str = Field("", description=_ORDER)
 
 
 class CurateSettings(SettingsTable):
-    """The funnel."""
+    """Curation: the stages that a clip must pass."""
 
     stages: tuple[StageName, ...] = Field(
         ("technical", "motion", "duplicates"),
         strict=False,
-        description="what a clip must pass, in this order",
+        description="stages that a clip must pass, in this order",
     )
     when_down: Literal["stop", "skip"] = Field(
-        "stop", description="a model that does not answer ends the run, or its stage is skipped and the card says so"
+        "stop",
+        description="if a model does not answer: stop = the run ends, skip = the stage is skipped and the data "
+        "card says so",
     )
     licence: str = Field("", description="licence of the footage, for the data card; empty = not stated")
     technical: TechnicalSettings = TechnicalSettings()

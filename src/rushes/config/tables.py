@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.backbone import BackboneSettings as BackboneSettings
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.curate import CurateSettings
+from rushes.config.footage import FootageSettings as FootageSettings
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.ranges import (
     Batch,
@@ -39,120 +40,66 @@ NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
 
 class ProjectSettings(SettingsTable):
-    """What concerns the project as a whole."""
+    """The project as a whole."""
 
-    name: str = Field("", description="name shown in the report; empty = the name of the project's folder")
-    seed: Seed = Field(0, ge=0, description="seed from which every stage derives its own")
-
-
-def _as_list(value: object) -> object:
-    """One text where several may stand: `rushes set P footage.answers=0=right`."""
-    return (value,) if isinstance(value, str) else value
-
-
-class FootageSettings(SettingsTable):
-    """Where the real clips come from."""
-
-    kind: Literal["world", "folder", "pairs"] = Field(
-        "world", description="the embedded world, a folder of video files, or pairs of better and worse videos"
-    )
-    path: Folder = Field(
-        "", validate_default=True, description="folder of the video files, or folder or table of the pairs (kind pairs)"
-    )
-    rejected: Folder = Field("", description="folder of the worse videos, path having the better ones (kind pairs)")
-    prompts: Folder = Field(
-        "", description="file with the prompts of the pairs (kind pairs); empty = beside the videos"
-    )
-    columns: str = Field(
-        "",
-        description="of a table of pairs: chosen=A,rejected=B,prompt=C, or left, right, answer; empty = by their names",
-    )
-    answers: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
-        (), strict=False, description="what answers in a table of pairs mean, as 0=left and 1=right (kind pairs)"
-    )
-    windows: Few = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
-    window: Literal["", "first", "last", "best-motion"] = Field(
-        "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"
-    )
-    layout: Literal["auto", "folder", "realdpo", "webdataset", "videofolder", "table"] = Field(
-        "auto", description="how the folder is laid out"
-    )
-    video_column: str = Field("", description="column of a table that holds or names the videos; empty = by its name")
-    caption_column: str = Field("", description="column of a table, or key of a tar's JSON; empty = by its name")
-    scenario_column: str = Field(
-        "", description="column of a table with the scenario of each video; empty = the one called scenario, if any"
-    )
-    clips: Rows = Field(256, gt=0, description="clips to render (kind world)")
-    scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
-    eval_prompts: Rows = Field(64, ge=0, description="held-out prompts (kind world)")
-    eval_fraction: float = Field(
-        0.0, ge=0, lt=1, description="share of the clips, or of prompts of pairs, held out (not kind world)"
-    )
-    fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how a frame is brought to the backbone's size")
-    bench: Folder = Field("", description="folder of held-out prompts with first frames and other systems' videos")
-    allow_empty_captions: bool = Field(False, description="take clips without a caption instead of refusing them")
-    on_refused: Literal["fail", "skip"] = Field(
-        "fail", description="clips that cannot be used end the import, or are left out by name"
-    )
-    cut: Literal["none", "scenes"] = Field("none", description="take files whole, or cut them where the scene changes")
-    cut_detector: Literal["adaptive", "content"] = Field(
-        "adaptive", description="a cut is a change far above its neighbours, which spares fast motion, or a large one"
-    )
-    cut_threshold: Factor = Field(0.0, ge=0, description="change that is a cut; 0 = the detector's own (3 and 27)")
-    shortest_s: Seconds = Field(0.0, ge=0, description="shortest piece of a scene; 0 = the backbone's length")
-    longest_s: Seconds = Field(0.0, ge=0, description="longest piece of a scene; 0 = the backbone's length")
-    cut_crf: int = Field(12, ge=1, le=51, description="x264's quality of the pieces, 1 (best) to 51")
-
-    @field_validator("path")
-    @classmethod
-    def _folder_has_path(cls, path: str, info: ValidationInfo) -> str:
-        if info.data.get("kind") != "world" and not path:
-            raise ValueError(f"footage of kind {info.data.get('kind')!r} needs the path of the folder")
-        return path
+    name: str = Field("", description="name in the report; empty = the name of the project's folder")
+    seed: Seed = Field(0, ge=0, description="random seed of the project; every stage derives its own from it")
 
 
 class GenerateSettings(SettingsTable):
-    """Takes that the model makes of each prompt."""
+    """Sampling of takes: clips that the model makes of each prompt."""
 
     kind: Literal["take", "guided", "gap"] = Field(
-        "take", description="from pure noise, from a partly noised real clip, or of a prompt with words left out"
+        "take",
+        description="take = from pure noise, guided = from a partly noised real clip, gap = from a prompt with "
+        "words left out",
     )
-    takes: Few = Field(3, ge=1, description="takes of each prompt")
-    steps: Levels = Field(16, ge=1, description="sampling steps of a take")
+    takes: Few = Field(3, ge=1, description="number of takes for each prompt")
+    steps: Levels = Field(16, ge=1, description="sampling steps for each take")
     shift: Factor = Field(
-        0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
+        0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = no shift, 0 = the model's own"
     )
-    guidance_scale: Factor = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 = none")
+    guidance_scale: Factor = Field(1.0, ge=0, description="classifier-free guidance scale; 1 = no guidance")
     guidance_scale_2: Factor = Field(
-        0.0, ge=0, description="guidance scale of the low-noise expert, where a model has two; 0 = as guidance_scale"
+        0.0,
+        ge=0,
+        description="guidance scale of the low-noise expert in models with two experts; 0 = same as guidance_scale",
     )
-    negative_prompt: str = Field("", description="prompt that guidance leads away from")
+    negative_prompt: str = Field("", description="negative prompt of classifier-free guidance")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8),
         strict=False,
-        description="lowest and highest share of noise, noise / (noise + signal), to start from (kind guided)",
+        description="range of the noise level at the start, noise / (noise + signal): lowest and highest (kind guided)",
     )
-    mask: float = Field(0.3, gt=0, le=1, description="share of a prompt's words that are left out (kind gap)")
+    mask: float = Field(0.3, gt=0, le=1, description="fraction of a prompt's words that is left out (kind gap)")
     shared_noise: float = Field(
-        0.0, ge=0, lt=1, description="share of the first latent frame's noise in that of all others; HuViDPO has 0.2"
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the first latent frame's noise mixed into all other frames; 0 = independent "
+        "noise, HuViDPO uses 0.2",
     )
     noise: Literal["unit", "published"] = Field(
-        "unit", description="spread of mixed noise: 1, as in training, or lower, as HuViDPO has it (shared_noise)"
+        "unit",
+        description="standard deviation of the mixed noise: unit = 1, as in training; published = lower, as in "
+        "HuViDPO (shared_noise)",
     )
     adain_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the steps, the last, with AdaIN: frames take the first's statistics; HuViDPO has 0.38",
+        description="fraction of the steps, at the end, that match every frame's statistics to the first's "
+        "(AdaIN); HuViDPO uses 0.38",
     )
     image_cond_noise_scale: float = Field(
         -1.0,
         ge=-1,
         le=1,
-        description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
+        description="noise on the given first frame while sampling; more noise gives more motion (LTX 0.9.5 and "
+        "later); -1 = the model's own",
     )
-    match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
-    batch: Batch = Field(32, ge=1, description="takes made at once")
+    match_colours: bool = Field(False, description="match the colours of all frames to the first frame")
+    batch: Batch = Field(32, ge=1, description="takes sampled at once; more need more memory")
 
     @field_validator("eta")
     @classmethod
@@ -163,47 +110,77 @@ class GenerateSettings(SettingsTable):
 
 
 class LabelSettings(SettingsTable):
-    """Who compares or scores the takes, and how finely."""
+    """Labels: who compares or scores the takes, and at what granularity."""
 
     form: Literal["pairs", "ranks", "scores"] = Field(
         "pairs",
-        description="compare pairs, rank up to six takes on one screen (people alone), or score each from 0 to 10",
+        description="pairs = compare two takes, ranks = rank up to six takes on one screen (people only), scores "
+        "= score each take from 0 to 10",
     )
     by: Literal["none", "human", "world", "metric", "vlm", "reward"] = Field(
-        "none", description="who labels: nobody, people on a page, or a program"
+        "none", description="who labels: nobody yet (none), people in the browser (human), or a program"
     )
     metric: str = Field("", validate_default=True, description="name of the metric that judges (by metric)")
-    segment_s: Segment = Field(0.5, description="seconds of clip that share one label")
-    whole: bool = Field(False, description="one label for the whole clip instead of one for each segment")
-    margin: Factor = Field(0.05, ge=0, description="score gap up to which two segments tie, in the judge's unit")
+    segment_s: Segment = Field(0.5, description="length of a labelled segment in seconds")
+    whole: bool = Field(False, description="label the whole clip instead of each segment")
+    margin: Factor = Field(0.05, ge=0, description="largest score difference that counts as a tie, in the judge's unit")
     prompt: Literal["artefacts", "realdpo", "physics"] = Field(
-        "artefacts", description="what the model is asked: fewer artefacts, RealDPO's questions, or physics (by vlm)"
+        "artefacts",
+        description="question to the model: which clip has fewer artefacts, RealDPO's questions, or which "
+        "follows physics (by vlm)",
     )
-    frames_per_s: Rate = Field(8.0, description="frames of each second that the model sees (by vlm)")
-    reward: Folder = Field("", description="folder of a reward model or of its scores (by reward)")
+    frames_per_s: Rate = Field(8.0, description="frames per second that the model sees (by vlm)")
+    reward: Folder = Field("", description="folder of a reward model, or of the scores that one gave (by reward)")
     dimensions: tuple[str, ...] = Field(
-        ("overall",), strict=False, min_length=1, description="what people are asked; training reads overall by default"
+        ("overall",),
+        strict=False,
+        min_length=1,
+        description="questions that people answer for each pair; recipes train on overall unless "
+        "train.options.dimension names another",
     )
-    scores: bool = Field(False, description="people also give each clip a score from 0 to 10")
+    scores: bool = Field(False, description="people also score each clip from 0 to 10")
     reasons: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ -]{0,30}$")], ...] = Field(
         ("hand", "vanishes", "flicker", "physics", "text", "other"),
         strict=False,
         max_length=9,
-        description="faults that people can name, the first by the digit 1, the second by 2, up to nine",
+        description="faults that people can select, at most nine; the keys are 1 to 9 in this order",
     )
-    play_first: bool = Field(False, description="an answer of people counts once both clips were played to their end")
-    overlap: Few = Field(2, ge=1, description="people who label a pair that several label")
-    overlap_share: float = Field(0.1, ge=0, le=1, description="share of a person's pairs that another has labelled")
-    repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
+    play_first: bool = Field(
+        False, description="accept an answer of a person only after both clips were played to the end"
+    )
+    overlap: Few = Field(2, ge=1, description="number of people who label each shared pair (overlap_share)")
+    overlap_share: float = Field(
+        0.1, ge=0, le=1, description="fraction of a person's pairs that other people label too"
+    )
+    repeat_share: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="fraction of a person's pairs that are shown to the same person again with sides swapped",
+    )
     gold_by: str = Field(
-        "", description="annotator whose labels are others' key; empty = nobody, or lead in a campaign"
+        "", description="annotator whose labels are the answer key; empty = nobody, lead in a campaign"
     )
-    gold_share: float = Field(0.05, ge=0, lt=1, description="share of a person's pairs that come from the key")
-    practice: Few = Field(0, ge=0, description="pairs of the key that a person first practises on, explained; 0 = none")
-    pass_mark: float = Field(0.6, ge=0, le=1, description="share of those practice answers that must be the key's")
-    proposal: str = Field("", description="judge whose answer people see after their own; empty = nobody's")
-    votes: Few = Field(1, ge=1, description="people who vote on each held-out pair, base against trained (`vote`)")
-    lease_s: Seconds = Field(600.0, ge=10, description="seconds after which an unlabelled pair goes to somebody else")
+    gold_share: float = Field(
+        0.05, ge=0, lt=1, description="fraction of a person's pairs that come from the answer key"
+    )
+    practice: Few = Field(
+        0,
+        ge=0,
+        description="pairs of the answer key that each person practises on first, with explanations; 0 = no practice",
+    )
+    pass_mark: float = Field(
+        0.6, ge=0, le=1, description="fraction of the practice answers that must agree with the answer key"
+    )
+    proposal: str = Field("", description="judge whose answer people see after giving their own; empty = none")
+    votes: Few = Field(
+        1, ge=1, description="people who vote on each held-out pair of base and trained model (rushes vote)"
+    )
+    lease_s: Seconds = Field(
+        600.0,
+        ge=10,
+        description="seconds after which a pair that was handed out and not labelled goes to somebody else",
+    )
 
     @field_validator("metric")
     @classmethod
@@ -231,34 +208,50 @@ class LabelSettings(SettingsTable):
 
 
 class CaptionSettings(SettingsTable):
-    """Captions that are wrong where a take is, for recipes that contrast them with the true ones."""
+    """Wrong captions, for recipes that contrast them with the true caption."""
 
     by: Literal["none", "rules", "world", "model"] = Field(
-        "none", description="nobody, one word replaced by rule, the world's verifier, or the model behind [endpoint]"
+        "none",
+        description="who writes them: nobody, a rule that replaces one word, the embedded world's verifier, or "
+        "the model of [endpoint]",
     )
     about: Literal["most_alike", "all"] = Field(
-        "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
+        "most_alike",
+        description="takes that get a wrong caption: most_alike = the take most like the real clip, all = every take",
     )
     frames: Looks = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
-    reasons: bool = Field(False, description="the model is told what people found wrong with a take (by model)")
+    reasons: bool = Field(False, description="tell the model which faults people found in the take (by model)")
 
 
 class ObjectiveSettings(SettingsTable):
-    """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
+    """The loss, and terms that protect the winner, for every recipe (docs/objectives.md)."""
 
-    loss: Literal["sigmoid", "ipo", "hinge"] = Field("sigmoid", description="loss of a margin; sigmoid is DPO's")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a label is wrong")
-    reference_free: bool = Field(False, description="margins of the model's own errors, not relative to the reference")
-    sft_weight: Factor = Field(0.0, ge=0, description="weight of the winner's own error beside the preference loss")
+    loss: Literal["sigmoid", "ipo", "hinge"] = Field(
+        "sigmoid", description="loss of the preference margin; sigmoid = DPO's"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="assumed probability that a label is wrong; 0 = labels are trusted"
+    )
+    reference_free: bool = Field(
+        False, description="margins use the model's own errors, without subtracting the reference's"
+    )
+    sft_weight: Factor = Field(
+        0.0,
+        ge=0,
+        description="weight of the SFT term, the winner's own error, beside the preference loss; 0 = no SFT term",
+    )
     dpop_weight: Factor = Field(
-        0.0, ge=0, description="weight of the winner's error above the reference's, DPO-positive's penalty"
+        0.0,
+        ge=0,
+        description="weight of DPO-positive's penalty, the winner's error above the reference's; 0 = no penalty",
     )
     safe_dpo: bool = Field(
         False,
-        description="Diffusion-SDPO: scale losers' gradients so that no step raises the winners' error to first order",
+        description="Diffusion-SDPO: scale the losers' gradients so that no step raises the winners' error, to "
+        "first order",
     )
     safe_dpo_share: float = Field(
-        0.9, ge=0, le=1, description="share of the winners' own descent that a step must keep (safe_dpo)"
+        0.9, ge=0, le=1, description="fraction of the winners' own descent that each step keeps (safe_dpo)"
     )
 
 
@@ -267,114 +260,133 @@ class TrainSettings(SettingsTable):
 
     recipe: Module = Field("realdpo", min_length=1, description="name of a recipe, or the dotted path of your own")
     name: str = Field(
-        "", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="name of the run and its folder; empty = the recipe"
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
+        description="name of the run and of its folder; empty = the recipe's name",
     )
-    init_from: str = Field("base", min_length=1, description="weights that training starts from: base, or a run's name")
+    init_from: str = Field("base", min_length=1, description="initial weights: base, or the name of a run")
     steps: Steps = Field(200, ge=1, description="optimizer steps")
-    batch: Batch = Field(16, ge=1, description="comparisons in a step")
-    learning_rate: LearningRate = Field(1e-5, gt=0, description="learning rate of AdamW, after the warm-up")
-    weight_decay: Factor = Field(0.0, ge=0, description="decoupled weight decay")
+    batch: Batch = Field(16, ge=1, description="batch size: comparisons per optimizer step")
+    learning_rate: LearningRate = Field(1e-5, gt=0, description="peak learning rate of AdamW, after warm-up")
+    weight_decay: Factor = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     warmup_steps: Steps = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     lr_scheduler: Literal["linear", "constant"] = Field(
-        "linear", description="after the warm-up the learning rate falls to zero in a line, or stays"
+        "linear", description="learning rate after warm-up: linear decay to zero, or constant"
     )
-    max_grad_norm: Factor = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
+    max_grad_norm: Factor = Field(1.0, gt=0, description="gradient norm above which gradients are scaled down")
     trainable: str = Field(
         "full",
         min_length=1,
-        description="full: all weights; lora: a low-rank adapter; or a group of weights that the backbone names",
+        description="full = all weights, lora = a LoRA adapter, or a group of weights that the model defines",
     )
-    lora_rank: Rank = Field(16, ge=1, description="rank of the adapter (trainable lora)")
+    lora_rank: Rank = Field(16, ge=1, description="LoRA rank (trainable lora)")
     lora_alpha: Factor = Field(
-        16.0, gt=0, description="the adapter is scaled by lora_alpha / lora_rank (trainable lora)"
+        16.0, gt=0, description="LoRA alpha; the adapter is scaled by lora_alpha / lora_rank (trainable lora)"
     )
     reference: Literal["frozen", "ema", "hard"] = Field(
-        "frozen", description="the reference stays, follows as a moving average, or is replaced by the policy"
+        "frozen",
+        description="reference model: frozen, an exponential moving average of the policy (ema), or replaced by "
+        "the policy (hard)",
     )
     reference_ema: float = Field(
-        0.98, ge=0, lt=1, description="share of itself that the reference keeps at an update (reference ema)"
+        0.98, ge=0, lt=1, description="decay of the reference's moving average (reference ema)"
     )
     reference_sync_steps: Steps = Field(
-        1, ge=1, description="steps between two updates of the reference (reference ema or hard)"
+        1, ge=1, description="steps between updates of the reference (reference ema or hard)"
     )
     times: Literal["", "uniform", "logit_normal"] = Field(
-        "", description="distribution of the training time before its shift; empty = the recipe's own"
+        "", description="distribution of training timesteps, before the shift; empty = the recipe's own"
     )
     shift: Factor = Field(
         0.0,
         ge=0,
-        description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
+        description="shift of the training timesteps towards noise; 1 = no shift, 0 = the shift that these clips "
+        "are sampled with",
     )
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time, after the shift; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest training time, after the shift; 1 = noise")
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training timestep, after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest training timestep, after the shift; 1 = pure noise")
     expert: Literal["both", "high", "low"] = Field(
-        "both", description="of two experts train both, or one alone, at its own noise levels"
+        "both", description="experts to train in models with two: both, or one of them at its own noise levels"
     )
     mirror: bool = Field(
-        False, description="also each comparison seen in a mirror, but where a caption says left or right"
+        False, description="augmentation: also train on each comparison mirrored, unless its caption says left or right"
     )
     caption_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of comparisons under the empty caption, which guidance needs if negative_prompt is empty; "
-        "0 = none",
+        description="fraction of comparisons trained with the empty caption, for guidance without a "
+        "negative_prompt; 0 = none",
     )
     weights_ema: float = Field(
-        0.0, ge=0, lt=1, description="decay of an average of the trained weights, sampled with and written; 0 = off"
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of an EMA of the trained weights, which is what is sampled and saved; 0 = no EMA",
     )
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
-        "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
+        "auto",
+        description="how views are backpropagated: same gradient, different memory and time; auto = the fastest "
+        "that fits",
     )
     memory_mb: Mebibytes = Field(
-        0, ge=0, description="MiB that activations may take (gradients auto); 0 = a share of the machine's memory"
+        0,
+        ge=0,
+        description="MiB for activations (gradients auto); 0 = a share of the GPU's free memory, or of main "
+        "memory without a GPU",
     )
     activations: Literal["keep", "offload"] = Field(
-        "keep", description="where activations wait for the backward pass: on the GPU, or in main memory"
+        "keep", description="where activations wait for the backward pass: keep = on the GPU, offload = in main memory"
     )
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
-        "adamw", description="AdamW with moments as the weights, or in 8 bits in blocks of 256 (needs bitsandbytes)"
+        "adamw", description="AdamW, or AdamW with 8-bit moments in blocks of 256 (adamw_8bit, needs bitsandbytes)"
     )
     reference_cache: Few = Field(
         0,
         ge=0,
-        description="draws of noise per comparison whose reference errors are computed once; 0 = computed in each step",
+        description="noise draws per comparison whose reference errors are computed once and stored; 0 = "
+        "computed at each step",
     )
     first_frame_noise: tuple[LogNoise, ...] = Field(
         (),
         strict=False,
-        description="mean and spread of log noise on the latent of a first frame that is shown as channels; CogVideoX: "
-        "[-3, 0.5]; [] = none",
+        description="mean and standard deviation of the log-normal noise on a first frame given as channels, "
+        "[-3, 0.5] for CogVideoX; [] = no noise",
     )
     parallel: Literal["replicate", "shard"] = Field(
-        "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
+        "replicate",
+        description="under torchrun: each process holds all weights (replicate), or a shard of them (shard, FSDP2)",
     )
-    checkpoint_every: Steps = Field(50, ge=1, description="steps between two checkpoints")
-    held_out: Rows = Field(32, ge=0, description="comparisons held out to watch the run")
+    checkpoint_every: Steps = Field(50, ge=1, description="steps between checkpoints")
+    held_out: Rows = Field(32, ge=0, description="comparisons held out to monitor the run")
     probe_every: Steps = Field(
-        0, ge=0, description="steps between two measures of the held-out comparisons; 0 = at each checkpoint"
+        0, ge=0, description="steps between evaluations of the held-out comparisons; 0 = at each checkpoint"
     )
     sample_every: Steps = Field(
-        0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none"
+        0, ge=0, description="steps between sets of sample clips, in runs/NAME/samples; 0 = no samples"
     )
-    samples: Few = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
+    samples: Few = Field(
+        4, ge=1, description="clips per set: the first held-out prompts, with fixed seeds (sample_every)"
+    )
     shortcut_probe: Rows = Field(
         64,
         ge=0,
-        description="comparisons probed for shortcuts, such as codec, grain or brightness, before training; 0 = none",
+        description="comparisons checked for shortcuts, such as codec, grain or brightness, before training; 0 = "
+        "no check",
     )
     auto_beta: float = Field(
         0.0,
         ge=0,
         lt=0.5,
-        description="adapt beta so that the mean of sigmoid(-logit) stays near this, such as 0.2; 0 = beta is fixed",
+        description="adapt beta so that the mean DPO gradient weight, sigmoid(-logit), stays near this value, "
+        "such as 0.2; 0 = beta is fixed",
     )
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
         (),
         strict=False,
-        description="programs that get a copy of metrics.jsonl; wandb offline unless WANDB_MODE is set",
+        description="experiment trackers that get a copy of metrics.jsonl; wandb runs offline unless WANDB_MODE is set",
     )
-    deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
+    deterministic: bool = Field(True, description="refuse operations that can give different results in equal runs")
     objective: ObjectiveSettings = ObjectiveSettings()
 
     @field_validator("first_frame_noise")
@@ -384,7 +396,7 @@ class TrainSettings(SettingsTable):
             raise ValueError("needs a mean and a spread of at least 0, such as [-3, 0.5], or nothing, []")
         return noise
 
-    options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
+    options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe, see its page")
 
     def needs(self, usual: tuple[str, ...], where: Mapping[tuple[str, Any], tuple[str, ...]]) -> tuple[str, ...]:
         """What a recipe needs under its options here: that of `where` whose option has its value, else the usual."""
@@ -392,18 +404,18 @@ class TrainSettings(SettingsTable):
 
 
 class EvaluateSettings(SettingsTable):
-    """The comparison of base and trained model."""
+    """The comparison of the trained model with the base."""
 
-    prompts: Rows = Field(64, ge=1, description="held-out prompts, at most")
-    seeds: Few = Field(1, ge=1, description="seeds for each prompt, the same for base and trained")
-    steps: Levels = Field(16, ge=1, description="sampling steps of a clip")
+    prompts: Rows = Field(64, ge=1, description="maximum number of held-out prompts")
+    seeds: Few = Field(1, ge=1, description="seeds per prompt, the same for base and trained model")
+    steps: Levels = Field(16, ge=1, description="sampling steps for each clip")
 
 
 class ReportSettings(SettingsTable):
     """The report page."""
 
-    cases: Few = Field(4, ge=0, description="side-by-side videos of each sort: best, worst, random")
-    max_mb: PageSize = Field(30.0, gt=0, description="largest size of the page in MB")
+    cases: Few = Field(4, ge=0, description="side-by-side videos in each group: best, worst, random")
+    max_mb: PageSize = Field(30.0, gt=0, description="maximum size of the page in MB")
 
 
 class Settings(SettingsTable):

@@ -78,39 +78,46 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class PairOptions(SettingsTable):
     """Settings of any loss of labelled pairs: which labels, and how strong."""
 
-    beta: Strength = Field(500.0, gt=0, description="strength per mean squared error, with the one-half")
+    beta: Strength = Field(
+        500.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
+    )
     judge: str = Field(
         "",
-        description="use the labels of this judge only; human = people, several merged into one; empty = the only one "
-        "there is; all = every judge's, pooled",
+        description="judge whose labels are used; human = people, several merged into one; empty = the only "
+        "judge there is; all = every judge's, pooled",
     )
-    dimension: str = Field("overall", min_length=1, description="labels of this question only")
+    dimension: str = Field("overall", min_length=1, description="question whose labels are used")
     segment_s: Segment | Literal["newest", "whole"] = Field(
         "newest",
-        description="labels of segments of so many seconds only, or of whole clips only (whole); newest = those that "
-        "each judge gave last to a pair",
+        description="use only labels of segments of this many seconds, or of whole clips (whole); newest = the "
+        "last that each judge gave to a pair",
     )
 
     strength: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="weight of a pair whose better clip people called slightly better, of 1 for any other; by as many "
-        "of them as said so",
+        description="weight of a pair whose better clip everybody called slightly better; other pairs have 1, "
+        "split votes lie between",
     )
 
 
 class Options(PairOptions):
     """Settings of DenseDPO and its baselines."""
 
-    mode: Literal["dense", "structural", "vanilla"] = Field("dense", description="the method, or one of its baselines")
-    reduction: Literal["per_frame", "sum_inside"] = Field("per_frame", description="sigmoid per frame, or on the sum")
+    mode: Literal["dense", "structural", "vanilla"] = Field(
+        "dense", description="the method (dense), or one of its baselines"
+    )
+    reduction: Literal["per_frame", "sum_inside"] = Field(
+        "per_frame", description="apply the sigmoid per frame, or to the sum over frames"
+    )
     least_labelled: float = Field(
-        0.2, ge=0, lt=1, description="a pair is used if more than this share of its segments is not a tie (mode dense)"
+        0.2, ge=0, lt=1, description="use a pair if more than this fraction of its segments is not a tie (mode dense)"
     )
     mixed_eta: bool = Field(
         False,
-        description="take pairs whose members started from different noise levels, from which it learns the level",
+        description="accept pairs whose members started at different noise levels; the model can then learn the "
+        "noise level",
     )
 
 

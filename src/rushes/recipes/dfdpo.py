@@ -53,15 +53,21 @@ Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box
 class Options(SettingsTable):
     """Settings of discriminator-free DPO."""
 
-    beta: Strength = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
+    beta: Strength = Field(
+        2000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
+    )
     edits: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
         ("reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"),
         strict=False,
-        description="what may be done to a clip to make it lose",
+        description="edits that may be applied to a clip to make the loser",
     )
-    losers: Few = Field(1, ge=1, description="edited copies that each clip is compared with, each by another edit")
-    noise: GreyLevels = Field(20.0, gt=0, description="standard deviation of the noise in grey levels (edit noise)")
-    seed: Seed = Field(0, ge=0, description="another one deals the edits out otherwise")
+    losers: Few = Field(
+        1, ge=1, description="edited copies that each clip is compared with, each with a different edit"
+    )
+    noise: GreyLevels = Field(
+        20.0, gt=0, description="standard deviation of the noise in grey levels, 0 to 255 (edit noise)"
+    )
+    seed: Seed = Field(0, ge=0, description="seed that assigns edits to clips")
 
 
 def terms(copies: int, frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:

@@ -60,16 +60,22 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of HuViDPO."""
 
-    beta: Strength = Field(50.0, gt=0, description="strength per mean squared error, with the one-half")
-    metric: str = Field("human", min_length=1, description="scores to use: human, world, or metric:NAME")
-    margin: Factor = Field(0.0, ge=0, description="largest gap of two scores that tie")
-    pairs: Literal["first_frame", "caption"] = Field(
-        "first_frame", description="what the members of a pair share; caption, as published, allows two first frames"
+    beta: Strength = Field(
+        50.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
-    most_pairs: Rows = Field(0, ge=0, description="pairs of each group, those of the widest gap; 0 = all")
-    weight: Literal["equal", "gap"] = Field("equal", description="every pair counts the same, or by its gap in score")
+    metric: str = Field("human", min_length=1, description="scores to use: human, world, or metric:NAME")
+    margin: Factor = Field(0.0, ge=0, description="largest score difference that counts as a tie")
+    pairs: Literal["first_frame", "caption"] = Field(
+        "first_frame",
+        description="what both members of a pair share; caption, as published, allows different first frames",
+    )
+    most_pairs: Rows = Field(0, ge=0, description="maximum pairs per group, those with the widest score gap; 0 = all")
+    weight: Literal["equal", "gap"] = Field(
+        "equal", description="weight of a pair: equal, or proportional to its score gap"
+    )
     first_frame: Literal["clean", "noised"] = Field(
-        "clean", description="the first frame is given clean and not scored, or is noised and scored as all others are"
+        "clean",
+        description="clean = the first frame is given and not scored, noised = it is noised and scored like all others",
     )
 
 

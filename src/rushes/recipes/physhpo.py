@@ -66,21 +66,35 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of PhysHPO."""
 
-    beta: Strength = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
-    instance_weight: Factor = Field(1.0, ge=0, description="of the real clip against takes; 0 = without this level")
-    state_weight: Factor = Field(0.4, ge=0, description="of the clip against itself with swapped ends; 0 = without")
-    motion_weight: Factor = Field(0.3, ge=0, description="of the clip's rendering against a take's; 0 = without")
-    semantic_weight: Factor = Field(0.2, ge=0, description="of the caption against a wrong one; 0 = without")
-    state_beta: Strength = Field(0.0, ge=0, description="strength of the state level; 0 = beta")
-    motion_beta: Strength = Field(0.0, ge=0, description="strength of the motion level; 0 = beta")
-    semantic_beta: Strength = Field(0.0, ge=0, description="strength of the semantic level; 0 = beta")
-    gap_share: float = Field(0.3, ge=0, le=1, description="share of the gap sample in the loser; err has the rest")
-    swapped: Frames = Field(2, ge=1, description="frames at each end that change places in the state level")
-    cue: Literal["flow", "edges", "depth"] = Field("flow", description="how the motion level renders clips")
-    depth_model: Folder = Field("", description="folder of a model of depth that transformers reads (cue depth)")
-    takes: Few = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
+    beta: Strength = Field(
+        2000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
+    )
+    instance_weight: Factor = Field(
+        1.0, ge=0, description="weight of the instance level, real clip against takes; 0 = off"
+    )
+    state_weight: Factor = Field(
+        0.4, ge=0, description="weight of the state level, clip against itself with swapped ends; 0 = off"
+    )
+    motion_weight: Factor = Field(
+        0.3, ge=0, description="weight of the motion level, the clip's rendering against a take's; 0 = off"
+    )
+    semantic_weight: Factor = Field(
+        0.2, ge=0, description="weight of the semantic level, caption against a wrong caption; 0 = off"
+    )
+    state_beta: Strength = Field(0.0, ge=0, description="beta of the state level; 0 = beta")
+    motion_beta: Strength = Field(0.0, ge=0, description="beta of the motion level; 0 = beta")
+    semantic_beta: Strength = Field(0.0, ge=0, description="beta of the semantic level; 0 = beta")
+    gap_share: float = Field(
+        0.3, ge=0, le=1, description="weight of the gap sample among the losers; the error sample has the rest"
+    )
+    swapped: Frames = Field(2, ge=1, description="frames at each end that are swapped in the state level")
+    cue: Literal["flow", "edges", "depth"] = Field("flow", description="rendering of clips in the motion level")
+    depth_model: Folder = Field("", description="folder of a depth model that transformers loads (cue depth)")
+    takes: Few = Field(0, ge=0, description="takes among which the error sample is chosen; 0 = all")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
-    likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
+    likeness: str = Field(
+        "likeness", min_length=1, description="metric that scores how similar a take is to the real clip"
+    )
 
 
 def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:

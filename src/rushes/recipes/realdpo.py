@@ -57,10 +57,12 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of RealDPO."""
 
-    beta: Strength = Field(5000.0, gt=0, description="strength per mean squared error, with the one-half")
-    losers: Few = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all there are")
+    beta: Strength = Field(
+        5000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
+    )
+    losers: Few = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all")
     winner: Literal["real", "codec"] = Field(
-        "real", description="the real clip as it is, or after a trip through the model's codec, as takes have had one"
+        "real", description="the real clip as it is, or after encoding and decoding by the model's codec, as for takes"
     )
 
 

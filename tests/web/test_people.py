@@ -137,7 +137,7 @@ def test_vote_and_settle_by_keyboard(project: Path, served: Served, tab_of: NewT
             store.add([Preference(who, "take0-0", "take0-1", (mark,), f"human:{who}")])
     tab = tab_of(f"{served.address}/vote")
     tab.wait_for_selector("#name:visible")
-    assert "Which system made which" in tab.inner_text("#welcome")
+    assert "random for each pair" in tab.inner_text("#welcome")
     tab.keyboard.type("lead")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#work:visible")

@@ -306,11 +306,11 @@ def test_who_one_is_changes_by_ones_own_will_alone(project: Path, tab_of: NewTab
         tab.wait_for_selector("#missing:visible")
         assert [a.inner_text() for a in tab.locator("nav a:visible").all()] == ["Footage", "Label", "Vote"]
         evil = people.invite("eve")
-        for button, name in (("Stay bob", "bob"), ("Go on as eve", "eve")):
+        for button, name in (("Stay bob", "bob"), ("Continue as eve", "eve")):
             tab.goto(f"{address}/progress")
             tab.goto(f"{address}/label#invite={evil}")  # as a page elsewhere leads a browser
             tab.wait_for_selector("#change[open]")
-            assert "This link is of eve" in tab.inner_text("#change")
+            assert "This link is for eve" in tab.inner_text("#change")
             assert tab.evaluate("document.activeElement.textContent") == "Stay bob"
             tab.click(f"text={button}")
             text(tab, "#who", name)

@@ -1,4 +1,4 @@
-"""The table of words of the labelling desk has what its page and scripts ask for, and nothing else."""
+"""The table of words has what pages and scripts ask for, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,21 +12,11 @@ from jinja2 import Environment, PackageLoader
 from rushes.web.site import SiteSection
 
 PAGES = files("rushes.web") / "pages"
-SCRIPTS = (
-    "label.js",
-    "grid.js",
-    "views.js",
-    "ranks.js",
-    "mine.js",
-    "campaign.js",
-    "disputes.js",
-    "guide.js",
-    "player_bar.js",
-    "api.js",
-    "session.js",
-    "progress.js",
-)
-TEMPLATES = ("label.html", "progress.html", "campaign.html", "disputes.html")
+SCRIPTS = [path for path in PAGES.iterdir() if path.name.endswith(".js") and path.name not in ("words.js", "uplot.js")]
+TEMPLATES = (
+    "label.html", "progress.html", "campaign.html", "disputes.html", "review.html", "sheet.html", "takes.html",
+    "compare.html",
+)  # fmt: skip
 SECTION = SiteSection(
     "label", "Label", {"/label": "label.html", "/progress": "progress.html"}, lambda person: APIRouter(), invited=True
 )
@@ -34,6 +24,9 @@ SECTION = SiteSection(
 MADE = {"mark.1", "mark.-1", "mark.0", "mark.null", "view.side", "view.wipe.is", "view.blink.is"}
 MADE |= {f"mine.{answer}" for answer in ("a", "b", "tie", "cannot tell", "mixed", "much", "slightly")}
 MADE |= {f"lesson.{strength}" for strength in ("much", "slightly")}
+MADE |= {f"review.reason.{digit}" for digit in range(1, 10)}
+MADE |= {f"queue.{name}" for name in ("undecided", "near", "dropped", "in_set", "people", "all")}
+MADE |= {f"sheet.{decided}" for decided in ("kept", "dropped", "undecided")}
 
 
 def test_every_text_is_in_the_table() -> None:
@@ -48,7 +41,7 @@ def test_every_text_is_in_the_table() -> None:
     owners = replace(SECTION, name="campaign", invited=False)
     html += pages.get_template("campaign.html").render(warning="", sections=sections, section=owners, here="")
     asked = set(re.findall(r'data-(?:words|label|hint)="([^"]+)"', html))
-    scripts = "".join((PAGES / script).read_text(encoding="utf-8") for script in SCRIPTS)
+    scripts = "".join(script.read_text(encoding="utf-8") for script in SCRIPTS)
     asked |= set(re.findall(r'\btext\("([^"]+)"', scripts))
     used = asked | MADE | set(re.findall(r'"([^"]*)"', scripts))
     assert sorted(asked - table) == [] and sorted(table - used) == []

@@ -23,7 +23,7 @@ class BackboneSettings(SettingsTable):
     )
     path: Folder = Field(
         "",
-        description="folder of the weights, or hub:OWNER/NAME with an optional @REVISION; empty = the base that "
+        description="folder of the weights, or hub:OWNER/NAME with an optional @revision; empty = the base that "
         "comes with Rushes",
     )
     height_px: Side = Field(32, gt=0, description="frame height in pixels")

@@ -157,7 +157,7 @@ def old_labels_are_corrected(tab: Page) -> None:
     tab.wait_for_function("() => document.querySelectorAll('#mine-list li').length === 3")
     tab.fill("#mine-text", "SIX fingers")
     tab.wait_for_function("() => document.querySelectorAll('#mine-list li').length === 1")
-    assert "unlike parts \u00b7 slightly \u00b7 hand, flicker" in tab.inner_text("#mine-list")
+    assert "differs by part \u00b7 slightly \u00b7 hand, flicker" in tab.inner_text("#mine-list")
     tab.locator("#mine-list button").press("Enter")
     ready(tab)
     assert tab.evaluate(MARKS) == ["1", "-1", "0", "null"]

@@ -83,7 +83,7 @@ def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: ReviewSession,
     join(tab, "ada")
     shows(tab, 0)
     assert tab.inner_text("#project") == "my <i>project</i>" and tab.inner_text("#caption") == "caption 0 <b>&</b>"
-    assert "In the set. The funnel kept it." in tab.inner_text("#verdict")
+    assert "In the set. Curation kept it." in tab.inner_text("#verdict")
     assert tab.inner_text("#scenario") == "hug: 2 of 2 wanted in the set, 0 by people"
     assert tab.locator("#values tr").all_inner_texts() == ["technical: blur\t0.1\tto 0.7"]
     tab.wait_for_function(
@@ -161,7 +161,7 @@ def test_a_changed_answer_is_undone_to_what_it_was(review: ReviewSession, addres
     tab.wait_for_selector("#done:visible")
     press(tab, "u")
     tab.wait_for_selector("#work:visible")
-    assert tab.inner_text("#verdict").startswith("Out.") and tab.inner_text("#caption") == "mine"
+    assert tab.inner_text("#verdict").startswith("Dropped.") and tab.inner_text("#caption") == "mine"
     assert standing(review) == {"c0": (False, "before", "mine")}
 
 
@@ -282,7 +282,7 @@ def test_what_the_browser_does_not_play_is_shown_as_a_copy_and_the_rest_is_said(
         tab = tab_of(address, expected="404")
         join(tab, "ada")
         tab.wait_for_function("() => document.querySelector('#pane video').videoWidth === 32")
-        assert tab.inner_text("#caption") == "It has no caption."
+        assert tab.inner_text("#caption") == "No caption"
         press(tab, "n")
         tab.wait_for_selector("#pane .broken:visible")
         press(tab, "d", "3")

@@ -188,7 +188,7 @@ def test_two_systems_are_compared_open_and_blind(opened: OpenPage) -> None:
     names = tab.locator("#panes figcaption").all_inner_texts()
     assert names in (["A: base", "B: two"], ["A: two", "B: base"])
     chosen = names[0].removeprefix("A: ")
-    assert f"{chosen} 1" in tab.inner_text("#tally") and "Nothing of it is stored" in tab.inner_text("#tally")
+    assert f"{chosen} 1" in tab.inner_text("#tally") and "Nothing is stored" in tab.inner_text("#tally")
     tab.keyboard.press("n")
     tab.wait_for_function(BLIND)
     assert tab.is_hidden("#measured") and "prompt 1" in tab.inner_text("#caption")

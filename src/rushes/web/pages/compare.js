@@ -59,7 +59,7 @@ function drawList() {
     button.dataset.pair = key(pair);
     const gained = typeof pair.gain === "number" && !hidden(pair) ? `${pair.gain > 0 ? "gained" : pair.gain < 0 ? "lost" : "the same,"} ${number(Math.abs(pair.gain))}` : "";
     const vote = votes.has(key(pair)) ? `you: ${votes.get(key(pair)) < 0 ? "tie" : hidden(pair) ? letter(pair, votes.get(key(pair))) : systems()[votes.get(key(pair))]}` : "";
-    button.append(make("span", pair.caption || "(no caption)"), make("small", [gained, vote].filter(Boolean).join(", ")));
+    button.append(make("span", pair.caption || "No caption"), make("small", [gained, vote].filter(Boolean).join(", ")));
     button.addEventListener("click", () => attempt(() => show(pair)));
     line.append(button);
     return line;
@@ -93,7 +93,7 @@ async function show(pair) {
   if (mine !== turn || now !== pair) return;
   const playing = wall.playing;
   wall.clear();
-  $("#caption").textContent = answer.caption || "It has no caption.";
+  $("#caption").textContent = answer.caption || "No caption";
   const sides = isTurned(pair) ? ["second", "first"] : ["first", "second"];
   place(sides.map((side, at) => {
     const figure = wall.cell({ section: "compare", item: answer[side].id, side: "file", copy: "copy", clip: answer[side], label: name(pair, at) });
@@ -140,7 +140,7 @@ function draw() {
   const given = [...votes.values()];
   const count = (which) => given.filter((vote) => vote === which).length;
   // While a pair is hidden, totals by system would say which it was.
-  $("#tally").textContent = !given.length || !blind() ? "" : `You chose in ${given.length} ${given.length === 1 ? "pair" : "pairs"}: ${systems()[0]} ${count(0)}, ${systems()[1]} ${count(1)}, tie ${count(-1)}. Nothing of it is stored.`;
+  $("#tally").textContent = !given.length || !blind() ? "" : `You chose in ${given.length} ${given.length === 1 ? "pair" : "pairs"}: ${systems()[0]} ${count(0)}, ${systems()[1]} ${count(1)}, tie ${count(-1)}. Nothing is stored.`;
   drawList();
 }
 

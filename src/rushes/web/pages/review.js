@@ -6,6 +6,7 @@ import { PlayerBar, REPEATED } from "/static/player_bar.js";
 import { QUEUES } from "/static/queues.js";
 import { buildQueues, buildScenarios, drawFacts, REASONS } from "/static/review_parts.js";
 import { away, begin, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
+import { text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const DRAFT = "review-draft";
@@ -81,7 +82,7 @@ async function emptied() {
 
 async function previous() {
   const id = before.length ? before.pop() : await backFrom(now ? now.clip.id : "");
-  if (!id) return note("There is nothing before this.");
+  if (!id) return note(text("note.first"));
   if (now) behind.push(now.clip.id);
   await show(await fetched(id));
 }
@@ -119,10 +120,10 @@ const lastPerson = (clip) => clip.said.people[clip.said.people.length - 1] || nu
 const standingCaption = (clip) => lastPerson(clip)?.caption || clip.caption;
 
 function answer(keep, reason = "") {
-  const { clip, text } = now;
+  const { clip, text: caption } = now;
   const own = mine(clip);
   remember({ clip: clip.id, was: own && { keep: own.keep, reason: own.reason, caption: own.caption } });
-  send(clip, { keep, reason, caption: text === clip.caption ? "" : text });
+  send(clip, { keep, reason, caption: caption === clip.caption ? "" : caption });
   if (read(DRAFT)?.clip === clip.id) remove(DRAFT);
   return next();
 }
@@ -150,9 +151,9 @@ async function undo() {
   const one = await fetched(step.clip);
   if (lastPerson(one.clip)?.by === me.name) {
     send(one.clip, step.was || { keep: null });
-    note("Taken back; it is as it was before your answer.");
+    note(text("review.taken.back"));
   } else {
-    note("Somebody else decided this clip after you; nothing was changed.");
+    note(text("review.overruled"));
   }
   if (now && now.clip.id !== step.clip) behind.push(now.clip.id);
   before = before.filter((id) => id !== step.clip);
@@ -161,10 +162,10 @@ async function undo() {
 
 async function previousDecided() {
   const id = await backFrom(now ? now.clip.id : "");
-  if (!id) return note("There is nothing to take back.");
+  if (!id) return note(text("review.nothing.back"));
   if (now) behind.push(now.clip.id);
   await show(await fetched(id));
-  note("You decided this clip before. K or D changes it, → leaves it.");
+  note(text("review.decided"));
 }
 
 // ---- the caption ---------------------------------------------------------------------------------------------------
@@ -184,8 +185,8 @@ function closeEditor() {
   editor.blur();
 }
 
-function setCaption(text) {
-  now.text = text.trim().replace(/\s+/g, " ") || standingCaption(now.clip);
+function setCaption(written) {
+  now.text = written.trim().replace(/\s+/g, " ") || standingCaption(now.clip);
   if (now.text === standingCaption(now.clip)) remove(DRAFT);
   else write(DRAFT, { clip: now.clip.id, caption: now.text });
   draw();
@@ -204,24 +205,22 @@ editor.addEventListener("keydown", (event) => {
 
 function drawCount() {
   const { undecided, in_set } = me.queues;
-  $("#count").textContent = `${me.decided} decided by you, ${undecided} undecided, ${in_set} in the set`;
+  $("#count").textContent = text("review.count", { decided: me.decided, undecided, in_set });
 }
 
 function draw() {
   const name = QUEUES.find((one) => one.name === queue).title;
-  $("#queue").textContent = `${name}${scenario === null ? "" : `: ${scenario || "no scenario"}`}`;
+  $("#queue").textContent = scenario === null ? name : text("queue.of", { queue: name, scenario: scenario || text("scenario.none") });
   const of = me.scenarios.find((one) => one.name === now.clip.scenario);
-  const wanted = of && of.wanted !== null ? ` of ${of.wanted} wanted` : "";
-  $("#scenario").textContent = of && of.name ? `${of.name}: ${of.in_set}${wanted} in the set, ${of.by_people} by people` : "";
+  const facts = of && { name: of.name, in_set: of.in_set, wanted: of.wanted, people: of.by_people };
+  $("#scenario").textContent = of && of.name ? text(of.wanted === null ? "scenario.facts" : "scenario.facts.wanted", facts) : "";
   drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
 }
 
 function drawRest() {
   const left = me.queues[queue];
-  const of = scenario === null ? "" : ` in all scenarios`;
-  $("#rest").textContent = left && queue !== "all"
-    ? `${left} ${left === 1 ? "clip is" : "clips are"} still in this queue${of}: passed by, or with somebody else.`
-    : "Nothing is left in this queue.";
+  const key = scenario === null ? "review.left" : "review.left.all";
+  $("#rest").textContent = text(left && queue !== "all" ? key : "review.left.none", { n: left });
 }
 
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ function chosen(queueName, scenarioName) {
 function nextScenario(by) {
   const names = [null, ...me.scenarios.map((one) => one.name)];
   const at = (names.indexOf(scenario) + by + names.length) % names.length;
-  return names.length > 1 ? restart(queue, names[at]) : note("There are no scenarios in this project.");
+  return names.length > 1 ? restart(queue, names[at]) : note(text("review.no.scenarios"));
 }
 
 const ACTS = {

@@ -1,16 +1,14 @@
 // Parts of the review page that are drawn from data: what is known of a clip, and the lists to choose from.
 import { QUEUES } from "/static/queues.js";
+import { text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 
-export const REASONS = [
-  "a cut inside", "text, a logo or a border", "poor picture", "hardly any motion", "too fast or too slow",
-  "not real footage", "the caption is wrong", "another clip shows the same", "off topic",
-];
+export const REASONS = Array.from({ length: 9 }, (_, at) => text(`review.reason.${at + 1}`));
 
-const make = (tag, text, name = "") => {
+const make = (tag, words, name = "") => {
   const made = document.createElement(tag);
-  made.textContent = text;
+  made.textContent = words;
   made.className = name;
   return made;
 };
@@ -21,26 +19,37 @@ export function drawFacts(clip, caption, edited) {
   const { program, people, keep } = clip.said;
   $("#pane").className = keep ? "in" : "out";
   $("#verdict").replaceChildren(
-    make("b", keep ? "In the set." : "Out.", keep ? "in" : "out"),
-    ` ${program && !program.keep ? `The funnel dropped it: ${program.reason}.` : program || clip.values.length ? "The funnel kept it." : "No stage has looked at it."}`,
+    make("b", text(keep ? "review.in" : "review.out"), keep ? "in" : "out"),
+    ` ${ofProgram(program, clip.values)}`,
   );
-  $("#people").replaceChildren(...people.map((one) =>
-    make("li", `${one.by} ${one.keep ? "kept" : "dropped"} it${one.reason ? `: ${one.reason}` : ""}${one.caption ? ", with a caption of their own" : ""}`)));
-  $("#caption").textContent = caption || "It has no caption.";
+  $("#people").replaceChildren(...people.map((one) => make("li", ofPerson(one))));
+  $("#caption").textContent = caption || text("review.caption.none");
   $("#caption").classList.toggle("none", !caption);
   $("#edited").hidden = !edited;
   $("#imported").hidden = clip.imported_caption === caption || !clip.imported_caption;
   $("#imported p").textContent = clip.imported_caption;
   $("#source").textContent = clip.source;
-  $("#shape").textContent = `${clip.width_px} × ${clip.height_px}, ${(clip.frames / clip.fps).toFixed(1)} s at ${number(clip.fps)} fps${clip.split === "eval" ? ", held out" : ""}`;
+  const shape = text("review.shape", { width: clip.width_px, height: clip.height_px, seconds: (clip.frames / clip.fps).toFixed(1), fps: number(clip.fps) });
+  $("#shape").textContent = clip.split === "eval" ? text("review.held.out", { shape }) : shape;
   drawValues(clip.values);
+}
+
+function ofProgram(program, values) {
+  if (program && !program.keep) return text("review.by.program", { reason: program.reason });
+  return text(program || values.length ? "review.by.program.kept" : "review.by.none");
+}
+
+function ofPerson({ by, keep, reason, caption }) {
+  let said = text(keep ? "review.kept" : "review.dropped", { name: by });
+  if (reason) said = text("review.because", { said, reason });
+  return caption ? text("review.own.caption", { said }) : said;
 }
 
 function drawValues(values) {
   $("#values-title").hidden = !values.length;
   $("#values tbody").replaceChildren(...values.map(({ name, value, low, high, out }) => {
     const row = make("tr", "", out ? "out" : "");
-    const limit = [low !== null && `from ${number(low)}`, high !== null && `to ${number(high)}`].filter(Boolean).join(" ");
+    const limit = [low !== null && text("review.from", { low: number(low) }), high !== null && text("review.to", { high: number(high) })].filter(Boolean).join(" ");
     row.append(make("th", name.replaceAll("_", " ").replace("/", ": ")), make("td", number(value)), make("td", out ? `✗ ${limit}` : limit, "faint"));
     return row;
   }));
@@ -79,14 +88,15 @@ export function buildScenarios(table, counts, current, chosen) {
   table.querySelector("tbody").replaceChildren(...[all, ...counts].map((one) => {
     const row = document.createElement("tr");
     const head = document.createElement("th");
-    const button = make("button", one.name === null ? "all scenarios" : one.name || "no scenario");
+    const button = make("button", one.name === null ? text("scenario.all") : one.name || text("scenario.none"));
     button.type = "button";
     button.setAttribute("aria-pressed", String(one.name === current));
     button.addEventListener("click", () => chosen(one.name));
     head.append(button);
-    const missing = one.wanted ? one.missing || "full" : "–";
+    const full = one.wanted && !one.missing;
+    const missing = full ? text("scenario.full") : one.wanted ? one.missing : "–";
     row.append(head, ...[one.wanted || "–", one.in_footage, one.in_set, one.by_people].map((value) => make("td", String(value))));
-    row.append(make("td", String(missing), missing === "full" ? "full" : ""));
+    row.append(make("td", String(missing), full ? "full" : ""));
     return row;
   }));
 }

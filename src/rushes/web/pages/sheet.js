@@ -1,6 +1,7 @@
 // All clips of a project at a glance: a frame of each with what the crop keeps of it, and what was decided.
 import { call, video } from "/static/api.js";
 import { QUEUES } from "/static/queues.js";
+import { text } from "/static/text.js";
 import { attempt, inTurn, make, missing } from "/static/wall.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -26,14 +27,12 @@ async function show() {
   const last = Math.max(0, Math.ceil(total / answer.page) - 1);
   if (page > last) { page = last; return show(); }
   history.replaceState(null, "", `/sheet?${new URLSearchParams({ queue, page })}`);
-  $("#about").textContent = cropped
-    ? "A frame of each clip. The rectangle is what the crop to the model's shape keeps; the darkened part is cut off. A click opens the clip."
-    : "A frame of each clip. Nothing is cut off: pictures are brought to the model's shape whole. A click opens the clip.";
+  $("#about").textContent = text(cropped ? "sheet.cropped" : "sheet.whole");
   const first = page * answer.page;
-  $("#count").textContent = clips.length ? `${first + 1} to ${first + clips.length} of ${total} ${total === 1 ? "clip" : "clips"}` : "No clip is like that.";
+  $("#count").textContent = clips.length ? text("sheet.count", { from: first + 1, to: first + clips.length, n: total }) : text("sheet.none");
   $("#earlier").disabled = page === 0;
   $("#later").disabled = page >= last;
-  $("#queue").replaceChildren(...QUEUES.map(({ name, title }) => new Option(`${title}: ${queues[name]}`, name, false, name === queue)));
+  $("#queue").replaceChildren(...QUEUES.map(({ name, title }) => new Option(text("sheet.queue", { queue: title, n: queues[name] }), name, false, name === queue)));
   seen.disconnect();
   urls.splice(0).forEach((url) => URL.revokeObjectURL(url));
   $("#sheet").replaceChildren(...clips.map(tile));
@@ -60,12 +59,13 @@ function tile(clip) {
   const lost = 1 - clip.across * clip.down;
   if (lost > 0) picture.append(keeps);
   mat.append(picture);
-  if (lost > 0.005) mat.append(make("span", `crop ${percent(lost)}`, "lost"));
+  if (lost > 0.005) mat.append(make("span", text("sheet.crop", { lost: percent(lost) }), "lost"));
   picture.dataset.clip = clip.id;
-  const caption = make("p", clip.caption || "No caption.", clip.caption ? "" : "none");
-  const decided = make("small", clip.decided ? `${clip.decided}${clip.by ? ` by ${clip.by}` : ""}` : "undecided");
+  const caption = make("p", clip.caption || text("review.caption.none"), clip.caption ? "" : "none");
+  const decided = text(`sheet.${clip.decided || "undecided"}`);
+  const verdict = make("small", clip.decided && clip.by ? text("sheet.by", { decided, name: clip.by }) : decided);
   link.title = [clip.caption, clip.reason].filter(Boolean).join(" · ");
-  link.append(mat, caption, decided);
+  link.append(mat, caption, verdict);
   item.append(link);
   if (clip.moves) moving(link, picture);
   seen.observe(picture);
@@ -75,7 +75,7 @@ function tile(clip) {
 async function poster(picture, mine) {
   const url = mine === turn && await video("review", picture.dataset.clip, "poster").catch(() => "");
   if (mine !== turn) return url && URL.revokeObjectURL(url);
-  if (!url) return picture.prepend(make("span", "no picture", "broken"));
+  if (!url) return picture.prepend(make("span", text("sheet.no.picture"), "broken"));
   urls.push(url);
   const image = make("img");
   Object.assign(image, { src: url, alt: "" });

@@ -30,7 +30,7 @@ async function list(choose = true) {
   form.querySelectorAll(".of-judge").forEach((label) => { label.hidden = !form.elements.judge.value; });
   if (range) [form.elements.low.placeholder, form.elements.high.placeholder] = range.map(number);
   const first = page * perPage;
-  $("#count").textContent = total ? `${first + 1} to ${first + groups.length} of ${total} ${total === 1 ? "clip" : "clips"}` : "No take is like that.";
+  $("#count").textContent = total ? `${first + 1} to ${first + groups.length} of ${total} ${total === 1 ? "clip" : "clips"}` : "No takes match.";
   $("#earlier").disabled = page === 0;
   $("#later").disabled = first + groups.length >= total;
   $("#groups").replaceChildren(...groups.map((each) => {
@@ -38,7 +38,7 @@ async function list(choose = true) {
     const button = make("button");
     button.type = "button";
     button.dataset.group = each.group;
-    button.append(make("span", each.caption || "(no caption)"), make("small", `${each.takes} ${each.takes === 1 ? "take" : "takes"}`));
+    button.append(make("span", each.caption || "No caption"), make("small", `${each.takes} ${each.takes === 1 ? "take" : "takes"}`));
     button.addEventListener("click", () => attempt(() => show(each.group)));
     line.append(button);
     return line;
@@ -73,7 +73,7 @@ async function show(name) {
   if (mine !== turn || group !== name) return;
   const playing = wall.playing;
   wall.clear();
-  $("#caption").textContent = answer.caption || "It has no caption.";
+  $("#caption").textContent = answer.caption || "No caption";
   $("#left-out").hidden = !answer.left_out;
   $("#left-out").textContent = `${answer.left_out} more takes are not shown; filter by system or score.`;
   const real = answer.real ? [figure(answer.real, "the real clip", scoresOf(answer.real.scores), "real")] : [];

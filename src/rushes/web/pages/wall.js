@@ -77,7 +77,7 @@ export class Wall extends Player {
       if (url && await this.add(cell, url)) return undefined;
     }
     cell.element.hidden = true;
-    cell.figure.append(make("p", "This video is missing, or this browser does not play it.", "broken"));
+    cell.figure.append(make("p", "This video is missing, or this browser cannot play it.", "broken"));
     return undefined;
   }
 
@@ -119,7 +119,7 @@ export function clickable(figure) {
   const caption = figure.querySelector("figcaption");
   const button = make("button", caption.firstChild.textContent);
   button.type = "button";
-  button.title = "large or small";
+  button.title = "enlarge or shrink";
   caption.firstChild.replaceWith(button);
   const set = (large) => {
     figure.classList.toggle("large", large);

@@ -209,8 +209,8 @@ def test_all_unknown_names_are_told_at_once(empty: Path, refused: Callable[..., 
 
 def test_sizes_that_the_codec_cannot_take_are_told_before_any_work(empty: Path, refused: Callable[..., str]) -> None:
     told = refused("run", empty, "--set", "backbone.frames=18", "--set", "backbone.height_px=30")
-    assert "backbone.frames: tiny takes 1 + 4 k frames, got 18; use 17 or 21" in told
-    assert "backbone.height_px, width_px: tiny takes heights and widths that are multiples of 8 px" in told
+    assert "backbone.frames: tiny needs 1 + 4 k frames, got 18; use 17 or 21" in told
+    assert "backbone.height_px, width_px: tiny needs heights and widths that are multiples of 8 px" in told
     with Store.open(empty) as store:
         assert store.clips() == ()
 
@@ -223,7 +223,7 @@ def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Calla
     assert f"0 takes (made by `rushes generate {empty}`)" in refused("train", empty, *TINY)
     told = refused("train", empty, "--recipe", "densedpo")
     assert f"`rushes generate {empty} --set generate.kind=guided`" in told and f"`rushes label {empty}`" in told
-    assert "label.by: nobody is named; set it to human, world, metric, vlm or reward" in refused("label", empty)
+    assert "label.by is 'none', so nobody labels; set it to human, world, metric, vlm" in refused("label", empty)
     assert f"run `rushes generate {empty}`" in refused("label", empty, "--by", "world")
     assert f"run `rushes evaluate {empty}` first" in refused("report", empty)
     assert f"run `rushes import {empty}`" in refused("evaluate", empty)
@@ -240,7 +240,7 @@ def test_evaluation_needs_a_finished_run(project: Path, refused: Callable[..., s
 def test_folders_that_are_no_projects(tmp_path: Path, refused: Callable[..., str], empty: Path) -> None:
     assert "make one with `rushes init" in refused("train", tmp_path)
     assert "no such project or settings file" in refused("run", tmp_path / "nowhere")
-    assert "is there already" in refused("init", empty)
+    assert "already exists" in refused("init", empty)
     assert "no recipe 'realdop'; did you mean realdpo?" in refused("init", tmp_path / "new", "--recipe", "realdop")
     assert "is not a folder" in refused("init", tmp_path / "new", "--footage", tmp_path / "nowhere")
     assert not (tmp_path / "new").exists()
@@ -263,7 +263,7 @@ def test_weights_that_are_damaged_are_named(project: Path, refused: Callable[...
     weights.write_bytes(whole[:5000])
     assert f"{weights}: cannot be read" in refused("evaluate", project, *TINY)
     weights.write_bytes(whole[:-4] + bytes(4))
-    assert "not the weights that run 'realdpo' ended with" in refused("evaluate", project, *TINY)
+    assert "not the final weights of run 'realdpo'" in refused("evaluate", project, *TINY)
     weights.unlink()
     assert f"{weights}: cannot be read" in refused("evaluate", project, *TINY)
     assert rushes("train", project, *TINY)[0] == 0
@@ -309,7 +309,7 @@ def test_settings_file_and_project_that_differ(tmp_path: Path, rushes: Rushes, r
     file.write_text("[footage]\nclips = 7\neval_prompts = 0\n")
     told = refused("run", file, "--out", tmp_path / "out")
     assert "differs from" in told and "footage.clips is 6, not 7" in told
-    assert "leave --out away" in refused("run", tmp_path / "out", "--out", tmp_path / "other")
+    assert "--out: only for a settings file" in refused("run", tmp_path / "out", "--out", tmp_path / "other")
 
 
 @pytest.mark.parametrize("example", sorted((REPOSITORY / "examples").glob("*.toml")), ids=lambda path: path.stem)

@@ -161,7 +161,7 @@ def test_overrides_read_former_names_and_beat_the_file(toml: Path, caplog: pytes
 
 def test_a_setting_under_both_names_is_refused(toml: Path) -> None:
     toml.write_text("[train]\nrank = 4\nlora_rank = 8\n")
-    both = "train.rank is now train.lora_rank, and both are given; take train.rank out"
+    both = "train.rank is now train.lora_rank, and both are given; remove train.rank"
     assert f"file: {both}" in errors(toml)
     toml.write_text("")
     assert f"override: {both}" in errors(toml, "train.rank=4", "train.lora_rank=8")
@@ -193,8 +193,8 @@ def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
         """
     )
     assert errors(toml, "evaluate.seeds=true", "report=4", "nonsense", "train..lr=1") == [
-        "override: write it as KEY=VALUE with a dotted key (got 'nonsense')",
-        "override: write it as KEY=VALUE with a dotted key (got 'train..lr=1')",
+        "override: write KEY=VALUE with a dotted key, got 'nonsense'",
+        "override: write KEY=VALUE with a dotted key, got 'train..lr=1'",
         "file: project.sed: unknown setting (got 1); did you mean: seed",
         "file: footage.path: footage of kind 'folder' needs the path of the folder (got '')",
         "file: generate.eta: the lowest noise level must be below the highest (got [0.9, 0.5])",

@@ -21,5 +21,5 @@ def test_a_device_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUSHES_DEVICE", "cuda:1")
     assert str(default_device(3)) == "cuda:1"
     monkeypatch.setenv("RUSHES_DEVICE", "gpu")
-    with pytest.raises(ValueError, match="RUSHES_DEVICE: 'gpu' is no device"):
+    with pytest.raises(ValueError, match="RUSHES_DEVICE: 'gpu' is not a device"):
         default_device()

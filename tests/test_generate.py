@@ -174,7 +174,7 @@ def test_guided_takes_stay_close_to_their_clip(studio: GenerationContext) -> Non
 
 def test_missing_latent_is_named(studio: GenerationContext, backbone: TinyBackbone) -> None:
     elsewhere = encode.open_latents(studio.store, backbone, BackboneSettings(height_px=40), "crop")
-    with pytest.raises(ValueError, match="`rushes generate` encodes it first"):
+    with pytest.raises(ValueError, match="run `rushes generate`"):
         make(replace(studio, latents=elsewhere))
 
 

@@ -23,4 +23,4 @@ def default_device(index: int | None = None) -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         cause = str(error).splitlines()[0]
-        raise ValueError(f"RUSHES_DEVICE: {name!r} is no device ({cause}); name one such as cuda:0") from None
+        raise ValueError(f"RUSHES_DEVICE: {name!r} is not a device ({cause}); use one such as cuda:0") from None

@@ -86,7 +86,7 @@ def inside(folder: Path, text: str | os.PathLike[str], remedy: str = "copy the f
     except (OSError, RuntimeError, ValueError) as error:  # links in a ring; a name too long, or with a NUL
         raise ValueError(f"{os.fspath(text)!r:.200} names no file ({error}); {remedy}") from None
     if not there:
-        raise ValueError(f"{os.fspath(text)!r:.200} leads out of {folder}; {remedy}")
+        raise ValueError(f"{os.fspath(text)!r:.200} points outside {folder}; {remedy}")
     return path
 
 
@@ -103,7 +103,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise ValueError(f"{path}: a link, which would lock what it points to; delete it") from None
+        raise ValueError(f"{path}: a link, and the lock would be on its target; delete it") from None
     try:
         hold(handle, wait)
         yield
@@ -162,7 +162,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         cause = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        raise ValueError(f"cannot make the folder {folder} ({cause}); name another") from error
+        raise ValueError(f"cannot make the folder {folder} ({cause}); name another folder") from error
 
 
 @contextmanager

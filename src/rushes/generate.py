@@ -164,7 +164,10 @@ def masked(caption: str, share: float, seed: int) -> str:
     """
     words = caption.split()
     if not words:
-        raise ValueError("a clip without a caption has no words to leave out; give it one, or leave the gap takes out")
+        raise ValueError(
+            "a clip without a caption has no words to leave out; write a caption, or set generate.kind to "
+            "free or guided"
+        )
     dropped = torch.randperm(len(words), generator=seeded("mask", seed))[: max(1, round(share * len(words)))].tolist()
     return " ".join(word for place, word in enumerate(words) if place not in dropped)
 
@@ -383,11 +386,11 @@ def _put(store: Store, id: str, file: bytes) -> str:
         return before.media
     if isinstance(before, Candidate) and before.media != content_hash(file):
         gone = [each for each in store.decisions(id).values() if each.made_by == ASIDE and not each.keep]
-        cause = "removed by `rushes clean`, as it was of other settings," if gone else "lost from media/"
+        cause = "removed by `rushes clean`, because it was made with other settings," if gone else "lost from media/"
         raise ValueError(
-            f"the video of take {id} was {cause} and comes out otherwise now, as generate.batch, the machine, PyTorch "
-            "or FFmpeg is another than when it was made; make that as it was, copy the file back from a backup, or set "
-            "project.seed to another number, which makes all takes anew"
+            f"the video of take {id} was {cause} and cannot be reproduced, because generate.batch, the machine, "
+            "PyTorch or FFmpeg changed since; restore that, copy the file from a backup, or set project.seed to "
+            "another number, which makes all takes anew"
         )
     return store.put_media_bytes(file, ".mp4")
 
@@ -421,5 +424,5 @@ def _start(request: Request) -> str:
 def _stored_latent(studio: TakeContext, key: str) -> torch.Tensor:
     latent = studio.latents.get(key)
     if latent is None:
-        raise ValueError(f"no latent for {key[:12]}; `rushes generate` encodes it first")
+        raise ValueError(f"no latent for {key[:12]}; run `rushes generate`, which encodes it")
     return latent.float()

@@ -202,13 +202,15 @@ class Annotation:
     def __post_init__(self) -> None:
         spans = {len(self.span_starts_s), len(self.span_ends_s), len(self.span_labels), len(self.span_reasons)}
         if len(spans) > 1:
-            raise ValueError(f"annotation {self.id}: starts, ends, labels and reasons of spans differ in number")
+            raise ValueError(f"annotation {self.id}: its spans' starts, ends, labels and reasons must be equally many")
         if any(not 0 <= start < end for start, end in zip(self.span_starts_s, self.span_ends_s, strict=True)):
             raise ValueError(f"annotation {self.id}: a span must begin at 0 s or later and end after that")
         if any(label not in (-1, 0, 1) for label in self.span_labels):
             raise ValueError(f"annotation {self.id}: labels of spans must be -1, 0 or +1, got {self.span_labels}")
         if self.from_spans and (min(self.from_spans) < 0 or not self.span_labels):
-            raise ValueError(f"annotation {self.id}: segments {self.from_spans} cannot have a label from its spans")
+            raise ValueError(
+                f"annotation {self.id}: segments {self.from_spans} have a label from spans that do not exist"
+            )
 
     @property
     def spans(self) -> tuple[tuple[float, float, int], ...]:

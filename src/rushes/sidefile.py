@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 WAIT_S = 60.0  # for another process that writes
-RESTORE = "copy it back from a backup"
+RESTORE = "copy it from a backup"
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ def plainly(error: sqlite3.Error, path: Path, restore: str = RESTORE) -> Excepti
     """An error of SQLite's with the file and what to do; `restore` is that of a damaged file."""
     name: str = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
+        cause = "the disk is full or failing; free some space, then run again: everything stored before is safe"
         return OSError(f"{path}: cannot be written: {cause}")
     if name.startswith("SQLITE_BUSY"):
         return OSError(f"{path}: another process has been writing for {WAIT_S:.0f} s; wait for it, then run again")
@@ -64,7 +64,7 @@ class SideFile:
         except ValueError:
             if not self.cache:
                 raise
-            _LOG.warning("%s: was damaged and is begun anew; it is a cache", path)
+            _LOG.warning("%s: a damaged cache; it is rebuilt", path)
             for end in ("", "-wal", "-shm"):
                 path.with_name(path.name + end).unlink(missing_ok=True)
             self._file = self._opened(tables, paid)

@@ -155,8 +155,8 @@ def read_text(path: Path) -> str:
 def _bytes_of(path: Path) -> bytes:
     if (size := path.stat().st_size) > MOST_TEXT_BYTES:
         raise ValueError(
-            f"{path}: {size / 2**20:.0f} MiB are more than a file of text has here ({MOST_TEXT_BYTES // 2**20}); check "
-            "that it is the right one, or split it"
+            f"{path}: {size / 2**20:.0f} MiB are more than the {MOST_TEXT_BYTES // 2**20} MiB allowed for a text file; "
+            "check that it is the right file, or split it"
         )
     return path.read_bytes()
 
@@ -200,7 +200,9 @@ def read_caption(path: Path) -> Caption:
     """All of a small file as one caption; what cannot be read is its problem, which names the file."""
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
-            return Caption("", f"{path}: {size:,} bytes are no caption; shorten it to {MOST_CHARACTERS:,} characters")
+            return Caption(
+                "", f"{path}: {size:,} bytes are too long for a caption; shorten it to {MOST_CHARACTERS:,} characters"
+            )
         caption = caption_of(read_text(path))
     except OSError as error:
         return Caption("", f"{path}: cannot be read ({error.strerror}); check its permissions")
@@ -214,7 +216,7 @@ def parse_json(text: str, place: object) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_no_key_twice)
     except RecursionError:
-        raise ValueError(f"{place}: JSON nested too deep to be read; write it flat") from None
+        raise ValueError(f"{place}: the JSON is nested too deeply; flatten it") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
 
@@ -224,7 +226,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except RecursionError:
-        raise ValueError(f"{path}: TOML nested too deep to be read; write it flat") from None
+        raise ValueError(f"{path}: the TOML is nested too deeply; flatten it") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not a TOML file: {error}; correct it there") from None
 
@@ -234,7 +236,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entries) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object; keep one")
+        raise ValueError(f"the key {twice!r} appears twice in one object; keep one")
     return entries
 
 
@@ -271,8 +273,8 @@ def csv_rows(path: Path) -> Iterator[TableRow]:
             problem = _joined(cells, delimiter, first) or uneven or _unprintable(cells)
             yield TableRow(reader.line_num, dict(zip(names, cells, strict=False)), problem, ragged=bool(uneven))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}; close the quotation mark, or raise no other "
-                         "with it") from error  # fmt: skip
+        raise ValueError(f"{path}, line {reader.line_num}: {error}; close or remove the quotation "
+            "mark") from error  # fmt: skip
 
 
 def _joined(cells: list[str], delimiter: str, first: int) -> str:
@@ -286,8 +288,8 @@ def _joined(cells: list[str], delimiter: str, first: int) -> str:
     for line in (line for text in texts for line in text.split("\n") if names and delimiter in line):
         if any(part.strip(' "').casefold().endswith(tuple(names)) for part in line.split(delimiter)):
             return (
-                f"a quotation mark that is opened on line {first} takes in other rows, such as {line!r:.60}; delete "
-                "or close it there"
+                f"the quotation mark on line {first} is not closed and swallows other rows, such as {line!r:.60}; "
+                "close or delete it"
             )
     return ""
 
@@ -295,7 +297,7 @@ def _joined(cells: list[str], delimiter: str, first: int) -> str:
 def _header(path: Path, names: list[str]) -> list[str]:
     twice = next((name for name in names if name and names.count(name) > 1), "")
     if twice:
-        raise ValueError(f"{path}: two columns are called {twice!r}; rename or delete one")
+        raise ValueError(f"{path}: two columns have the name {twice!r}; rename or delete one")
     if problem := _unprintable(names):
         raise ValueError(f"{path}: the header has {problem}")
     return names
@@ -306,7 +308,7 @@ def ragged(cells: int, columns: int) -> str:
     if cells == columns:
         return ""
     what = f"{counted(cells, 'cell')} for {counted(columns, 'column')}"
-    return f"{what}; {'quote cells that hold commas' if cells > columns else 'fill in those that are missing'}"
+    return f"{what}; {'quote cells that hold commas' if cells > columns else 'fill in the missing cells'}"
 
 
 def counted(number: int, noun: str, several: str = "") -> str:
@@ -323,7 +325,7 @@ def _unprintable(cells: list[Any]) -> str:
 def _jsonl_rows(path: Path) -> Iterator[TableRow]:
     text = read_by_line(path)
     if text.lstrip().startswith("[") and _is_array(text):
-        raise ValueError(f"{path}: a JSON array; write its objects one a line, without the brackets around them")
+        raise ValueError(f"{path}: a JSON array; write one object per line, without the brackets around them")
     yield from json_rows(text)
 
 
@@ -349,7 +351,7 @@ def _json_row(number: int, line: str) -> TableRow:
     except ValueError as error:
         return TableRow(number, {}, f"{error}; correct or delete the line")
     if not isinstance(row, dict):
-        return TableRow(number, {}, f"not an object but {line.strip()!r:.60}; correct or delete the line")
+        return TableRow(number, {}, f"not an object: {line.strip()!r:.60}; correct or delete the line")
     problem = unprintable(line) if not _BYTES.isdisjoint(line) else ""
     return TableRow(number, row, f"{problem}; write the line anew" if problem else _unprintable([*row, *row.values()]))
 

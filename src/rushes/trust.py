@@ -25,7 +25,7 @@ from rushes.text_reader import read_text
 VARIABLE = "RUSHES_TRUST"  # words for one process, such as a job of a cluster, apart by blanks
 GROUP = "rushes"  # of entry points: modules that an installed package offers need no word
 # Marks of settings, in `Annotated`: what is done with the text.
-MODULE, ADDRESS, KEY = "module that is run", "address that is asked", "variable whose value is sent"
+MODULE, ADDRESS, KEY = "module that is run", "address that is called", "variable whose value is sent"
 _WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+|link:/\S+")
 
 
@@ -78,8 +78,8 @@ def allow(words: Sequence[str]) -> TrustResult:
     for word in words:
         if not _WORD.fullmatch(word):
             raise ValueError(
-                f"{word!r} allows nothing: write module:PACKAGE.MODULE, host:HOST[:PORT], key:VARIABLE@HOST[:PORT] or "
-                "link:/FOLDER (a blank in it is %20)"
+                f"{word!r} is not something to allow; write module:PACKAGE.MODULE, host:HOST[:PORT], "
+                "key:VARIABLE@HOST[:PORT] or link:/FOLDER (write a blank as %20)"
             )
     path, before = trust_file(), allowed()
     if set(words) - set(before):
@@ -91,8 +91,9 @@ def allow(words: Sequence[str]) -> TrustResult:
             write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
         except OSError as error:
             raise ValueError(
-                f"{path or '~/.config/rushes/trusted'}: what you allow cannot be kept there ({error.strerror}); set "
-                f"{VARIABLE} to {' '.join(words)!r} in the environment, or XDG_CONFIG_HOME to a folder of yours"
+                f"{path or '~/.config/rushes/trusted'}: what you allow cannot be stored there ({error.strerror}); set "
+                f"{VARIABLE} to {' '.join(words)!r} in the environment, or XDG_CONFIG_HOME to a folder that you can "
+                "write to"
             ) from error
     return TrustResult(path, tuple(sorted({*before, *words})))
 
@@ -104,7 +105,7 @@ def link_word(folder: str) -> str:
 
 def way_to_allow(word: str) -> str:
     """What a user does to allow something, in words."""
-    return f"run `rushes trust {word}`, once for all projects, or put the word into {VARIABLE}"
+    return f"run `rushes trust {word}` once for all projects, or add {word} to {VARIABLE}"
 
 
 def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[Asked]:

@@ -17,7 +17,7 @@ def test_clips_of_the_second_version_have_a_copy_of_their_start_in_front(tiny_mo
     """Its network takes latent frames in twos."""
     model = tiny_model("cogvideox_1.5")
     assert (model.spec.lead, model.spec.latent_frames(81), model.spec.largest(84)) == (1, 22, 81)
-    with pytest.raises(ValueError, match=r"cogvideox takes 1 \+ 8 k frames, got 85; use 81 or 89"):
+    with pytest.raises(ValueError, match=r"cogvideox needs 1 \+ 8 k frames, got 85; use 81 or 89"):
         model.spec.latent_frames(85)
     clip = np.random.default_rng(0).integers(0, 255, (1, 9, 32, 48, 3), np.uint8)
     latents = model.encode(clip)
@@ -54,7 +54,7 @@ def test_learned_positions_fit_one_length_alone(tiny_model: Models) -> None:
     spec = model.spec
     assert (spec.latent_frames(9), spec.latent_frames(1), spec.largest(13), spec.largest(8)) == (3, 1, 9, 1)
     for frames in (5, 13):
-        with pytest.raises(ValueError, match=rf"has learned positions for 9 frames alone, got {frames}; use 9"):
+        with pytest.raises(ValueError, match=rf"works only with 9 frames, got {frames}; use 9"):
             spec.latent_frames(frames)
 
 
@@ -68,5 +68,5 @@ def test_clips_of_the_second_version_may_not_outgrow_its_positions(tiny_model: M
 def test_learned_positions_fit_one_size_alone(tiny_model: Models) -> None:
     spec = tiny_model("cogvideox_i2v").spec
     spec.check_size(32, 48)
-    with pytest.raises(ValueError, match=r"this cogvideox has learned positions for 32 x 48 px alone, got 32 x 64"):
+    with pytest.raises(ValueError, match=r"this cogvideox works only at 32 x 48 px, got 32 x 64"):
         spec.check_size(32, 64)

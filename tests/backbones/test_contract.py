@@ -76,17 +76,17 @@ def test_spec_says_what_the_model_is(name: str, shared: Callable[[str], Backbone
 @every_backbone
 @pytest.mark.parametrize("frames", [0, -3, 2, 16])
 def test_frames_that_the_codec_cannot_take(name: str, frames: int, shared: Callable[[str], Backbone]) -> None:
-    with pytest.raises(ValueError, match=rf"{name} takes 1 \+ \d+ k frames, got {frames}; use \d+ or \d+"):
+    with pytest.raises(ValueError, match=rf"{name} needs 1 \+ \d+ k frames, got {frames}; use \d+ or \d+"):
         shared(name).spec.latent_frames(frames)
 
 
 @every_backbone
 def test_clips_that_the_codec_cannot_take(name: str, clips: np.ndarray, shared: Callable[[str], Backbone]) -> None:
     backbone = shared(name)
-    with pytest.raises(ValueError, match=rf"{name} takes 1 \+ \d+ k frames, got 16; use 13 or 17"):
+    with pytest.raises(ValueError, match=rf"{name} needs 1 \+ \d+ k frames, got 16; use 13 or 17"):
         backbone.encode(clips[:, :16])
     for cut in (clips[:, :, :30], clips[:, :, :, :31]):
-        with pytest.raises(ValueError, match=rf"{name} takes heights and widths that are multiples of \d+ px, got"):
+        with pytest.raises(ValueError, match=rf"{name} needs heights and widths that are multiples of \d+ px, got"):
             backbone.encode(cut)
 
 
@@ -170,7 +170,7 @@ def test_prediction_hangs_on_noise_time_words_and_first_frame(
 def test_a_given_first_frame_stays(name: str, clips: np.ndarray, shared: Callable[[str], Backbone]) -> None:
     backbone = shared(name)
     if "first_frame" not in backbone.spec.modes:
-        pytest.skip(f"{name} takes no first frame")
+        pytest.skip(f"{name} cannot start from a first frame")
     latents = backbone.encode(clips)
     made = takes(backbone, latents, captions())
     assert torch.equal(made[:, :, 0], latents[:, :, 0])
@@ -232,7 +232,7 @@ def test_guided_sampling_starts_from_the_mix(
 ) -> None:
     backbone = shared(name)
     if given and "first_frame" not in backbone.spec.modes:
-        pytest.skip(f"{name} takes no first frame")
+        pytest.skip(f"{name} cannot start from a first frame")
     latents, eta = backbone.encode(clips[:2]), 0.7
     noise = noise_like(latents)
     watched: Any = Watched(backbone)

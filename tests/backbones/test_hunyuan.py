@@ -121,5 +121,5 @@ def test_a_way_to_take_a_first_frame_that_is_unknown(tiny_folder: Folders, tmp_p
     folder = Path(shutil.copytree(tiny_folder("hunyuan_i2v"), tmp_path / "model"))
     path = folder / "transformer" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "image_condition_type": None}))
-    with pytest.raises(ValueError, match=r"image_condition_type is None, and a model that starts from an image has"):
+    with pytest.raises(ValueError, match=r"image_condition_type is None, but a model that starts from an image has"):
         load_backbone("hunyuan", str(folder))

@@ -249,7 +249,7 @@ def test_added_weights_of_another_unet_are_refused(model: InflatedSD, tmp_path: 
     other = load(str(tiny_sd.write(tmp_path / "other", block_out_channels=(8, 24))))
     other.network.save_pretrained(tmp_path / "unet")  # type: ignore[operator]
     (tmp_path / "unet" / "motion.safetensors").replace(tmp_path / "saved" / "unet" / "motion.safetensors")
-    with pytest.raises(ValueError, match=r"motion\.safetensors: not of the UNet beside it"):
+    with pytest.raises(ValueError, match=r"motion\.safetensors: does not belong to the UNet beside it"):
         _ = load(str(tmp_path / "saved")).network
 
 

@@ -94,7 +94,7 @@ def test_releases_that_share_all_configurations_are_told_apart_by_the_names_in_t
     match = identify(replace(folder, index=index), "models/Wan2.1-I2V-14B-480P-Diffusers")
     assert match.model.name == "wan2.1-i2v-14b-720p" and "by the name in its configurations" in match.note
     match = identify(folder, "models/wan")
-    assert match.model.name == "wan2.1-i2v-14b-480p" and "taken is wan2.1-i2v-14b-480p" in match.note
+    assert match.model.name == "wan2.1-i2v-14b-480p" and "wan2.1-i2v-14b-480p was chosen" in match.note
 
 
 def test_release_is_known_by_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
@@ -141,15 +141,15 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
         str(tmp_path / "none"): "no such folder",
         str(tmp_path): "has no model_index.json",
         "hub:nobody/nothing": "cannot be fetched",
-        "hub:tencent/HunyuanVideo": "take hub:hunyuanvideo-community/HunyuanVideo",
-        "hub:tencent/HunyuanVideo-1.5": "take hub:hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v or ",
-        "hub:Wan-AI/Wan2.1-T2V-1.3B": "makers' layout and not in diffusers'; take hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        "hub:tencent/HunyuanVideo": "use hub:hunyuanvideo-community/HunyuanVideo",
+        "hub:tencent/HunyuanVideo-1.5": "use hub:hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v or ",
+        "hub:Wan-AI/Wan2.1-T2V-1.3B": "makers' layout, not in diffusers'; use hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     }.items():
         with pytest.raises(ValueError, match=re.escape(words)) as caught:
             find_model(model)
         assert "\n" not in str(caught.value)
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
-    with pytest.raises(ValueError, match="holds a FluxPipeline, which is of no family that is read here"):
+    with pytest.raises(ValueError, match="holds a FluxPipeline, which no family supports"):
         identify(read_folder(str(tmp_path)))
 
 

@@ -179,15 +179,15 @@ def test_what_cannot_be_held_in_few_bits(tiny_folder: Callable[[str], Path], tmp
 
     few = LoadOptions(quantize="4bit")
     assert refused(lambda: load_backbone("tiny", "", few)).startswith(
-        "backbone.quantize: 'tiny' is not held in 4bit; set"
+        "backbone.quantize: 'tiny' cannot be quantized to 4bit; set"
     )
-    assert "'inflated_sd' is not held in 4bit, as what it adds is trained" in refused(
+    assert "'inflated_sd' cannot be quantized to 4bit, because" in refused(
         lambda: load_backbone("inflated_sd", "", few)
     )
     bare = nn.Sequential(nn.Linear(4, 4))
     assert refused(lambda: quantize(bare, "8bit", CPU)).startswith("a Sequential has no linear layers in blocks, so")
     model = in_bits("wan", "4bit", tiny_folder)
-    assert "is a rounded base, which is not written; export an adapter" in refused(lambda: model.save(tmp_path / "x"))
+    assert "export an adapter" in refused(lambda: model.save(tmp_path / "x"))
     add_lora(model.network, model.spec.lora_targets, rank=2, alpha=2)
     assert "cannot be merged into a network in 4bit" in refused(lambda: merge_lora(model.network))
 

@@ -55,5 +55,5 @@ def test_only_a_network_that_is_told_the_rate_has_another_than_24() -> None:
 def test_a_model_between_two_frames_is_refused() -> None:
     folder = released("skyreels-v2-i2v-14b-540p")
     between = {**folder.configs, "transformer": {**folder.config("transformer"), "pos_embed_seq_len": 514}}
-    with pytest.raises(ValueError, match="a model between a first and a last frame"):
+    with pytest.raises(ValueError, match="use the I2V model"):
         spec(replace(folder, configs=between), DEFAULTS)

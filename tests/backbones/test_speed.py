@@ -51,8 +51,8 @@ def test_a_backend_is_that_of_all_blocks_and_answers_the_same(
 @pytest.mark.parametrize(
     ("name", "attention", "words"),
     [
-        ("wan", "flsh", "'flsh' cannot be used here .diffusers has none of this name.; set it to .*native"),
-        ("cogvideox", "native", "takes torch's attention and no other; leave it empty"),
+        ("wan", "flsh", "'flsh' cannot be used here .diffusers has no backend of this name.; set it to .*native"),
+        ("cogvideox", "native", "works only with torch's attention; leave it empty"),
     ],
 )
 def test_a_backend_that_cannot_be_used(name: str, attention: str, words: str, tiny_folder: Folders) -> None:
@@ -64,7 +64,7 @@ def test_a_backend_that_cannot_be_used(name: str, attention: str, words: str, ti
 def test_what_is_for_gpus_is_refused_and_what_can_be_used_is_named() -> None:
     names = speed.attention_names()
     assert {"native", "_native_math"} <= set(names) and "flash" not in names
-    with pytest.raises(ValueError, match=r"'flash' cannot be used here \(it is for GPUs\); set it to flex, native"):
+    with pytest.raises(ValueError, match=r"'flash' cannot be used here \(it needs a GPU\); set it to flex, native"):
         speed.check_attention("flash")
 
 
@@ -112,5 +112,5 @@ def test_nothing_to_compile_with(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_embedded_model_has_neither() -> None:
     for how, name in ((LoadOptions(attention="native"), "attention"), (LoadOptions(compile=True), "compile")):
-        with pytest.raises(ValueError, match=f"backbone.{name}: 'tiny' is no network of diffusers'; leave it out"):
+        with pytest.raises(ValueError, match=f"backbone.{name}: 'tiny' is not a diffusers network; leave"):
             load_backbone("tiny", "", how)

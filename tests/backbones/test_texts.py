@@ -139,11 +139,11 @@ def test_torn_altered_and_moved_files_are_passed_over_and_named(
     path = cache.path("a ball")
     whole = path.read_bytes()
     path.write_bytes(whole[:-3])
-    with pytest.raises(ValueError, match=r"torn or not a safetensors file .*; its caption is read again"):
+    with pytest.raises(ValueError, match=r"incomplete or not a safetensors file .*; its caption is encoded again"):
         cache.read(path)
-    assert cache.get("a ball") is None and f"{path}: torn" in caplog.text
+    assert cache.get("a ball") is None and f"{path}: incomplete" in caplog.text
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert cache.get("a ball") is None and f"{path}: was altered, or moved here" in caplog.text
+    assert cache.get("a ball") is None and f"{path}: altered, or moved here" in caplog.text
     path.write_bytes(whole)
     assert cache.get("a ball") is not None
     for other in (cache.path("a cube"), TextCache(cache.all, {"family": "other"}).path("a ball")):

@@ -74,9 +74,9 @@ def test_one_clip_none_and_all_refused_are_said(tmp_path: Path, capsys: pytest.C
     assert "no videos" in says(str(tmp_path / "none"), "--footage", str(folder))
     add(folder, "ball", clip(0))
     one = says(str(tmp_path / "one"), "--footage", str(folder), *STAGES)
-    assert "1 clip is left to train on and none to evaluate on" in one
+    assert "1 clip is left to train on but none to evaluate on" in one
     strict = says(str(tmp_path / "one"), *STAGES, "--set", "curate.technical.max_blur=0.01")
-    assert "no clip of 1 is left" in strict and "lower the thresholds in [curate]" in strict
+    assert "none of 1 clips is left" in strict and "lower the thresholds in [curate]" in strict
     assert "curate.stages is empty" in says(str(tmp_path / "one"), "--set", "curate.stages=[]")
     assert "--jobs: give a number of 0 or more" in " ".join(says(str(tmp_path / "one"), "--jobs", "-1").split())
     main(["card", str(tmp_path / "one")])

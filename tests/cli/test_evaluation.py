@@ -83,8 +83,8 @@ def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Rushes) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("evaluate",), "name a project, or two folders"),
-        (("evaluate", "p", "--systems", "A=a", "B=b"), "name a project, or two folders"),
+        (("evaluate",), "name a project, or give two folders"),
+        (("evaluate", "p", "--systems", "A=a", "B=b"), "name a project, or give two folders"),
         (("evaluate", "--systems", "A=a", "B=b"), "--out is missing"),
         (("evaluate", "--systems", "a", "b", "--out", "o"), "NAME=PATH, got 'a'"),
         (("evaluate", "--systems", "A=a", "A=b", "--out", "o"), "names 'A' twice"),
@@ -102,14 +102,14 @@ def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--headline", "nope"), "--headline: no metric 'nope' with a better direction can be measured; there are"),
-        (("--headline", "diversity"), "no metric 'diversity' with a better direction"),
+        (("--headline", "nope"), "--headline: no metric 'nope' that defines better can be measured; choose one of"),
+        (("--headline", "diversity"), "no metric 'diversity' that defines better"),
         (("--headline", "judged_sa"), "no metric 'judged_sa'"),
         (("--headline", "judged_sa", "--judge", "realdpo", "--set", "endpoint.model=m"), "no metric 'judged_sa'"),
         (("--judge", "metric:nope"), "no metric 'nope'"),
         (("--judge", "vlm"), "endpoint.model is empty"),
         (("--judge", "videophy"), "endpoint.model is empty"),
-        (("--judge", "reward", "--set", "label.reward=nope"), "/nope: name a folder that holds either scores.jsonl"),
+        (("--judge", "reward", "--set", "label.reward=nope"), "/nope: set it to a folder that holds scores.jsonl"),
         (("--run", "dpo"), "--run: only for a project; leave it out"),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_gate_is_read_against_the_metrics_before_runs_are_compared(
     assert not (copy / "reports" / "compare.json").exists()
     gate.write_text("[metrics]\nbad_frames = 1\n")
     code, out, _ = rushes("compare", copy, "realdpo", "--gate", gate)  # held out on a handful of prompts
-    assert code == 1 and "cannot pass a gate; take 8 or more" in out and "Too few held-out prompts to say" in out
+    assert code == 1 and "use 8 or more" in out and "Too few held-out prompts to say" in out
 
 
 def test_power_in_words_and_numbers(rushes: Rushes) -> None:

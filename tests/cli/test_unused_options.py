@@ -106,7 +106,7 @@ def test_what_would_do_nothing_is_refused(command: str, typed: str, named: str, 
 def test_a_kind_of_takes_that_the_mode_does_not_compare_is_refused(place: Path, rushes: Rushes) -> None:
     vanilla = ("init", place / "vanilla", "--recipe", "densedpo", "--set", "train.options.mode=vanilla")
     code, _, err = rushes(*vanilla)
-    assert code == 2 and "generate.kind: recipe 'densedpo' in mode 'vanilla' compares no takes of kind 'guided'" in err
+    assert code == 2 and "generate.kind: recipe 'densedpo' in mode 'vanilla' does not use takes of kind 'guided'" in err
     assert rushes(*vanilla, "--set", "generate.kind=take")[0] == 0
     code, _, err = rushes("run", place / "vanilla", "--set", "generate.kind=guided")
     assert code == 2 and "set it to take" in err

@@ -71,7 +71,7 @@ def test_the_quota_is_the_largest_that_holds(sizes: list[int], share: float) -> 
     if fitting:
         assert quota(sizes, 0, share) == max(fitting)
     else:
-        with pytest.raises(ValueError, match=r"largest_share .* cannot hold: the clips are of"):
+        with pytest.raises(ValueError, match=r"largest_share .* is too small for"):
             quota(sizes, 0, share)
 
 
@@ -91,9 +91,9 @@ def test_the_best_of_each_topic_stay(answers: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"topics": TOPICS}, "say nothing, so there is nothing to do"),
+        ({"topics": TOPICS}, "set one, or remove balance from curate.stages"),
         ({"most": 3}, r"curate\.balance\.topics is empty"),
-        ({"wanted": {"sea": 3}, "topics": TOPICS}, "wanted: sea is no topic"),
+        ({"wanted": {"sea": 3}, "topics": TOPICS}, "wanted: sea is not in curate.balance.topics"),
         ({"most": 3, "topics": {"cooking": []}}, r"curate\.balance\.topics is empty"),
     ],
 )
@@ -175,5 +175,5 @@ def test_topics_that_the_footage_names(tmp_path: Path) -> None:
     assert dropped(others="drop") == ["2"]
     stage = make(settings(balance={"by": "scenario", "most": 1}), tmp_path / "answers")
     assert stage.choose([]) == {}
-    with pytest.raises(ValueError, match="the footage names none; name the column of its table as footage"):
+    with pytest.raises(ValueError, match="set footage"):
         stage.choose([entry("a", "x"), entry("b", "sea")])

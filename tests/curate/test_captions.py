@@ -89,7 +89,7 @@ def test_sentences_are_counted(text: str, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [({"write": "never"}, "nothing to do"), ({"write": "never", "check": True, "untrue": "write"}, "one of them")],
+    [({"write": "never"}, "curate.stages"), ({"write": "never", "check": True, "untrue": "write"}, "change one")],
 )
 def test_settings_that_contradict(table: dict[str, Any], message: str, fake: FakeEndpoint, answers: Path) -> None:
     with pytest.raises(ValueError, match=message):

@@ -27,8 +27,8 @@ def chosen(answers: Path, entries: list[Any], **diversity: Any) -> dict[str, str
 def test_the_better_of_two_stays(answers: Path) -> None:
     entries = [entry("a", DOG, fidelity=2.0), entry("b", COOK, fidelity=1.0), entry("c", DOG_TOO, fidelity=9.0)]
     (reason,) = (found := chosen(answers, entries)).values()
-    assert list(found) == ["a"] and reason.startswith("caption much like another: similarity 0.9")
-    assert reason.endswith(" to c, below 0.9 stay (curate.diversity.tau)")
+    assert list(found) == ["a"] and reason.startswith("caption too similar to another: 0.9")
+    assert reason.endswith(" to c; below 0.9 a clip stays (curate.diversity.tau)")
     assert list(chosen(answers, [entry(e.id, e.caption) for e in entries])) == ["c"]  # nothing measured: as given
     assert chosen(answers, entries, tau=0.999) == {}
 
@@ -36,7 +36,7 @@ def test_the_better_of_two_stays(answers: Path) -> None:
 def test_another_order_can_be_named(answers: Path) -> None:
     entries = [entry("a", DOG, fidelity=2.0, sharp=5.0), entry("b", DOG_TOO, fidelity=9.0, sharp=1.0)]
     assert list(chosen(answers, entries)) == ["a"] and list(chosen(answers, entries, order="sharp")) == ["b"]
-    with pytest.raises(ValueError, match=r"diversity\.order: no stage before measured 'blur'; measured were: fidelity"):
+    with pytest.raises(ValueError, match=r"diversity\.order: no earlier stage measured 'blur'; they measured fidelity"):
         chosen(answers, entries, order="blur")
     assert chosen(answers, [], order="blur") == {}
 
@@ -89,4 +89,4 @@ def test_planted_near_copies_are_found_by_hashing(answers: Path) -> None:
     entries = [entry(str(at), " ".join(words)) for at, words in enumerate(texts)]
     dropped = chosen(answers, entries)
     assert sorted(map(int, dropped)) == list(range(100, 130))  # precision 1, recall 1
-    assert all(f" to {int(id) - 100}, below" in reason for id, reason in dropped.items())
+    assert all(f" to {int(id) - 100}; below" in reason for id, reason in dropped.items())

@@ -80,7 +80,7 @@ def test_an_outage_keeps_what_came_before(fake: FakeEndpoint, answers: Path, qui
 )
 def test_what_is_no_embedding_is_refused(data: object, fake: FakeEndpoint, answers: Path, quick: None) -> None:
     fake.answer = lambda request: Does(body=json.dumps({"data": data, "usage": {}}))
-    with pytest.raises(EndpointError, match="not of the kind asked for"):
+    with pytest.raises(EndpointError, match="another kind than the one asked for"):
         embedded(make_embedder(by_endpoint(fake), answers, "diversity"), ["a", "b"], answers)
     assert not np.any(embedded(make_embedder(settings(), answers, "diversity"), [""], answers))
 
@@ -100,7 +100,7 @@ def test_a_model_that_changed_under_its_name_is_told_of(fake: FakeEndpoint, answ
     embedder = make_embedder(by_endpoint(fake), answers, "diversity")
     embedded(embedder, ["a"], answers)
     fake.answer = lambda request: vectors(request, size=9)
-    with pytest.raises(ValueError, match=r"vectors of \[8, 9\] numbers under one name"):
+    with pytest.raises(ValueError, match=r"vectors have \[8, 9\] numbers"):
         embedded(embedder, ["a", "b"], answers)
 
 

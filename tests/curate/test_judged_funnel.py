@@ -99,7 +99,7 @@ def test_an_outage_half_way_stops_and_the_end_is_the_same(
     store: Store, fake: FakeEndpoint, answers: Path, quick: None
 ) -> None:
     fake.answer = lambda request: answer(request) if len(fake.requests) <= 37 else Does(status=503)
-    with pytest.raises(EndpointError, match="what was answered is kept"):
+    with pytest.raises(EndpointError, match="run the same command again"):
         pass_all(store, fake)
     assert len(store.clips()) == 12  # nothing is decided by half a funnel
     refused = sum(1 for _ in fake.requests[37:])

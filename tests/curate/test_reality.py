@@ -99,7 +99,7 @@ def test_an_outage_ends_the_stage_and_nothing_is_asked_twice(
     fake: FakeEndpoint, answers: Path, clips: list[Task], quick: None
 ) -> None:
     fake.answer = lambda request: real() if len(fake.requests) <= 5 else Does(status=503)
-    with pytest.raises(EndpointError, match=r"503.*what was answered is kept"):
+    with pytest.raises(EndpointError, match=r"503.*run the same command again"):
         run(
             make(
                 two(

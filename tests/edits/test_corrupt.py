@@ -65,5 +65,5 @@ def test_what_is_frozen_or_shuffled_in_a_box_was_there_before(clip: np.ndarray) 
 
 def test_a_clip_without_room_is_refused(clip: np.ndarray) -> None:
     for edit in BOXES:
-        with pytest.raises(ValueError, match="clip of 2 frames has no room"):
+        with pytest.raises(ValueError, match="clip of 2 frames is too short"):
             edit(clip[:2], 0)

@@ -31,7 +31,7 @@ def test_ends_change_places_and_keep_their_own_order(count: int, ends: int, expe
 
 @pytest.mark.parametrize(("count", "ends"), [(3, 2), (1, 1), (5, 0)])
 def test_ends_that_would_meet_are_refused(count: int, ends: int) -> None:
-    with pytest.raises(ValueError, match=f"{ends} frames at each end cannot change places in a clip of {count}"):
+    with pytest.raises(ValueError, match=f"{ends} frames at each end cannot be swapped in a clip of {count}"):
         swap_ends(numbered(count), ends)
 
 

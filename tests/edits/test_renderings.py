@@ -80,7 +80,7 @@ def test_edges_are_white_lines_where_the_picture_changes() -> None:
 
 def test_depth_needs_a_folder_and_says_what_goes_there(tmp_path: Path) -> None:
     for folder in ("", str(tmp_path)):
-        with pytest.raises(ValueError, match=r"no model of depth there; put one .* config\.json, preprocessor_config"):
+        with pytest.raises(ValueError, match=r"no depth model there; .* config\.json, preprocessor_config"):
             depth(texture()[None], folder)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be used as a model of depth"):

@@ -70,10 +70,10 @@ def test_edits_in_a_chain_go_from_left_to_right(clips: dict[str, np.ndarray]) ->
     [
         ("revers", "unknown edit 'revers': did you mean 'reverse'"),
         ("", "unknown edit ''"),
-        ("swap-ends", "'swap-ends' does not read as swap-ends:int"),
-        ("swap-ends:two", "does not read as swap-ends:int"),
-        ("noise:20", "does not read as noise:float:int"),
-        ("reverse:1", "'reverse:1' does not read as reverse"),
+        ("swap-ends", "'swap-ends' is not of the form swap-ends:int"),
+        ("swap-ends:two", "is not of the form swap-ends:int"),
+        ("noise:20", "is not of the form noise:float:int"),
+        ("reverse:1", "'reverse:1' is not of the form reverse"),
         ("reverse+", "unknown edit ''"),
     ],
 )

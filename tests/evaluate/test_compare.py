@@ -64,7 +64,7 @@ def test_what_is_unknown_does_not_pass() -> None:
     assert "could not be measured" in breach.words
     with pytest.raises(ValueError, match="the gate names errror, which was not measured; name one of error"):
         check_gate(table(), Gate("estimate", {"errror": 0.1}, {}), BETTER)
-    with pytest.raises(ValueError, match="neither direction"):
+    with pytest.raises(ValueError, match="higher or lower is better"):
         check_gate(table(), Gate("estimate", {"level": 0.1}, {}), BETTER)
 
 
@@ -143,7 +143,7 @@ def test_runs_of_a_project_beside_their_base(store: Store) -> None:
         pair["bad_frames"]["prompts"] = 7
     breaches = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
     assert [(b.system, b.words) for b in breaches] == [
-        (system, "7 independent prompts cannot pass a gate; take 8 or more") for system in ("good", "bad")
+        (system, "7 independent prompts are too few to pass a gate; use 8 or more") for system in ("good", "bad")
     ]
     page = result.report.read_text()
     assert "bad against base" in page and "good against base" in page and page.count("<video") > 3
@@ -177,7 +177,7 @@ def test_runs_without_results_are_refused(store: Store) -> None:
         ValueError, match="'other' has no scores on held-out prompts; run `rushes evaluate --run other`"
     ):
         compare_runs(store, Settings(), ["good", "other"])
-    with pytest.raises(ValueError, match="named once"):
+    with pytest.raises(ValueError, match="name each run once"):
         compare_runs(store, Settings(), ["good", "good"])
     row = store.candidates(split="eval", system="good")[0]
     store.add([replace(row, id="after-a-change-of-sizes", width_px=64)])

@@ -116,7 +116,7 @@ def test_what_is_no_result_is_refused(folders: Folders, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dimension", "value", "words"),
-    [("imaging_quality", 0.62, "up to 0.62, .* is 0 to 100"), ("motion_smoothness", 98.2, "up to 98.2, .* is 0 to 1;")],
+    [("imaging_quality", 0.62, "reaches 0.62, .* 0 to 100"), ("motion_smoothness", 98.2, "reaches 98.2, .* 0 to 1;")],
 )
 def test_results_on_another_scale_are_refused(
     dimension: str, value: float, words: str, folders: Folders, tmp_path: Path

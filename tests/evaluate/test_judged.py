@@ -62,7 +62,7 @@ def test_clips_are_scored_alone_and_unreadable_answers_counted(folders: Folders)
 
     notes: list[str] = []
     found = {m.name: m for m in rate_all(rate, folders, notes)}
-    assert notes == ["3 answers on pc could not be read and count nowhere."]
+    assert notes == ["3 answers on pc could not be read and are left out."]
     assert found["judged_pc"].values["plain"] == {("0", 0): 0.0, ("2", 0): 0.0}
     assert found["judged_both"].values["plain"] == {("0", 0): 0.0, ("2", 0): 0.0}
     assert found["judged_motion_quality"].values["soft"]["1", 0] == 40.0

@@ -49,7 +49,7 @@ def test_realdpos_questions_are_asked_of_every_clip(folders: Folders, tmp_path: 
     found = {m.name: m.values for m in said.measures}
     assert set(found) == {"judged_visual_alignment", "judged_motion_quality", "judged_human_quality"}
     assert found["judged_motion_quality"]["B"] == {("0", 0): 90.0, ("1", 0): 90.0}
-    assert notes == ["4 answers on text_alignment could not be read and count nowhere."]
+    assert notes == ["4 answers on text_alignment could not be read and are left out."]
     assert len(fake.requests) == 16
     images = [part for part in fake.requests[0]["messages"][-1]["content"] if part["type"] == "image_url"]
     assert len(images) == 2  # two frames of each second
@@ -73,4 +73,4 @@ def test_a_model_that_likes_the_first_place_decides_nothing(folders: Folders, tm
     (found,) = said.rows
     assert found.judge.startswith("vlm:m") and (found.wins.wins, found.wins.ties, found.wins.losses) == (0, 2, 0)
     assert found.disagreed == 2 and found.first_slot is not None and found.first_slot.value == 1.0
-    assert said.strengths == {} and "ties alone" in notes[0]
+    assert said.strengths == {} and "all comparisons are ties" in notes[0]

@@ -69,7 +69,7 @@ def test_under_eight_clips_nothing_is_proposed(judged: int, there: bool) -> None
     found = [level(eta, *GOOD, judged=judged) for eta in (0.6, 0.7)]
     proposed = propose(found)
     assert (proposed is not None) == there
-    assert there or "7 judged pairs a level are too few" in warnings_of(found, proposed)[0]
+    assert there or "7 judged pairs per level are too few" in warnings_of(found, proposed)[0]
 
 
 def test_one_level_with_too_few_is_enough_to_say_nothing() -> None:
@@ -88,7 +88,7 @@ def test_what_speaks_against_a_range_is_said_of_its_levels_alone() -> None:
     motion, faults = warnings_of(found, (0.6, 0.7))
     assert "falls to 0.89 at eta 0.7" in motion and "at eta 0.6 49%" in faults
     (nothing,) = warnings_of(levels({0.6: FEW_MIXED, 0.7: (0.1, 0.35)}), None)
-    assert "eta 0.7 comes nearest with 10% and 35%" in nothing
+    assert "eta 0.7 is nearest with 10% and 35%" in nothing
 
 
 def test_measures_of_a_level() -> None:
@@ -113,7 +113,7 @@ def test_where_free_takes_are_as_good_as_real_clips_no_faults_can_be_left() -> N
     pairs = [PairFacts(f"c{k}", 0.7, 0.9, MIXED, 0.01) for k in range(4)]
     found = summarise([*free, *pairs])
     assert [each.faults_left for each in found] == [None, None]
-    assert "faults left are unknown" in warnings_of(found, (0.6, 0.8))[0]
+    assert "faults left is unknown" in warnings_of(found, (0.6, 0.8))[0]
 
 
 def test_clips_whose_faults_are_not_known_are_left_out_on_both_sides() -> None:

@@ -112,7 +112,7 @@ def test_a_headline_gives_its_own_sentence_and_win_rate(root: Path, tmp_path: Pa
     assert result.verdicts["plain|noisy"].startswith("Worse: flicker (grey levels of 255) rose from")
     assert "Pair by pair on flicker: 0 better" in (tmp_path / "report.html").read_text()
     for name in ("flikcer", "sharpness"):
-        with pytest.raises(ValueError, match=f"no metric '{name}' with a better direction"):
+        with pytest.raises(ValueError, match=f"no metric '{name}' that defines better"):
             run(root, tmp_path, "plain", "noisy", headline=name)
 
 

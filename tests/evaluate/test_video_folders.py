@@ -48,7 +48,7 @@ def test_prompts_in_json_go_by_name(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps({"dog.mp4": "a dog", "cat": "a cat"}))
     found = find_folders({"A": a, "B": b}, tmp_path / "p.json")
     assert found.caption("dog") == "a dog"
-    assert found.notes == ("1 prompt no system answered: cat.",)
+    assert found.notes == ("1 prompt without a video from any system: cat.",)
 
 
 def test_what_has_no_partner_is_named_and_counted(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_what_has_no_partner_is_named_and_counted(tmp_path: Path) -> None:
     stills = touch(tmp_path / "stills", "1.png")
     found = find_folders({"A": a, "B": b}, prompts, stills)
     assert found.notes == (
-        "2 videos of A left out, as no prompt has the name: 9, stray.",
+        "2 videos of A left out, because no prompt has this name: 9, stray.",
         "1 video missing of A: 0 seed 3.",
         "1 video missing of B: 1.",
-        "1 prompt no system answered: 2.",
+        "1 prompt without a video from any system: 2.",
         "1 prompt without a first frame: 0.",
     )
 
@@ -78,7 +78,7 @@ def test_what_has_no_partner_is_named_and_counted(tmp_path: Path) -> None:
         ({"A": "a", "B": "a"}, "short.txt", r"line 1 is prompt 0"),
         ({"A": "a", "B": "a"}, "torn.json", "not JSON"),
         ({"A": "a", "B": "a"}, "list.json", "one object"),
-        ({"A": "a", "B": "a"}, "gap.txt", "a prompt in it is"),
+        ({"A": "a", "B": "a"}, "gap.txt", "one of its prompts is empty"),
         ({"A": "twice", "B": "a"}, None, "keep one"),
     ],
 )

@@ -142,5 +142,5 @@ def test_single_blocks_leave_the_rest_of_the_stack_at_zero() -> None:
 
 
 def test_family_without_known_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="ComfyUI's names for the layers of 'cogvideox' are not known; export in"):
+    with pytest.raises(ValueError, match="the layers of 'cogvideox' are unknown to Rushes; export in"):
         comfy_layers(cogvideox.FAMILY, wan_network(), [])

@@ -111,7 +111,7 @@ def test_one_film_is_parted_by_scenes(store: Store, tmp_path: Path) -> None:
                   allow_empty_captions=True, eval_fraction=0.5)  # fmt: skip
     with (
         Store.create(tmp_path / "other") as other,
-        pytest.raises(ValueError, match="all clips show the same"),
+        pytest.raises(ValueError, match="all clips have one origin"),
     ):
         take(other, one)
 
@@ -121,7 +121,7 @@ def test_longer_and_shorter_pieces(store: Store, tmp_path: Path) -> None:
     assert take(store, footage).clips == 5
     lengths = [probe(store.media_path(clip.media)).duration_s for clip in store.clips()]
     assert lengths == pytest.approx([2.5, 1.0, 4.0, 1.0, 2.2], abs=0.07)
-    with pytest.raises(ValueError, match=r"footage\.shortest_s: pieces of 5 s or more and at most 4 s"):
+    with pytest.raises(ValueError, match=r"footage\.shortest_s: pieces cannot be at least 5 s and at most 4 s"):
         take(store, footage.model_copy(update={"shortest_s": 5.0}))
 
 

@@ -125,17 +125,17 @@ def test_every_unusable_file_is_named_at_once(store: Store, tmp_path: Path) -> N
     told = refusal(store, footage).splitlines()
     for name, cause in (
         ("empty.mp4", "the file is empty (0 bytes); copy or download it again"),
-        ("text.mp4", "cannot be opened as video"),
-        ("still.mp4", "a single frame, a still and no video; give a clip of two frames or more"),
+        ("text.mp4", "cannot be opened as a video"),
+        ("still.mp4", "it has a single frame; give a clip of two frames or more"),
         ("torn.mkv.mp4", "the file is cut short"),
         ("short.mp4", "1.25 s long, 10 frames at 8 fps"),
         ("shorter.mp4", "0.88 s long, 7 frames at 8 fps"),
     ):
         assert any(line.startswith(f"{folder / name}: ") and cause in line for line in told), told
     assert not any("0.mp4" in line.split(":")[0] for line in told)
-    assert told[0] == "nothing was imported, as some files cannot be used:"
+    assert told[0] == "nothing was imported, because some files cannot be used:"
     assert told[-1].startswith("too short for backbone.frames = 17")
-    assert "set backbone.frames to 5, which the shortest of them has" in told[-1]
+    assert "set backbone.frames to 5, which fits the shortest of them" in told[-1]
 
 
 def test_frames_that_the_refusal_names_work(store: Store, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_captions_must_be_there_and_in_the_right_number(store: Store, tmp_path: 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"footage\.path: .*nowhere is not a folder, tar or table; name that of your videos$"
+        ValueError, match=r"footage\.path: .*nowhere is not a folder, tar or table; set it to the one with your videos$"
     ):
         find_footage(FootageSettings(kind="folder", path=str(tmp_path / "nowhere")))
     with pytest.raises(ValueError, match=r"github\.com/Vchitect/RealDPO"):
@@ -220,7 +220,7 @@ def test_at_least_one_clip_is_held_out_and_one_is_not(store: Store, tmp_path: Pa
 def test_clips_never_change_sides(store: Store, tmp_path: Path) -> None:
     footage = footage_in(tmp_path / "clips")
     take(store, footage)
-    with pytest.raises(ValueError, match=r"footage\.eval_fraction: 2 of 4 clips are to be held out, but 0 are"):
+    with pytest.raises(ValueError, match=r"footage\.eval_fraction: 2 of 4 clips should be held out, but only 0 can be"):
         take(store, footage.model_copy(update={"eval_fraction": 0.5}))
     assert held_out(store) == set()
 
@@ -343,7 +343,7 @@ def test_bench_without_first_frames(bench: Path) -> None:
     shutil.rmtree(bench / "first_frames")
     with pytest.raises(ValueError, match="has no folder first_frames"):
         find_bench(bench)
-    with pytest.raises(ValueError, match=r"name it as footage\.bench"):
+    with pytest.raises(ValueError, match=r"set footage\.bench to it"):
         find_footage(FootageSettings(kind="folder", path=str(bench)))
 
 

@@ -68,7 +68,7 @@ def footage(folder: Path, count: int) -> Footage:
     items.bad("torn.mp4", whole[: len(whole) // 2], "cut short")
     items.bad("damaged.mp4", whole[:1500] + bytes(400) + whole[1900:], "damaged|corrupt|decode|broken")
     items.bad("empty.mp4", b"", "0 bytes")
-    items.bad("text.mp4", b"not a video " * 99, "cannot be opened as video")
+    items.bad("text.mp4", b"not a video " * 99, "cannot be opened as a video")
     items.bad("short.avi", b"", "frames at 8 fps")
     raw_clip(folder / "short.avi", 10**6, frames=5)
     items.bad("still.avi", b"", "single frame")

@@ -34,9 +34,9 @@ from rushes.judges.endpoint import EndpointError
 # Those of Python and of libraries that are also ValueErrors would be shown in their own words: they may not come out.
 OUR_ERRORS = (ValueError, MediaError, SettingsError, UnusableEntry, EndpointError)
 REMEDY = re.compile(
-    r"\b(add|call|check|choose|close|convert|copy|correct|delete|download|export|fill|get|give|import|keep|leave|list|"
-    r"lower|make|mean|mend|must|name|needs?|point|put|quote|raise|remove|rename|replace|run|save|say|score|set|shorten|"
-    r"should|start|store|take|unpack|upgrade|use|write)\b"
+    r"\b(add|call|check|choose|close|convert|copy|correct|delete|download|export|fill|flatten|get|give|import|keep|leave|"
+    r"list|lower|make|mean|mend|must|name|needs?|point|put|quote|raise|remove|rename|replace|run|save|say|score|set|"
+    r"shorten|repair|restore|should|skip|start|store|take|unpack|upgrade|use|write)\b"
 )
 NO_FAULT = re.compile("cancelled or empty annotation|replaced by the person's newer|are the same video")
 WORDS = ("", " ", "a", "NaN", "null", "-1", "1e999", "0", "left", "Left is worse", "../x.mp4", "/etc/passwd", "x" * 300,

@@ -101,7 +101,7 @@ def test_no_captions_are_empty_ones(tmp_path: Path) -> None:
     ],
 )
 def test_captions_kept_in_two_ways_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"captions in .* and in .*; keep one"):
+    with pytest.raises(ValueError, match=r"captions stand in .* and in .*; keep one"):
         read(tmp_path, **files)
 
 
@@ -120,13 +120,13 @@ def test_tables(tmp_path: Path) -> None:
         ("csv", "file,caption\n1.mp4,one, two", "line 2: 3 cells for 2 columns; quote cells that hold commas"),
         ("csv", "file,caption\n1.mp4", "line 2: 1 cell for 2 columns; fill in"),
         ("csv", 'file,caption\n1.mp4,"one', "line 2: unexpected end of data"),
-        ("csv", "name,text\n1.mp4,one", "name, text; call two of them file and caption"),
-        ("csv", "file,caption,file\n1.mp4,one,2.mp4", "two columns are called 'file'"),
+        ("csv", "name,text\n1.mp4,one", "name, text; rename two of them to file and caption"),
+        ("csv", "file,caption,file\n1.mp4,one,2.mp4", "two columns have the name 'file'"),
         ("jsonl", '{"file": "1.mp4", "caption": "one"}\n{"file": ', "line 2: not JSON: Expecting value"),
-        ("jsonl", '{"file": "1.mp4", "file": "2.mp4"}', "line 1: not JSON: the key 'file' stands twice"),
+        ("jsonl", '{"file": "1.mp4", "file": "2.mp4"}', "line 1: not JSON: the key 'file' appears twice"),
         ("jsonl", '{"file": "1.mp4", "caption": null}', "line 1: has no caption"),
         ("jsonl", '["1.mp4", "one"]', "line 1: not an object"),
-        ("jsonl", '[\n{"file": "1.mp4", "caption": "one"}\n]', "a JSON array; write its objects one a line"),
+        ("jsonl", '[\n{"file": "1.mp4", "caption": "one"}\n]', "a JSON array; write one object per line"),
     ],
 )
 def test_bad_tables(tmp_path: Path, name: str, content: str, reason: str) -> None:

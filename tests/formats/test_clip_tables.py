@@ -85,7 +85,7 @@ def test_columns_by_name_and_by_setting(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"footage\.caption_column: .* no column 'yours'; it has id, video, caption"):
         find_columns(path, "", "yours")
     path.write_text("id,prompt\n1,two\n")
-    with pytest.raises(ValueError, match=r"no column of videos among id, prompt; name it as footage.video_column"):
+    with pytest.raises(ValueError, match=r"none of its columns \(id, prompt\) holds videos; set footage\.video_column"):
         find_columns(path)
 
 
@@ -152,7 +152,7 @@ def test_rows_that_lead_out_or_name_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "list.jsonl").write_text(lines + '\n{"file": 7, "caption": "x"}\n{"caption": "x"}')
     listing = read(tmp_path / "in" / "list.jsonl")
     assert found(listing) == [("a.mp4", "x")]
-    assert [one.reason for one in listing.refused] == ["leads out of the folder"] * 3 + ["no video"] * 3
+    assert [one.reason for one in listing.refused] == ["points outside the folder"] * 3 + ["no video"] * 3
     assert "line 2" in listing.refused[0].source and "copy the file there" in listing.refused[0].words
     refused = read(tmp_path / "in").refused  # a link in the folder itself, as in every layout
     assert (refused[-1].source, refused[-1].reason) == (str(tmp_path / "in" / "link.mp4"), "link")
@@ -175,10 +175,10 @@ def test_damaged_tables(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
         read(path)
     pq.write_table(pa.table({"video": pa.array([], pa.binary()), "caption": pa.array([], pa.string())}), path)
-    with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="no such row now"):
+    with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="no longer has this row"):
         contents.file(one)
-    with pytest.raises(ValueError, match="no table with a column of videos"):
+    with pytest.raises(ValueError, match=r"set footage\.path to the table's file"):
         read_tables(tmp_path, [])
     (tmp_path / "list.txt").write_text("a")
-    with pytest.raises(ValueError, match=r"neither a folder nor a \.tar"):
+    with pytest.raises(ValueError, match=r"not a folder, \.tar"):
         detect_layout(tmp_path / "list.txt")

@@ -132,8 +132,8 @@ def test_jsonl_as_others_write_it(make: RowMaker, tmp_path: Path) -> None:
         ('{"id":"s","subject":"k","metric":"m"}', "value: Field required"),
         ('{"id":"s","subject":"k","metric":"m","value":"1"}', "value: Input should be a valid number"),
         ('{"id":"s","subject":"k","metric":"m","value":1,"colour":"red"}', "colour: Unexpected field"),
-        ('{"id":"s","subject":"k","metric":"m","value":NaN}', "NaN or infinity"),
-        ('{"id":"s","subject":"k","metric":"m","value":1e999}', "NaN or infinity"),
+        ('{"id":"s","subject":"k","metric":"m","value":NaN}', "NaN or infinite"),
+        ('{"id":"s","subject":"k","metric":"m","value":1e999}', "NaN or infinite"),
         ('{"id":"s","subject":"k","metric":"\\ud800","value":1}', "Invalid JSON"),
         ("[1, 2]", "an object"),
     ],
@@ -181,7 +181,7 @@ def test_an_integer_too_wide_for_parquet_leaves_the_old_file(make: RowMaker, tmp
     path = tmp_path / "k.parquet"
     write_rows(Candidate, [make.candidate()], path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"does not fit its column .*export as JSONL"):
+    with pytest.raises(ValueError, match=r"does not fit its column's type .*export as JSONL"):
         write_rows(Candidate, [make.candidate(seed=2**64)], path)
     assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["k.parquet"]
     write_rows(Candidate, [make.candidate(seed=2**64)], tmp_path / "k.jsonl")
@@ -200,5 +200,5 @@ def test_folders_that_cannot_be_imported(store: Store, make: RowMaker, tmp_path:
         write_rows(Score, [make.score()], tmp_path / f"scores.{form}")
     with pytest.raises(ValueError, match=r"both scores.parquet and scores.jsonl; keep one"):
         import_project(store, tmp_path)
-    with pytest.raises(ValueError, match=r"unknown form '.csv'"):
+    with pytest.raises(ValueError, match=r"'.csv' is an unknown format"):
         write_rows(Score, [], tmp_path / "scores.csv")

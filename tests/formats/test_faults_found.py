@@ -89,7 +89,7 @@ def test_pairs_of_an_empty_list(videos: Path) -> None:
     """Was "no pair of its 0 entries can be used (it has no entries)"."""
     path = write(videos / "p.json", "[]")
     assert text_of(lambda: read_pairs(path, "trl")) == (
-        f"{path}: has no entries; name the file that holds the preferences"
+        f"{path}: the file has no entries; name the file that holds the preferences"
     )
 
 
@@ -102,7 +102,7 @@ def test_a_bench_that_lacks_a_video(tmp_path: Path) -> None:
     """Was without remedy."""
     write(tmp_path / "prompts.txt", "a\nb")
     write(tmp_path / "ours" / "0.mp4", "x")
-    assert "missing or unexpected: 1; give each prompt one file of its number" in text_of(lambda: read_bench(tmp_path))
+    assert "missing or unexpected: 1; give each prompt one file, named by" in text_of(lambda: read_bench(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2J.mp4", "a\0.mp4"])
@@ -143,7 +143,7 @@ def test_rows_that_contradict_those_of_the_project(tmp_path: Path, store: Store,
 def test_a_score_of_a_name_too_long_for_a_file(tmp_path: Path, store: Store) -> None:
     """Was an OSError."""
     path = write(tmp_path / "s.csv", f"video,score\n{'x' * 300},3")
-    assert "is not a clip or take of this project; name its id" in text_of(lambda: import_scores(store, path))
+    assert "is not a clip or take of this project; give its id" in text_of(lambda: import_scores(store, path))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_score_of_a_name_too_long_for_a_file(tmp_path: Path, store: Store) -> 
     [
         (b"a = 1\n[\n", "not a TOML file: .*line 2.*; correct it there"),
         ("caf\u00e9 = 1".encode("cp1252"), "not UTF-8 text .*; save it as UTF-8"),
-        (b"a = " + b"[" * 3000, "TOML nested too deep to be read; write it flat"),  # RecursionError
+        (b"a = " + b"[" * 3000, "the TOML is nested too deeply; flatten it"),  # RecursionError
     ],
 )
 @pytest.mark.parametrize("read", [load_settings, read_gate])
@@ -167,7 +167,7 @@ def test_settings_that_do_not_exist_and_overrides_that_are_none(tmp_path: Path) 
     path = write(tmp_path / "x.toml", "[train]\nqwertz = 1")
     assert text_of(lambda: load_settings(path)) == f"{path}: train.qwertz: unknown setting (got 1); delete it"
     path.write_text("")
-    assert "write it as KEY=VALUE" in text_of(lambda: load_settings(path, ["train"]))
+    assert "write KEY=VALUE" in text_of(lambda: load_settings(path, ["train"]))
     assert "must be a table, written as [train]" in text_of(lambda: load_settings(path, ["train=1"]))
     assert "override: train.steps: " in text_of(lambda: load_settings(path, ["train.steps=" + "[" * 3000]))
 
@@ -208,16 +208,16 @@ def test_a_server_that_counts_tokens_oddly(usage: object) -> None:
     settings = EndpointSettings(url="http://localhost/v1", model="m")
     assert endpoint._cost({"usage": usage}, settings) == 0
     limited = settings.model_copy(update={"max_cost": 1.0, "price_in": 1.0, "price_out": 1.0})
-    assert "does not say how many tokens" in text_of(lambda: endpoint._cost({"usage": usage}, limited))
+    assert "does not report how many tokens" in text_of(lambda: endpoint._cost({"usage": usage}, limited))
 
 
 @pytest.mark.parametrize("part", [["diffusers", [1]], ["", "x"], [".x", "y"], [3, "x"]])
 def test_an_index_of_a_model_with_odd_classes(part: object, tmp_path: Path) -> None:
     """Was a TypeError or "Empty module name"."""
     write(tmp_path / "model_index.json", json.dumps({"_class_name": "WanPipeline", "vae": part}))
-    assert "only classes of diffusers and transformers are loaded" in text_of(lambda: read_folder(str(tmp_path)))
+    assert "Rushes loads only classes of diffusers and transformers" in text_of(lambda: read_folder(str(tmp_path)))
     write(tmp_path / "model_index.json", json.dumps({"_class_name": "WanPipeline", "vae": ["diffusers", "Vae"]}))
-    assert "which is not installed here; upgrade" in text_of(lambda: read_folder(str(tmp_path)).cls("vae"))
+    assert "the installed version does not have; upgrade" in text_of(lambda: read_folder(str(tmp_path)).cls("vae"))
     write(tmp_path / "vae" / "config.json", "[1]")
     assert "not JSON (" in text_of(lambda: read_folder(str(tmp_path)).config("vae"))
 
@@ -236,7 +236,7 @@ def test_side_files_without_what_is_written_in_them(tmp_path: Path) -> None:
     (tmp_path / "latents").mkdir()
     save_file(weights, tmp_path / "latents" / f"{KEY}-{KEY}.safetensors", {"fingerprint": KEY, "sha256": "["})
     (fault,) = LatentStore(tmp_path / "latents", KEY).verify()
-    assert f"{KEY}-{KEY}.safetensors: torn or not a safetensors file" in fault
+    assert f"{KEY}-{KEY}.safetensors: incomplete or not a safetensors file" in fault
 
 
 @pytest.mark.parametrize("width", [b"\0\1\0\0", b"\x40\0\0\0"])
@@ -247,7 +247,7 @@ def test_pixels_of_an_impossible_shape(width: bytes, tmp_path: Path) -> None:
     at = content.index(b"tkhd") + 80  # of the width on screen, in 16.16 pixels
     content[at : at + 4] = width
     path.write_bytes(content)
-    with pytest.raises(MediaError, match=r"a\.mp4: says that its pixels are .* times as wide as high; mend it: ffmpeg"):
+    with pytest.raises(MediaError, match=r"a\.mp4: its pixels are not square .*: ffmpeg"):
         probe(path)
 
 

@@ -92,7 +92,7 @@ def listed(layout: Layout | None, folder: Path) -> Iterator[str]:
     rows = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".csv", ".jsonl", ".parquet")]
     if layout in ("videofolder", "table"):
         count = sum(map(entries_of, (path for path in rows if tables_read(path, layout, rows))))
-        bad = [each for each in listing.refused if each.reason in ("bad row", "no video", "leads out of the folder")]
+        bad = [each for each in listing.refused if each.reason in ("bad row", "no video", "points outside the folder")]
         assert len(listing.footage) + len(bad) == count
     every_file_counts(folder, listing, rows, layout)
     yield from shown_of(listing)

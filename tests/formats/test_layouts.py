@@ -51,7 +51,7 @@ def test_a_list_orders_the_videos(tmp_path: Path) -> None:
     for lines, reason in (("v/1.mp4", "1 line for 2 .* differ in v/2.mp4"), ("v/1.mp4\nv/1.mp4", "differ in v/2.mp4")):
         with pytest.raises(ValueError, match=rf"videos.txt: .*{reason}; list each video once"):
             read_folder(lay(tmp_path, videos_txt=lines))
-    with pytest.raises(ValueError, match=r"3 lines for 2 .*it names one twice"):
+    with pytest.raises(ValueError, match=r"3 lines for 2 .*one video is listed twice"):
         read_folder(lay(tmp_path, videos_txt="v/1.mp4\nv/1.mp4\nv/2.mp4"))
 
 
@@ -80,7 +80,7 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, link: str, target: str)
     if (link, target) in {("sub", "nothing"), ("captions.txt", "nothing")}:
         assert len(read_folder(tmp_path / "in", allow_empty_captions=True)) == 1  # a broken link to no footage
         return
-    with pytest.raises(ValueError, match=f"{link}: a link that is broken or leads out of"):
+    with pytest.raises(ValueError, match=f"{link}: a link that is broken or points outside"):
         read_folder(tmp_path / "in", allow_empty_captions=True)
 
 
@@ -143,7 +143,7 @@ def test_bad_realdpo_layouts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"negative_samples/12: belongs to no video; name its folder"):
         read_realdpo(tmp_path)
     lay(tmp_path, files="videos/other/9.mp4", prompt_txt="a\nb\nc\nd")
-    with pytest.raises(ValueError, match=r"two files of one stem.*9.mp4"):
+    with pytest.raises(ValueError, match=r"two files share a stem.*9.mp4"):
         read_realdpo(tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_takes_may_not_lead_out(tmp_path: Path) -> None:
     realdpo(tmp_path / "in")
     lay(tmp_path, files="outside/0.mp4")
     (tmp_path / "in" / "negative_samples" / "11" / "0.mp4").symlink_to(tmp_path / "outside" / "0.mp4")
-    with pytest.raises(ValueError, match="leads out"):
+    with pytest.raises(ValueError, match="points outside"):
         read_realdpo(tmp_path / "in")
 
 
@@ -184,10 +184,10 @@ def test_a_bench_with_gaps_is_refused(tmp_path: Path, where: str) -> None:
 def test_bad_benches(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a bench needs prompts.txt"):
         read_bench(tmp_path)
-    with pytest.raises(ValueError, match="no folder with videos"):
+    with pytest.raises(ValueError, match="no folder of videos"):
         read_bench(lay(tmp_path, prompts_txt="one\ntwo"))
     for text, number in (("", 1), ("one\n\nthree", 2)):
-        with pytest.raises(ValueError, match=f"line {number} is; write one"):
+        with pytest.raises(ValueError, match=f"line {number} is empty; write one"):
             read_bench(lay(tmp_path, prompts_txt=text))
     lay(bench(tmp_path), files="tuned/11.mp4 tuned/03.mp4")
     with pytest.raises(ValueError, match="tuned: 13 files for 11 prompts; missing or unexpected: 03, 11"):

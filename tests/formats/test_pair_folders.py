@@ -30,7 +30,7 @@ def test_two_folders_pair_up_by_name(tmp_path: Path) -> None:
     bad = write(tmp_path / "bad", "10.mov", "2.mp4", "in/a.mp4", "other.mp4")
     pairs = find_pairs(good, bad)
     assert pairs.entries == 5 and dict(pairs.left_out) == {
-        "no worse video of its name": 1, "no better video of its name": 1
+        "no worse video of this name": 1, "no better video of this name": 1
     }  # fmt: skip
     assert names_of(good, bad) == [
         ("good/2.mp4", "2.mp4", "a prompt of 2"),
@@ -62,11 +62,11 @@ def test_prompts_in_a_file(tmp_path: Path, name: str, text: str) -> None:
 
 def test_what_is_refused(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "good", "a.mp4"), write(tmp_path / "bad", "b.mp4")
-    with pytest.raises(ValueError, match="no pair of 2 entries can be used"):
+    with pytest.raises(ValueError, match="none of 2 entries can be used"):
         find_pairs(good, bad)
-    with pytest.raises(ValueError, match=r"a says not whether it is the better one.*NAME_w and NAME_l"):
+    with pytest.raises(ValueError, match=r"name of a does not say.*NAME_w and NAME_l"):
         find_pairs(good)
-    with pytest.raises(ValueError, match=r"two better videos of one name: a\.mov, a\.mp4"):
+    with pytest.raises(ValueError, match=r"two better videos share a name: a\.mov, a\.mp4"):
         find_pairs(write(good, "a.mov"), write(bad, "a.mp4"))
     (tmp_path / "p.txt").write_text("one\ntwo\nthree\n")
     with pytest.raises(ValueError, match="3 captions for 1 video"):
@@ -82,6 +82,6 @@ def test_the_form_of_a_table_is_read_from_its_fields(tmp_path: Path) -> None:
     path.write_text("video,score\n1,2\n")
     with pytest.raises(
         ValueError,
-        match=r"no column is the prompt; it has video, score: say which is which with --columns chosen=COLUMN",
+        match=r"no column is the prompt; it has video, score: assign the columns with --columns chosen=COLUMN",
     ):
         form_of(path)

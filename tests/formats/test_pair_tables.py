@@ -74,7 +74,7 @@ def test_columns_that_say_what_they_are(names: str, columns: PairColumns) -> Non
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("prompt good bad", "no column is the better or the left video; it has prompt, good, bad: say which is which"),
+        ("prompt good bad", "no column is the better or the left video; it has prompt, good, bad: assign the columns"),
         ("chosen rejected", "no column is the prompt"),
         ("caption text chosen rejected", "several columns could be the prompt: caption, text"),
         ("prompt chosen rejected chosen_video rejected_video", "several columns could be the better video: chosen"),
@@ -164,7 +164,7 @@ def test_a_number_is_a_side_only_where_the_columns_are_numbered_so(folder: Path)
         ("video1 video2", (0, 1)),
         ("video_a video_b", (True, False)),
     ):
-        with pytest.raises(ValueError, match=r"without a meaning here.*say what each means with --answers"):
+        with pytest.raises(ValueError, match=r"without a known meaning.*--answers"):
             read(rows(columns, *answers))
     assert labels(rows("video_a video_b", 0, 1), "0=right", "1=left") == [-1, 1]
     assert labels(rows("video_a video_b", 0.0, 1.0), "0.0=left", "1.0=right") == [1, -1]
@@ -210,14 +210,14 @@ def test_the_shards_of_a_data_set(folder: Path) -> None:
 
 
 def test_data_sets_that_are_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="has test, validation and no train"):
+    with pytest.raises(ValueError, match="has test, validation but no train"):
         read(hub(folder, "test/0.parquet", "val/0.parquet"))
     other = hub(folder / "b", "0.parquet")
     parquet(other / "1.parquet", [{"prompt": "p", "chosen": "0.mp4", "worse": "0.mp4"}])
     assert read(other).left_out == {"has no rejected": 1}
     for name, columns in (("0", ("video_w", "video_l")), ("1", ("winner", "loser"))):
         parquet(other / f"{name}.parquet", [{"prompt": "p", columns[0]: "0.mp4", columns[1]: "0.mp4"}])
-    with pytest.raises(ValueError, match=r"1\.parquet and .*0\.parquet have other columns; name one of them"):
+    with pytest.raises(ValueError, match=r"1\.parquet and .*0\.parquet have different columns; name one"):
         read(other)
     (folder / "torn.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(ValueError, match=r"torn.parquet: not a readable Parquet file .*get the complete file"):

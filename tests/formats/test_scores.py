@@ -89,11 +89,11 @@ def test_every_score_that_cannot_be_used_is_named_and_none_is_taken(
         import_scores(store, put(tmp_path, entries))
     first, *lines, way_out = str(refused.value).splitlines()[1:]
     assert first.endswith(f"entry 1: its video has another score at {tmp_path}/scores.json, entry 10; keep one")
-    assert way_out == "mend them, or leave them out with footage.on_refused = skip"
+    assert way_out == "correct them, or skip them with footage.on_refused = skip"
     for number, (line, score) in enumerate(zip(lines, bad, strict=False), start=2):
         assert line.endswith(f"entry {number}: the score of 'k' is {score!r}, not a number from 0 to 10")
     assert [line.removeprefix(f"{tmp_path}/scores.json, ").split(";")[0] for line in lines[len(bad) :]] == [
-        f"entry 10: 'c' has a score at {tmp_path}/scores.json, entry 1 already",
+        f"entry 10: 'c' already has a score at {tmp_path}/scores.json, entry 1",
         "entry 11: '5.mp4' is not a clip or take of this project",
         "entry 12: 7 is not a clip or take of this project",
     ]

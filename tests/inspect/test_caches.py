@@ -53,7 +53,7 @@ def test_an_entry_that_is_not_what_its_key_says_is_found(first: bool, opened: Op
     again = OpenProject(opened.store, opened.settings)
     assert again.latents.verify() == ()  # it reads well
     (problem,) = verify(again, share=1.0).problems
-    assert problem.startswith(f"latent of {key!r}: differs by 0.1 of its size from what the codec makes; delete ")
+    assert problem.startswith(f"latent of {key!r}: has a relative error of 0.1 against what the codec now gives; ")
 
 
 def test_entries_whose_media_is_gone_are_counted(opened: OpenProject) -> None:
@@ -74,7 +74,7 @@ def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, A
     facts = explain(other, clip.id)
     assert facts.depends_on == {**before.depends_on, **change}
     assert facts.current == 0 and facts.stale == {opened.latents.fingerprint: before.current}
-    words = f"stale (of {opened.latents.fingerprint}); encoded again when it is needed"
+    words = f"stale (from {opened.latents.fingerprint}); encoded again when it is needed"
     assert facts.entries == dict.fromkeys(before.entries, words)
     assert other.latents.get(clip.media) is None
     encode_missing(other, [LatentKey(clip.media)], [], "encode")
@@ -96,7 +96,7 @@ def test_subjects(opened: OpenProject) -> None:
     clip, take = opened.store.clips("eval")[0], opened.store.candidates()[0]
     assert (explain(opened, take.id).entries or {})[take.media] in ("current", "missing")
     assert explain(opened, f"{clip.first_frame or clip.media}/first").entries != {}
-    with pytest.raises(ValueError, match="nobody: no clip, take or latent of this project"):
+    with pytest.raises(ValueError, match="nobody: not a clip, take or latent of this project"):
         explain(opened, "nobody")
 
 
@@ -109,7 +109,7 @@ def test_commands(opened: OpenProject, command: Command) -> None:
     assert told.code == 0 and "entries are made from: codec tiny" in told.out and ": current" in told.out
     alter(opened, min(opened.latents))
     broken = command("verify", folder, "--all")
-    assert broken.code == 1 and "from what the codec makes" in broken.out
+    assert broken.code == 1 and "against what the codec now gives" in broken.out
 
 
 def test_released_latents_are_told_apart(real_data: Path, command: Command) -> None:

@@ -90,12 +90,12 @@ def test_commands_tell_of_captions(project: OpenProject, capsys: pytest.CaptureF
     kept = texts(project)
     words = told("cache", "explain", folder, clip.id)
     assert f"caption {clip.caption!r}: current" in words
-    assert "captions are read with: family wan, pipeline WanPipeline, dtype float32, code " in words
+    assert "captions are encoded with: family wan, pipeline WanPipeline, dtype float32, code " in words
     assert f"captions current: {len(kept.paths())}, in {kept.fingerprint}" in words
     assert entries_of(again(project), clip.caption) == {clip.caption: "current"}
     project.store.add([Decision("out", clip.id, keep=False)])
     assert entries_of(again(project), clip.id) == {clip.caption: "current"}
-    with pytest.raises(ValueError, match="a caption of nobody: no clip, take or latent of this project"):
+    with pytest.raises(ValueError, match="a caption of nobody: not a clip, take or latent of this project"):
         explain(project, "a caption of nobody")
     count = len(kept.paths())
     words = told("verify", folder, "--all")
@@ -113,11 +113,12 @@ def test_an_entry_that_is_not_what_is_read_is_found(project: OpenProject) -> Non
     save_file(tensors, path, about)
     (problem,) = verify(again(project), share=1.0).problems
     assert problem == (
-        f"caption {caption!r}: differs in text by 0.1 of its size from what is read; delete {path}, it is read again"
+        f"caption {caption!r}: has a relative error of 0.1 in text against what the encoder now gives; "
+        f"delete {path}, and the caption is encoded again"
     )
     path.write_bytes(path.read_bytes()[:-4])
     (problem,) = verify(again(project), share=1.0).problems
-    assert problem.startswith(f"{path}: torn or not a safetensors file")
+    assert problem.startswith(f"{path}: incomplete or not a safetensors file")
 
 
 def test_another_text_encoder_makes_all_stale(project: OpenProject) -> None:
@@ -127,7 +128,7 @@ def test_another_text_encoder_makes_all_stale(project: OpenProject) -> None:
     save_file({name: 1.5 * tensor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
     facts = explain(again(project), clip.id).texts
     assert facts is not None and facts.current == 0 and facts.stale == {before.fingerprint: len(before.paths())}
-    assert facts.entries == {clip.caption: f"stale (of {before.fingerprint}); read again when it is needed"}
+    assert facts.entries == {clip.caption: f"stale (from {before.fingerprint}); encoded again when it is needed"}
 
 
 @pytest.mark.slow

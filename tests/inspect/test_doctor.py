@@ -47,7 +47,7 @@ def test_a_broken_and_a_deadly_module_are_named_and_the_others_go_on(
     said = list(doctor._imports({name: probed[name] for name in ("numpy", "scipy", "cv2", "av")}, VERSIONS))
     assert [each.name for each in said] == ["scipy", "opencv-python-headless"]
     assert said[0].words == (
-        "scipy 1.0 does not import (RuntimeError: two lines); run `pip install --force-reinstall scipy`, "
+        "scipy 1.0 cannot be imported (RuntimeError: two lines); run `pip install --force-reinstall scipy`, "
         "in the version of constraints.txt"
     )
 
@@ -86,9 +86,9 @@ def test_gpus() -> None:
     assert list(doctor._gpus(seen, VERSIONS, driver=True)) == []
     assert found(list(doctor._gpus(without, VERSIONS, driver=False)), "gpu").severity == "warning"
     hidden = found(list(doctor._gpus(without, VERSIONS, driver=True)), "gpu")
-    assert hidden.severity == "error" and "sees no GPU, as it is built without CUDA; install" in hidden.words
+    assert hidden.severity == "error" and "sees no GPU because it is built without CUDA; install" in hidden.words
     old = found(list(doctor._gpus({**without, "cuda": "13.0"}, VERSIONS, driver=True)), "gpu")
-    assert "as it needs a driver for CUDA 13.0" in old.words
+    assert "because it needs a driver for CUDA 13.0" in old.words
     assert "no bfloat16" in found(list(doctor._gpus({**seen, "bfloat16": False}, VERSIONS, driver=True)), "gpu").words
     assert list(doctor._gpus({"error": "ImportError: x"}, VERSIONS, driver=True)) == []
 

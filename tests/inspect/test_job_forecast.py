@@ -189,7 +189,7 @@ def test_the_adapter_is_of_the_models_own_rank_unless_another_is_asked_for() -> 
     ranks = {PlanRequest("cogvideox-5b"): 128, PlanRequest("hunyuanvideo-1.5-480p-t2v"): 8,
              PlanRequest("cogvideox-5b", rank=16): 16}  # fmt: skip
     assert [settings_of(asked, 1)[0].train.lora_rank for asked in ranks] == [*ranks.values()]
-    with pytest.raises(ValueError, match="and so is --rank"):
+    with pytest.raises(ValueError, match="and --rank must be 1 or more"):
         settings_of(PlanRequest("cogvideox-5b", rank=-1), 1)
 
 
@@ -287,9 +287,9 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--quantize", "4bit", "--set", "backbone.offload=true"], "blocks in 4bit do not come and go"),
-        (["--tune", "full", "--set", "backbone.offload=true"], "weights that are trained stay on the GPU"),
-        (["--set", "backbone.offload=true", "--set", "train.parallel=shard"], "sharded weights are spread already"),
+        (["--quantize", "4bit", "--set", "backbone.offload=true"], "blocks in 4bit cannot be offloaded"),
+        (["--tune", "full", "--set", "backbone.offload=true"], "trained weights stay on the GPU"),
+        (["--set", "backbone.offload=true", "--set", "train.parallel=shard"], "sharded weights cannot be offloaded"),
     ],
 )
 def test_a_model_is_not_forecast_with_what_training_refuses(
@@ -323,6 +323,6 @@ def test_what_a_project_lacks(tmp_path: Path, small: SmallProject, capsys: pytes
         return capsys.readouterr().err
 
     assert f"{folder} has no clips yet; run `rushes import {folder}` first, or give --clips" in said(folder)
-    assert "name a project's folder, or --model" in said()
-    assert "name a project's folder, or --model" in said(folder, "--model", "wan2.1-t2v-1.3b")
-    assert "--gpus is 1 or more, got 0" in said(folder, "--gpus", 0)
+    assert "give either a project's folder, or --model" in said()
+    assert "give either a project's folder, or --model" in said(folder, "--model", "wan2.1-t2v-1.3b")
+    assert "--gpus must be 1 or more, got 0" in said(folder, "--gpus", 0)

@@ -225,12 +225,12 @@ def test_remedies_name_what_helps() -> None:
         "(train.activations offload)",
         "backbone.chunk_size_feed_forward to 4096",
         "(backbone.offload true)",
-        "hold the frozen weights in 4 bits (backbone.quantize 4bit)",
+        "store the frozen weights in 4 bits (backbone.quantize 4bit)",
     ):
         assert part in words
     assert "(train.optimizer adamw_8bit)" in " ".join(remedies(COST, heavy))
     assert remedies(Cost(**{**COST.__dict__, "saved": 20 * GIB}), few) == [
-        "take fewer frames or a smaller size: activations fall with the number of tokens"
+        "use fewer frames or a smaller size: activations shrink with the number of tokens"
     ]
 
 
@@ -240,7 +240,7 @@ def test_command(rushes: Callable[..., tuple[int, str, str]], folder: Callable[[
     facts = json.loads(out)
     assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
     code, out, _ = rushes(*asked, "--gpu-memory-gb", 0.0001)
-    assert code == 1 and "which does not fit 0.0001 GB" in out and "to make it fit: " in out
+    assert code == 1 and "which does not fit 0.0001 GB" in out and "to make the step fit: " in out
     assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out
 
 
@@ -287,10 +287,10 @@ def test_what_it_cannot_forecast(
 
     assert "no model 'wan2.1-t2v-1.3'; did you mean wan2.1-t2v-1.3b?" in said(model="wan2.1-t2v-1.3")
     assert "has no model_index.json" in said(model=tmp_path)
-    assert "--size 30x64: the model cannot take it; the nearest that it can is 32x64" in said(size="30x64")
-    assert "--frames 10: the model cannot take so many; the nearest that it can is 9" in said(frames=10)
-    assert "--size is HEIGHTxWIDTH" in said(size="32")
-    assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said(
+    assert "--size 30x64: the model does not support this size; the nearest that it supports is" in said(size="30x64")
+    assert "--frames 10: the model does not support this length; the nearest that it supports is 9" in said(frames=10)
+    assert "--size must be HEIGHTxWIDTH" in said(size="32")
+    assert "--quantize 4bit: a quantized network stays frozen; set --tune to lora" in said(
         "--quantize", "4bit", "--tune", "full"
     )
     assert "no recipe 'kto'" in said("--recipe", "kto")

@@ -41,7 +41,7 @@ def label(tab: Page, address: str, name: str, pairs: int) -> None:
 def test_a_newcomer_on_a_laptop(tmp_path: Path, browser: Browser) -> None:
     me = Terminal(tmp_path)
     shown = me.type("rushes demo --out demo")
-    assert "some three minutes" in shown.splitlines()[0] and "this page fills meanwhile: file://" in shown
+    assert "about three minutes" in shown.splitlines()[0] and "this page fills meanwhile: file://" in shown
     assert "Better: bad frames fell" in shown
     tab = browser.new_page(reduced_motion="no-preference")
     tab.goto((tmp_path / "demo" / "report.html").as_uri())

@@ -63,8 +63,8 @@ def check_plan(page: Served) -> None:
     assert (
         f"5 people: {PAIRS} pairs with a label, " in text and " each; 10% of a person's pairs are labelled by 2" in text
     )
-    assert re.search(r"about [\d.]+ (h|min) each, [\d.]+ h in all \(20 s a pair, an assumption\)", text)
-    assert "say the name lead on the page and label some 15 pairs, with reasons" in text
+    assert re.search(r"about [\d.]+ (h|min) each, [\d.]+ h in all \(20 s per pair, an assumption\)", text)
+    assert "enter the name lead on the page and label about 15 pairs, with reasons" in text
     assert all(page.link_of(name).startswith(f"http://{HOST}:") for name in PEOPLE)
 
 

@@ -32,7 +32,7 @@ def test_each_word_names_its_judge(label: dict[str, object], name: str, tmp_path
     assert (tmp_path / ANSWERS).exists() == (label["by"] == "vlm")
 
 
-@pytest.mark.parametrize(("by", "cause"), [("none", "nobody is named"), ("human", "a page of their own")])
+@pytest.mark.parametrize(("by", "cause"), [("none", "so nobody labels"), ("human", "people label on a web page")])
 def test_nobody_and_people_are_no_judge(by: str, cause: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=cause), judge_of(settings(by=by), tmp_path):
         pass
@@ -89,14 +89,14 @@ def test_a_wide_margin_ties_all() -> None:
 
 def test_segments_that_metrics_do_not_have_are_refused() -> None:
     steady, flickering = shots()
-    with pytest.raises(ValueError, match=r"metric judges label seconds; set label\.segment_s to 1\.0, got 0\.5"):
+    with pytest.raises(ValueError, match=r"metric judges label whole seconds; set label\.segment_s to 1\.0"):
         make("flicker", margin=1.0).compare(steady, flickering, 0.5)
 
 
 def test_unknown_and_undirected_metrics_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no metric 'flikker'; there are .*flicker"):
+    with pytest.raises(ValueError, match=r"no metric 'flikker'; choose one of .*flicker"):
         make("flikker", margin=0.0)
-    with pytest.raises(ValueError, match="metric 'brightness' has no better direction, so it cannot judge"):
+    with pytest.raises(ValueError, match="metric 'brightness' does not define whether higher or lower is better"):
         make("brightness", margin=0.0)
 
 

@@ -214,7 +214,7 @@ def test_one_question_that_the_server_does_not_take_costs_itself(fake: FakeEndpo
 @pytest.mark.parametrize(
     ("does", "message"),
     [
-        (Does(body="<html><body>Sign in</body></html>"), "answers with a web page .* endpoint.url"),
+        (Does(body="<html><body>Sign in</body></html>"), "the answer is a web page .* endpoint.url"),
         (Does(body='{"error": {"message": "no such model", "code": 404}}'), r"error 404 \(no such model\)"),
         (Does(status=307, headers={"location": "https://x/"}), "status 307"),
     ],
@@ -259,7 +259,7 @@ def test_a_failure_that_passes_is_tried_again(failure: Does, fake: FakeEndpoint,
 @pytest.mark.usefixtures("quick")
 def test_a_failure_that_stays_is_said_with_its_cause(fake: FakeEndpoint, make: Make) -> None:
     fake.answer = lambda request: Does(status=500, body="out of memory")
-    with pytest.raises(EndpointError, match=r"status 500 \(out of memory\), .* times in a row; what was answered"):
+    with pytest.raises(EndpointError, match=r"status 500 \(out of memory\), .* times in a row; answers so far"):
         make(attempts=3).ask(["q"], Verdict)
     assert len(fake.requests) == 3
 
@@ -274,7 +274,7 @@ def test_the_time_that_the_server_names_is_waited_for(form: str, fake: FakeEndpo
 
 def test_a_wait_of_hours_is_told_and_not_slept(fake: FakeEndpoint, make: Make) -> None:
     fake.script.append(Does(status=429, headers={"retry-after": "3600"}))
-    with pytest.raises(EndpointError, match="to be asked again in 3600 s"):
+    with pytest.raises(EndpointError, match="asks to wait 3600 s"):
         make().ask(["q"], Verdict)
     assert len(fake.requests) == 1
 
@@ -306,7 +306,7 @@ def test_calls_are_limited_over_all_runs_and_failures_count(fake: FakeEndpoint, 
         first.ask(["1"], Verdict)
     again = make(max_calls=3)
     again.ask(["2"], Verdict)
-    with pytest.raises(EndpointError, match=r"endpoint.max_calls: all 3 are used; raise it"):
+    with pytest.raises(EndpointError, match=r"endpoint.max_calls: all 3 calls are used up; raise it"):
         again.ask(["3"], Verdict)
     assert again.ask(["1"], Verdict).parsed and len(fake.requests) == 3
 

@@ -62,12 +62,12 @@ def test_a_line_that_does_not_fit_is_said(line: object, message: str, tmp_path: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([{"VQ": 0.0, "MQ": 0.0}, {"VQ": 3.0}], "line 2: its scores are VQ and those of most lines are MQ, VQ"),
+        ([{"VQ": 0.0, "MQ": 0.0}, {"VQ": 3.0}], "line 2: its scores are VQ, but most lines have MQ, VQ"),
         (
             [{"VQ": 0.0}, {"VQ": 3.0, "overall": 1.0}],
-            "line 2: its scores are VQ, overall and those of most lines are VQ",
+            "line 2: its scores are VQ, overall, but most lines have VQ",
         ),
-        ([{"VQ": 0.0}, {"VQ": 1.0}, {"VQ": 0.0}], "line 3: 0 has scores on line 1 already; delete one line"),
+        ([{"VQ": 0.0}, {"VQ": 1.0}, {"VQ": 0.0}], "line 3: 0 already has scores on line 1; delete one line"),
     ],
     ids=["a score lacks", "a score more", "a clip twice"],
 )

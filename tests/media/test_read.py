@@ -260,7 +260,7 @@ def test_truncated_file_is_refused_unless_allowed(make_video: MakeVideo, indices
 def test_mp4_without_its_index(make_video: MakeVideo, counting: Counting) -> None:
     path = make_video("a.mp4", counting(40))
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(MediaError, match=r"a\.mp4: cannot be opened as video .* cut short before its index"):
+    with pytest.raises(MediaError, match=r"a\.mp4: cannot be opened as a video .* cut short before its index"):
         probe(path)
 
 
@@ -310,21 +310,21 @@ def test_files_that_are_no_video(make_video: MakeVideo, counting: Counting, tmp_
     path.touch()
     refused(path, r"empty \(0 bytes\); copy")
     path.write_text("These are not the frames you are looking for.\n" * 50)
-    refused(path, "cannot be opened as video")
+    refused(path, "cannot be opened as a video")
     clip = make_video("clip.mp4", counting(5))
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{clip.name}\n#EXT-X-ENDLIST\n")
-    refused(path, "cannot be opened as video")
+    refused(path, "cannot be opened as a video")
     cv2.imwrite(str(tmp_path / "still.png"), np.zeros((8, 8, 3), np.uint8))
     shutil.move(tmp_path / "still.png", path)
-    refused(path, "cannot be opened as video")
-    refused(make_video("one.mp4", counting(1)), "a single frame, a still")
+    refused(path, "cannot be opened as a video")
+    refused(make_video("one.mp4", counting(1)), "it has a single frame")
 
 
 def test_index_without_frames(make_video: MakeVideo, counting: Counting) -> None:
     path = make_video("a.mp4", counting(5), movflags="+faststart")
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"mdat") - 4])
-    refused(path, r"no frame of it decodes")
+    refused(path, r"none of its frames can be decoded")
 
 
 def test_audio_only(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_audio_only(tmp_path: Path) -> None:
             target.mux(stream.encode(frame))
         target.mux(stream.encode())
     refused(path, r"there is no video in this file \(audio\); give")
-    refused(sound, "cannot be opened as video")
+    refused(sound, "cannot be opened as a video")
 
 
 def test_unreadable_file(make_video: MakeVideo, counting: Counting) -> None:

@@ -95,5 +95,5 @@ def test_a_single_frame_has_no_motion(right: Shot) -> None:
 
 def test_unequal_clips_are_refused(right: Shot) -> None:
     for other in (Shot(right.frames_FHWC[:9], FPS), Shot(right.frames_FHWC, 2 * FPS)):
-        with pytest.raises(ValueError, match="make both alike"):
+        with pytest.raises(ValueError, match="give both the same shape"):
             motion_agreement(right, other)

@@ -92,5 +92,5 @@ def test_spoilt_sets_lie_further_apart_than_chance(takes: list[Shot], spoil: str
 def test_sets_that_cannot_be_compared_are_refused(takes: list[Shot]) -> None:
     with pytest.raises(ValueError, match="two clips in each set"):
         sets.feature_distance(takes, takes[:1])
-    with pytest.raises(ValueError, match="no pairs"):
+    with pytest.raises(ValueError, match="set paired to False"):
         sets.feature_distance(takes, takes[:3], paired=True)

@@ -203,5 +203,5 @@ def test_the_ends_of_a_schedule_are_its_first_and_last_step() -> None:
     low, high = (float(path.noise_share(torch.tensor([t], dtype=torch.float64))) for t in (1e-9, 1.0))
     assert 0 < path.time_of_share(low) * 999 < 0.5 and 998.5 < path.time_of_share(high) * 999 < 999
     for beyond in (low - 1e-4, high + 1e-4):
-        with pytest.raises(ValueError, match="choose one that is"):
+        with pytest.raises(ValueError, match="choose one from"):
             path.time_of_share(beyond)

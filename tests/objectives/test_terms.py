@@ -65,7 +65,7 @@ def test_a_comparison_may_lack_terms_of_any_level() -> None:
 
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5])
 def test_smoothing_is_less_than_a_half(smoothing: float) -> None:
-    with pytest.raises(AssertionError, match="is not a label"):
+    with pytest.raises(AssertionError, match="must be right more often than wrong"):
         Term("clip", (1.0, -1.0), (1,), 500.0, smoothing=smoothing)
 
 

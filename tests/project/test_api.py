@@ -48,7 +48,7 @@ def test_a_project_is_created_and_its_settings_are_changed_for_a_while(tmp_path:
     with rushes.Project.open(folder, {"train.weight_decay": 1e-6, "train.deterministic": False}) as project:
         assert project.settings.train.weight_decay == 1e-6 and not project.settings.train.deterministic
     assert read_settings(folder).train.weight_decay != 1e-6
-    with pytest.raises(ValueError, match=r"is there already; edit it, open it with Project\.open"):
+    with pytest.raises(ValueError, match=r"already exists; edit it, open it with Project\.open"):
         rushes.Project.create(folder)
 
 
@@ -57,7 +57,7 @@ def test_a_project_is_created_and_its_settings_are_changed_for_a_while(tmp_path:
     [
         (lambda folder: rushes.Project.open(folder / "none"), "is not a project: it has no rushes.toml"),
         (lambda folder: rushes.Project.create(folder / "a", "kto"), "--recipe: no recipe 'kto'"),
-        (lambda folder: rushes.Project.create(folder / "b", model="wan"), "needs clips; name their folder as footage"),
+        (lambda folder: rushes.Project.create(folder / "b", model="wan"), "needs clips; pass their folder as footage"),
         (lambda folder: rushes.Project.create(folder / "c", settings={"train.stepz": 1}), "train.stepz: unknown"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_cluster_has_no_processes_beside_it(project: Path, rushes: Rushes, mon
     code, _, err = rushes("generate", project, "--engine", "ray", "--gpus", 2)
     assert (code, err) == (
         2,
-        "rushes: --engine ray: a cluster's workers share the work; leave --gpus and torchrun out\n",
+        "rushes: --engine ray: the cluster's workers share the work; leave out --gpus and torchrun\n",
     )
     code, _, err = rushes("label", project, "--engine", "ray", "--by", "human")
     assert code == 2 and "people label on a page of this machine" in err

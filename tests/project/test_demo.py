@@ -49,7 +49,7 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     with pages_of(tmp_path / "report.html") as seen:
         code, out, err = rushes("demo", "--out", tmp_path, "--seed", 3)
     assert code == 0, err
-    assert err.startswith("some three minutes") and (tmp_path / "report.html").as_uri() in err.splitlines()[0]
+    assert err.startswith("about three minutes") and (tmp_path / "report.html").as_uri() in err.splitlines()[0]
     live = [page for page in seen if 'http-equiv="refresh"' in page]
     assert "PyTorch is being loaded" in live[0] and "<svg" in live[-1]
     assert all(any(f'row">{stage}' in page for page in live) for stage in ("import", "generate", "train", "evaluate"))

@@ -77,7 +77,7 @@ def test_a_models_file_says_where_each_setting_is_from(
         assert row["value"] == value and row["source"].startswith(source), (path, row)
     monkeypatch.setattr(held_settings, "model_of", lambda settings: None)  # its folder is elsewhere
     assert changed_since(tmp_path / "p", wanted) == {}
-    assert "holds no wan, whose settings are looked up there" in rushes("set", tmp_path / "p", "--upgrade")[2]
+    assert "holds no wan, so its settings cannot be looked up" in rushes("set", tmp_path / "p", "--upgrade")[2]
     assert read_settings(tmp_path / "p") == wanted
 
 
@@ -93,17 +93,17 @@ def test_settings_of_a_file_that_leaves_out_without_holding(wan: Path, tmp_path:
 
 def test_a_short_file_that_was_cut_is_not_read(project: Path) -> None:
     (project / "rushes.toml").write_text(text_of(project)[:-40])
-    with pytest.raises(ValueError, match="was cut, as its last line is missing"):
+    with pytest.raises(ValueError, match="incomplete: its last line is missing"):
         read_settings(project)
 
 
 def test_what_is_held_must_be_there_and_fit(project: Path) -> None:
     whole, held = text_of(project), (project / HELD).read_text()
     for text, beside, words in (
-        (whole, held[: len(held) // 2], "defaults.json: was damaged; copy it back from a backup, or take today's"),
+        (whole, held[: len(held) // 2], "defaults.json: was damaged; copy it from a backup, or use today's"),
         (whole, '{"version": "0.1", "settings": 3, "sources": {}}', "was damaged"),
         (whole.replace('"0.1"', '"0.0"'), held, "defaults is '0.0', and .* is of '0.1'"),
-        (whole.replace('"realdpo"', '"sft"'), held, "`rushes set .* train.recipe=sft` takes what belongs to it"),
+        (whole.replace('"realdpo"', '"sft"'), held, "`rushes set .* train.recipe=sft` to use the defaults"),
     ):
         (project / "rushes.toml").write_text(text)
         (project / HELD).write_text(beside)
@@ -112,7 +112,7 @@ def test_what_is_held_must_be_there_and_fit(project: Path) -> None:
     set_values(project, ["train.recipe=sft"])  # as it says
     assert read_settings(project) == preset("sft")
     (project / HELD).unlink()
-    with pytest.raises(SettingsError, match=r"is missing, which holds what rushes\.toml leaves out"):
+    with pytest.raises(SettingsError, match=r"missing; it holds the defaults"):
         read_settings(project)
     set_values(project, [], upgrade=True)
     assert read_settings(project) == preset("sft")
@@ -139,14 +139,14 @@ def test_nothing_is_written_where_one_is_wrong(project: Path, rushes: Rushes) ->
         (["train.steps=9", "train.batch=0"], "train.batch: Input should be greater"),
         (["train.steps=9", "train.recipe=realdop"], "no recipe 'realdop': there are"),
         (["train.steps=9", "train.options.bta=1"], "train.options.bta: unknown setting"),
-        (["train.steps=9", "backbone.frames=18"], "backbone.frames: tiny takes 1 + 4 k frames, got 18; use 17 or 21"),
+        (["train.steps=9", "backbone.frames=18"], "backbone.frames: tiny needs 1 + 4 k frames, got 18; use 17 or 21"),
         (["train.steps=9", "backbone.name=wann"], "did you mean wan?"),
         (["steps=3"], "steps: unknown setting (got 3); did you mean: generate.steps, train.steps, evaluate.steps"),
         (
             ["generate.kind=guided"],
-            "generate.kind: recipe 'realdpo' compares no takes of kind 'guided'; set it to take",
+            "generate.kind: recipe 'realdpo' does not use takes of kind 'guided'; set it to take",
         ),
-        (["train.steps"], "write it as KEY=VALUE"),
+        (["train.steps"], "write KEY=VALUE"),
         ([], "name what to set"),
     ):
         code, out, err = rushes("set", project, *arguments)
@@ -163,7 +163,7 @@ def test_set_works_on_a_file_with_all_settings(tmp_path: Path, monkeypatch: pyte
     settings, after = read_settings(tmp_path), text_of(tmp_path).splitlines()
     assert (settings.train.learning_rate, settings.footage.bench) == (1e-6, str(tmp_path / "prompts"))
     assert len(after) == len(before) and sum(a != b for a, b in zip(before, after, strict=True)) == 2
-    with pytest.raises(ValueError, match="has all settings itself, so no default holds in it"):
+    with pytest.raises(ValueError, match="has all settings itself, so no default applies"):
         set_values(tmp_path, [], upgrade=True)
 
 
@@ -204,8 +204,8 @@ def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.Lo
     (line,) = caplog.messages
     assert line == (
         "train.steps is 3 here and 200 in rushes.toml, footage.clips is 12 here and 256 in rushes.toml, "
-        'train.init_from is a here and "base" in rushes.toml, which other stages read; '
-        f"`rushes set {project} train.steps=3 footage.clips=12 train.init_from=a` keeps it"
+        'train.init_from is a here and "base" in rushes.toml, but other stages read the file; to store it '
+        f"run `rushes set {project} train.steps=3 footage.clips=12 train.init_from=a`"
     )
     caplog.clear()
     read_settings(project, ["train.name=other", "train.steps=3", "evaluate.prompts=2"])
@@ -216,12 +216,12 @@ def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.Lo
 def test_init_looks_at_what_it_is_given_before_it_writes(wan: Path, tmp_path: Path, rushes: Rushes) -> None:
     sets = {
         ("backbone.name=wann",): "no backbone 'wann'; did you mean wan?",
-        ("backbone.name=wan",): "a wan has no weights of its own here",
+        ("backbone.name=wan",): "Rushes ships no weights for a wan",
         ("backbone.name=wan", f"backbone.path={tmp_path / 'Nope'}"): "Nope: no such folder",
         ("backbone.name=ltx", f"backbone.path={wan}"): "holds a wan; set backbone.name to wan",
         ("backbone.height_px=50", "backbone.width_px=50"): "got 50 x 50; the nearest is 48 x 48",
         ("backbone.name=wan", f"backbone.path={wan}", "backbone.frames=10"): "got 10; use 9 or 13",
-        ("backbone.name=wan", f"backbone.path={wan}", "backbone.frames=9"): "takes no first frame; set it to false",
+        ("backbone.name=wan", f"backbone.path={wan}", "backbone.frames=9"): "start from a first frame; set it to false",
     }
     for given, words in sets.items():
         code, out, err = rushes("init", tmp_path / "p", *(word for each in given for word in ("--set", each)))

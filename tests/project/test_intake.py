@@ -86,7 +86,7 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, said: Callable[
     assert "refused, too short: 1.12 s long, 9 frames at 8 fps" in out
     assert "4 of 5 files kept, 4 clips: 4 trimmed (8.5 of 10.0 s used)" in out
     assert "3 comparisons: 3 clips to train on, 1 each (recipe sft" in out
-    assert "would have given 1 more at most: 1 too short" in out
+    assert "would have given at most 1 more: 1 too short" in out
     assert "4 clips, 3*" in out
     code, out = said("preflight", work, "--json", "--set", "footage.on_refused=skip")
     facts = json.loads(out)
@@ -112,14 +112,14 @@ def test_refused_clips_end_the_import_or_stay_out(
     (clips / "1.mp4").write_bytes(b"no video")
     work = project(tmp_path / "p", clips)
     code, text = said("import", work)
-    assert code == 2 and f"{clips / '1.mp4'}: cannot be opened as video" in text and "footage.on_refused = skip" in text
+    assert code == 2 and f"{clips / '1.mp4'}: cannot be opened" in text and "footage.on_refused = skip" in text
     main(["import", str(work), "--set", "footage.on_refused=skip"])
     captured = capsys.readouterr()
     assert f"left out: {clips / '1.mp4'}: cannot be opened" in captured.err and captured.out.startswith("2 clips")
     for k in (0, 2):
         (clips / f"{k}.mp4").write_bytes(b"no video")
     code, text = said("import", work, "--set", "footage.on_refused=skip")
-    assert code == 2 and "of 3 clips none can be used; 3 unreadable" in text
+    assert code == 2 and "none of 3 clips can be used; 3 unreadable" in text
 
 
 def test_the_set_is_exported(

@@ -92,15 +92,15 @@ def test_memory_is_looked_at_for_the_bank_as_for_the_run(
     [
         (
             ["cache reference"],
-            "train.reference_cache is 0, so there is nothing to compute; set it to the number of draws, such as 8",
+            "train.reference_cache is 0, so there are no reference errors to compute; set it to the number of draws",
         ),
         (
             ["train", "--set", "train.reference_cache=2", "--set", "train.reference=ema"],
-            "train.reference_cache: train.reference is 'ema', and a reference that moves has no errors to look up",
+            "train.reference_cache: train.reference is 'ema', and a reference that changes has no fixed errors",
         ),
         (
             ["train", "--set", "train.parallel=shard", "--set", "train.objective.safe_dpo=true"],
-            "train.objective.safe_dpo: it needs all of a gradient in one process",
+            "train.objective.safe_dpo: it needs the whole gradient in one process",
         ),
         (
             ["train", "--set", "train.parallel=shard", "--set", "train.sample_every=5"],
@@ -172,7 +172,7 @@ def test_two_processes_train_one_run(
     (line,) = start(tmp_path, "train", str(project), *given, "--json").splitlines()  # of the first process alone
     assert json.loads(line)["run"] == name
     if few:
-        assert "so 1 of them get no comparison" in (tmp_path / "err-0").read_text()
+        assert "so 1 processes get no comparison" in (tmp_path / "err-0").read_text()
     with Store.open(project) as store:
         (run,) = [run for run in store.runs() if run.name == name]
     # what was written is what the run ended with

@@ -80,7 +80,7 @@ def label_all(project: OpenProject, who: str, mark: int) -> int:
 
 def test_training_goes_on_from_what_people_labelled(make: Make) -> None:
     project = make()
-    with pytest.raises(ValueError, match=r"have not yet; run `rushes label .*`, label pairs on its page"):
+    with pytest.raises(ValueError, match=r"have not labelled yet; run `rushes label .*`, label pairs on its page"):
         runs.run_all(project)
     assert label_all(project, "ada", 1) == 6
     assert labels.label_takes(project) == labels.LabelResult("human", pairs=6, left=24, tie=0, right=0)

@@ -82,7 +82,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
     counted = {f"{row['frames']}x{row['height_px']}x{row['width_px']}": row["clips"] for row in written["shapes"]}
     assert counted == {"9x16x24": 3, "5x16x24": 0, "9x24x16": 3, "5x24x16": 1, "9x16x16": 3, "5x16x16": 0}
     code, _, err = rushes("run", project)
-    assert code == 0 and "3 of 3 comparisons are seen in a mirror too" in err, err
+    assert code == 0 and "3 of 3 comparisons are also mirrored" in err, err
     assert "generate: " in err and "of 24 x 16 px, 9 frames: 0.00 h" in err and "evaluate: base: " in err
     with Store.open(project) as store:
         clips = {clip.id: clip for clip in store.clips()}
@@ -135,12 +135,12 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
         portrait = {clip.id for clip in store.clips("train") if "portrait" in clip.source}
         taken = [take for take in store.stream(Candidate) if take.clip_id in portrait]
     code, _, err = rushes("train", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]")
-    assert code != 0 and "takes are of another shape than their clips" in err
+    assert code != 0 and "takes have another shape than their clips" in err
     assert any(take.id in err for take in taken) and "the clip goes to 16 x 16 px" in err and "rushes generate" in err
     code, out, err = rushes("generate", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]", "--json")
     assert code == 0 and json.loads(out)["new"] == len(taken), err
     code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
-    assert code != 0 and "takes are of another shape than their clips" in err and "goes to 16 x 24 px" in err, err
+    assert code != 0 and "takes have another shape than their clips" in err and "goes to 16 x 24 px" in err, err
     assert rushes("train", project)[0] == 0  # sizes as they were: takes that were made since are of others
 
 
@@ -168,7 +168,7 @@ def test_windows_of_one_film_are_one_cluster_and_never_on_both_sides(rushes: Rus
 def test_what_to_set_is_said_as_it_was_typed(rushes: Rushes, project: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A list of lengths goes on, and is safe to paste into a shell."""
     assert rushes("preflight", project, "--set", "backbone.frames=[5, 9]")[0] == 0
-    assert f"`rushes set {project} 'backbone.frames=[5, 9]'` keeps it" in caplog.text
+    assert f"run `rushes set {project} 'backbone.frames=[5, 9]'`" in caplog.text
     code, out, err = rushes("set", project, "backbone.frames=[5, 9]")
     assert code == 0 and "backbone.frames = [5, 9]" in out, err
 

@@ -124,7 +124,7 @@ def test_published_settings_are_none_of_the_tiny_backbones() -> None:
 
 def test_model_that_takes_no_first_frame_is_refused_for_a_recipe_that_needs_one() -> None:
     with pytest.raises(
-        ValueError, match=r"huvidpo needs a first frame, and wan2\.1-t2v-1\.3b starts from captions alone"
+        ValueError, match=r"huvidpo needs a first frame, but wan2\.1-t2v-1\.3b starts from captions alone"
     ):
         written("wan2.1-t2v-1.3b", "huvidpo")
 
@@ -132,12 +132,12 @@ def test_model_that_takes_no_first_frame_is_refused_for_a_recipe_that_needs_one(
 @pytest.mark.parametrize(
     ("name", "clip", "words"),
     [
-        ("wan2.1-t2v-1.3b", {"size": (479, 832)}, "the nearest that it can is 480x832"),
-        ("wan2.2-ti2v-5b", {"size": (720, 1280)}, "the nearest that it can is 704x1280"),
-        ("cogvideox-5b-i2v", {"size": (512, 720)}, "the nearest that it can is 480x720"),
-        ("wan2.1-t2v-1.3b", {"frames": 80}, "the nearest that it can is 81"),
-        ("ltx-video-0.9", {"frames": 50}, "the nearest that it can is 49"),
-        ("cogvideox-1.5-5b", {"frames": 85}, "the nearest that it can is 81"),
+        ("wan2.1-t2v-1.3b", {"size": (479, 832)}, "the nearest that it supports is 480x832"),
+        ("wan2.2-ti2v-5b", {"size": (720, 1280)}, "the nearest that it supports is 704x1280"),
+        ("cogvideox-5b-i2v", {"size": (512, 720)}, "the nearest that it supports is 480x720"),
+        ("wan2.1-t2v-1.3b", {"frames": 80}, "the nearest that it supports is 81"),
+        ("ltx-video-0.9", {"frames": 50}, "the nearest that it supports is 49"),
+        ("cogvideox-1.5-5b", {"frames": 85}, "the nearest that it supports is 81"),
     ],
 )
 def test_clip_that_the_model_cannot_take_is_refused_with_the_nearest(
@@ -187,7 +187,7 @@ def test_project_uses_the_models_settings_where_its_own_leave_them_out(wan: Path
     assert used.generate.negative_prompt == row["generate.negative_prompt"].value
     assert (used.train.trainable, used.train.lora_rank, used.train.batch, used.train.steps) == ("lora", 32, 4, 400)
     assert (used.backbone.height_px, used.backbone.width_px, used.backbone.frames) == (480, 832, 81)
-    assert len(lines) == 1 and "left out of the settings, so those of wan2.1-t2v-1.3b (docs/models.md)" in lines[0]
+    assert len(lines) == 1 and "not in the settings, so wan2.1-t2v-1.3b's values apply (docs/models.md)" in lines[0]
     assert "generate.guidance_scale 6.0" in lines[0] and "generate.steps" not in lines[0]
     assert with_model_defaults(used) == used and left_out(used) == {}
 
@@ -278,7 +278,7 @@ def test_a_setting_that_is_called_a_default_is_at_its_default(recipe: str) -> No
 
 def test_people_label_takes_of_footage_which_is_said(tmp_path: Path) -> None:
     (note,) = [note for note in preset_of("wan2.1-t2v-1.3b", "densedpo").notes if note.startswith("label.by")]
-    assert "stops until `rushes label`" in note
+    assert "`rushes label`" in note
     assert not [note for note in preset_of("wan2.1-t2v-1.3b", "realdpo").notes if note.startswith("label.by")]
 
 
@@ -313,7 +313,7 @@ def fits(gpu: str, frames: int, quantize: str = "none") -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_what_does_not_fit_a_gpu_is_refused_with_what_does() -> None:
-    with pytest.raises(ValueError, match=r"takes \d+ GiB, and 24 are there; it fits with --") as caught:
+    with pytest.raises(ValueError, match=r"needs \d+ GiB, but the GPU has 24; it fits with --") as caught:
         fits("rtx4090", 1601)
     assert "768 x 1360 px x 1601 frames" in str(caught.value)
     flags = str(caught.value).rpartition("it fits with ")[2].split()
@@ -330,7 +330,7 @@ def test_text_encoders_that_are_larger_than_a_gpu_come_layer_by_layer() -> None:
     assert reading_fits(folder, settings, "rtx5090") == {}
     assert reading_fits(folder, with_values(settings, {"backbone.text_quantize": "4bit"}), "rtx4090") == {}
     eight_bits = with_values(settings, {"backbone.text_quantize": "8bit"})
-    with pytest.raises(ValueError, match="what reads captions takes 15 GiB, and 12 are there"):
+    with pytest.raises(ValueError, match="the text encoders need 15 GiB, but the GPU has 12"):
         reading_fits(folder, eight_bits, "rtx4070")
 
 
@@ -339,7 +339,7 @@ def test_stages_that_do_not_fit_a_gpu_are_said_with_what_does(tmp_path: Path, mo
     settings = model_preset(str(write("ltx", tmp_path / "model")), "realdpo", None, (256, 256), 33).settings
     _, chosen = fitted_to(settings, "small")
     (line,) = fitting.too_large(settings, chosen, "small")
-    stages, flags = line.split(" by forecast, and small has 0.15; all stages fit with ")
+    stages, flags = line.split(" by forecast, but small has 0.15; all stages fit with ")
     assert [words.split()[0] for words in stages.split(", ")] == ["encode", "generate", "evaluate"]
     assert flags == "--frames 13"  # and no fewer bits, which leave the codec as it is
     room, model = 0.15 * USABLE, folder_of(settings.backbone.path, find_model(settings.backbone.path))
@@ -451,19 +451,19 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
     capsys.readouterr()  # what writing it printed
     for arguments, words in {
         ("init", p, "--model", tmp_path): "has no model_index.json",
-        ("init", p, "--model", tmp_path / "part"): "so the model is not whole",
+        ("init", p, "--model", tmp_path / "part"): "so the model is incomplete",
         ("init", p, "--model", ""): "an argument is empty (after --model)",
         ("init", p, "--model", tmp_path / "no"): "no such folder, and no released model of this name",
         ("init", p, "--model", "wan2.1-t2v-14b"): "or hub:Wan-AI/Wan2.1-T2V-14B-Diffusers",
-        ("init", p, "--model", few): "distilled to few steps, as its name says",
+        ("init", p, "--model", few): "distilled to few steps, according to its name",
         (
             "init",
             p,
             "--model",
             f"hub:{all_models()['animatediff-sd1.5'].repository}",
-        ): "is an adapter and no whole model",
-        ("init", p, "--model", wan, "--size", "480"): "--size is HEIGHTxWIDTH",
-        ("init", p, "--model", wan, "--size", "484x832"): "the nearest that it can is",
+        ): "is an adapter, not a whole model",
+        ("init", p, "--model", wan, "--size", "480"): "--size must be HEIGHTxWIDTH",
+        ("init", p, "--model", wan, "--size", "484x832"): "the nearest that it supports is",
         ("init", p, "--model", wan, "--recipe", "realdop"): "did you mean realdpo",
         ("init", p, "--model", wan, "--gpu", "h1000"): "did you mean h100",
         ("init", p, "--size", "32x32"): "only for a model of yours",

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             "cogvideox_i2v",
             "backbone",
             {"frames": 5},
-            "backbone.frames: this cogvideox has learned positions for 9 frames",
+            "backbone.frames: this cogvideox works only with 9 frames",
         ),
         ("animatediff", "backbone", {"frames": 40}, "backbone.frames: this animatediff has positions for at most 32"),
         (
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             "wan",
             "generate",
             {"adain_share": 0.5},
-            "generate.adain_share: statistics can be matched where a latent frame is one",
+            "generate.adain_share: it needs one pixel frame per latent frame",
         ),
         (
             "wan",
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             "ltx",
             "train",
             {"first_frame_noise": (-3.0, 0.5)},
-            "train.first_frame_noise: this ltx has a first frame clean",
+            "train.first_frame_noise: this ltx has the first frame, without noise",
         ),
         ("wan", "train", {"first_frame_noise": (-3.0, 0.5)}, "train.first_frame_noise: no first frame is given"),
     ],

@@ -76,14 +76,14 @@ def test_each_thing_that_is_lacking_is_named_with_its_command(project: OpenProje
 
 
 def test_nobody_and_nothing_to_write_about_are_named(project: OpenProject, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"caption\.by: nobody is named to write captions"):
+    with pytest.raises(ValueError, match=r"caption\.by is 'none', so nobody writes captions"):
         negatives.wrong_captions(project)
     bare = open_project(tmp_path / "bare", project.settings.model_copy(update={"caption": CaptionSettings(by="world")}))
     with closing(bare.store):
         with pytest.raises(ValueError, match="no clips to write captions for; run `rushes import`"):
             negatives.wrong_captions(bare)
         stages.import_footage(bare)
-        with pytest.raises(ValueError, match="no takes in which something could be wrong; run `rushes generate`"):
+        with pytest.raises(ValueError, match="no takes to write wrong captions for; run `rushes generate`"):
             negatives.wrong_captions(bare)
         bare.settings = bare.settings.model_copy(update={"caption": CaptionSettings(by="rules")})
         assert negatives.wrong_captions(bare).written == 6

@@ -26,5 +26,5 @@ def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: Sm
         with pytest.raises(ValueError) as caught:
             command(project)
         assert str(caught.value).startswith(
-            "backbone.offload: weights that are trained stay on the GPU, and all are; set it to false"
+            "backbone.offload: trained weights stay on the GPU, and here all are trained; set it to false"
         )

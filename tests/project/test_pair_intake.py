@@ -90,7 +90,7 @@ def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Pa
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert rushes("init", tmp_path / "project", "--pairs", tmp_path / "pairs.jsonl")[0] == 0
     code, _, err = rushes("import", tmp_path / "project")
-    assert code == 2 and "all pairs are of one prompt" in err and "add pairs of others" in err
+    assert code == 2 and "all pairs have the same prompt" in err and "add pairs with other prompts" in err
     project = tmp_path / "project"
     assert f"`rushes set {project} footage.eval_fraction=0`, then `rushes train {project}`" in err
     code, _, err = rushes("run", project, "--set", "footage.eval_fraction=0")
@@ -105,7 +105,7 @@ def test_pairs_without_prompts_are_told_how_to_get_them(
         text.unlink()
     assert rushes("init", project, "--pairs", *sides)[0] == 0
     code, _, err = rushes("import", project)
-    assert code == 2 and f"none has one: `rushes set {project} footage.prompts=FILE`" in err
+    assert code == 2 and f"no pair has a prompt: `rushes set {project} footage.prompts=FILE`" in err
     assert rushes("set", project, "footage.answers=0=right")[0] == 0
 
 
@@ -113,7 +113,7 @@ def test_a_refusal_counts_pairs_of_both_sides(rushes: Rushes, sides: tuple[Path,
     project = tmp_path / "project"
     assert rushes("init", project, "--pairs", *sides, "--set", "backbone.frames=9")[0] == 0
     code, _, err = rushes("import", project)
-    assert code == 2 and f"no pair of {PAIRS} entries can be used ({PAIRS} longer" in err, err
+    assert code == 2 and f"none of {PAIRS} entries can be used ({PAIRS} longer" in err, err
     assert "`rushes set PROJECT footage.window=first`" in err
 
 
@@ -158,9 +158,9 @@ def test_columns_that_do_not_say_which_is_better_are_named_by_the_user(
     hub, project = shards(sides, tmp_path / "hub", ("ours", "theirs")), tmp_path / "project"
     code, _, err = rushes("init", project, "--pairs", hub)
     assert code == 2 and err.count("\n") == 1 and not project.exists()
-    assert "it has prompt, ours, theirs: say which is which with --columns chosen=COLUMN" in err
+    assert "it has prompt, ours, theirs: assign the columns with --columns chosen=COLUMN" in err
     asked = "chosen=theirs,rejected=ours"
-    assert "no table; leave them out" in rushes("init", project, "--pairs", *sides, "--columns", asked)[2]
+    assert "not a table; leave them out" in rushes("init", project, "--pairs", *sides, "--columns", asked)[2]
     assert "only for --pairs" in rushes("init", project, "--columns", asked)[2]
     assert rushes("init", project, "--pairs", hub, "--columns", asked)[0] == 0
     assert f'columns = "{asked}"' in (project / "rushes.toml").read_text()
@@ -179,9 +179,9 @@ def test_what_init_refuses(rushes: Rushes, sides: tuple[Path, Path], tmp_path: P
 
     assert "no such folder or file" in refused("--pairs", tmp_path / "nowhere")
     assert "not 3" in refused("--pairs", *sides, sides[0])
-    assert "two projects" in refused("--pairs", *sides, "--footage", sides[0])
+    assert "cannot be combined" in refused("--pairs", *sides, "--footage", sides[0])
     assert "only for --pairs" in refused("--prompts", sides[0])
-    assert "realdpo does not train on pairs alone; take dpo" in refused("--pairs", *sides, "--recipe", "realdpo")
+    assert "does not train on pairs alone; use --recipe dpo" in refused("--pairs", *sides, "--recipe", "realdpo")
 
 
 def test_sides_whose_names_say_the_opposite_are_refused(
@@ -225,7 +225,7 @@ def test_settings_that_do_not_fit(rushes: Rushes, sides: tuple[Path, Path], tmp_
     text = (project / "rushes.toml").read_text()
     assert 'kind = "pairs"' in text and 'recipe = "dpo"' in text and len(text.splitlines()) <= 25
     code, _, err = rushes("import", project, "--set", f"footage.bench={sides[0]}")
-    assert code == 2 and "footage.bench: prompts of the pairs are held out" in err
+    assert code == 2 and "footage.bench: with footage.kind pairs, held-out prompts come from the pairs" in err
     assert "label.by: the world's verifier" in rushes("import", project, "--set", "label.by=world")[2]
     assert "footage.kind is pairs" in rushes("preflight", project)[2]
 

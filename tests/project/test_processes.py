@@ -114,7 +114,7 @@ def test_more_gpus_than_there_are_are_refused(project: Path, rushes: Rushes, mon
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     code, _, err = rushes("train", project, "--gpus", 4)
     assert (code, err) == (2, "rushes: --gpus 4: torch sees 2 GPUs here; give at most 2\n")
-    assert rushes("generate", project, "--gpus", 0)[2] == "rushes: --gpus is 1 or more, got 0\n"
+    assert rushes("generate", project, "--gpus", 0)[2] == "rushes: --gpus must be 1 or more, got 0\n"
 
 
 def test_parts_are_sent_where_no_result_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_other_bits_are_other_weights(project: OpenProject) -> None:
         names.add((base.fingerprint, bank.entries.fingerprint))
         assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same
         if bits != "4bit":
-            with pytest.raises(ValueError, match="run 'sft' started from other weights than"):
+            with pytest.raises(ValueError, match="run 'sft' started from weights other than"):
                 load_run(other, "sft")
     assert len({weights for weights, _ in names}) == len({bank for _, bank in names}) == 3
 
@@ -90,13 +90,13 @@ def test_settings_that_do_not_go_with_it(project: OpenProject) -> None:
         (
             "train",
             {"trainable": "full"},
-            "train.trainable: a network in 4bit is frozen; set it to lora, or",
+            "train.trainable: a network in 4bit stays frozen; set it to lora, or",
         ),
         ("train", {"parallel": "shard"}, "train.parallel: a network in 4bit cannot be sharded; set train.parallel to"),
         (
             "backbone",
             {"dtype": "mixed"},
-            "backbone.dtype: mixed is for weights that are trained, and those in 4bit are",
+            "backbone.dtype: mixed is for trained weights, but weights in 4bit are",
         ),
     ):
         with pytest.raises(SettingsError) as caught:
@@ -108,7 +108,7 @@ def test_an_adapter_is_not_merged_into_it(project: OpenProject) -> None:
     other = open_project(
         project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft", "lora_rank": 2})
     )
-    with pytest.raises(ValueError, match="cannot be merged into a network in 4bit, which would round most of it away"):
+    with pytest.raises(ValueError, match="cannot be merged into a network in 4bit, as rounding would"):
         load_start(other)
     same = open_project(project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft"}))
     assert load_start(same).fingerprint == find_run(project, "sft").made_by

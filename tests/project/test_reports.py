@@ -49,7 +49,7 @@ def test_report_needs_a_summary_that_can_be_read(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"run 'realdpo' has no results to report; run `rushes evaluate .*` first"):
             write_report(store, Settings())
         summary_path(store, "realdpo").write_text("{torn")
-        with pytest.raises(ValueError, match="not JSON, run `rushes evaluate`, which writes it again"):
+        with pytest.raises(ValueError, match="not JSON; run `rushes evaluate`, which writes it again"):
             write_report(store, Settings())
 
 

@@ -91,7 +91,7 @@ def test_what_balance_holds_back_fills_a_gap_and_what_it_refuses_does_not(tmp_pa
     settings = load_settings(EXAMPLES / "everyday-actions.toml")
     with Store.create(tmp_path) as store:
         store.add(clip(id, "they hug") for id in "abc")
-        store.add([clip("x", "x"), Decision("0", "x", False, "balance: tells of no listed topic")])
+        store.add([clip("x", "x"), Decision("0", "x", False, "balance: its caption matches no listed topic")])
         store.add([Decision("1", "b", False, "balance: topic greeting and embracing: rank 2 of 3, 1 stay")])
         store.add([Decision("2", "c", False, "technical: blur 0.9, at most 0.7")])
         shelf = shelf_of(store, settings, {})
@@ -122,7 +122,7 @@ def test_a_project_without_clips_has_no_review(tmp_path: Path) -> None:
     settings = load_settings(EXAMPLES / "everyday-actions.toml")
     Store.create(tmp_path).close()
     with (
-        pytest.raises(ValueError, match="holds no clips to look at; run `rushes import"),
+        pytest.raises(ValueError, match="holds no clips to review; run `rushes import"),
         open_review(tmp_path, settings),
     ):
         pass

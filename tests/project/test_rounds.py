@@ -208,16 +208,16 @@ def test_each_round_starts_from_the_one_before(opened: OpenProject, monkeypatch:
 def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
     done = rounds.run_rounds(opened, 3)
     assert [each.run for each in done.rounds] == ["realdpo"] and done.best == "base"
-    assert done.stopped == "realdpo is not shown to be better than base: its verdict claims no change"
+    assert done.stopped == "realdpo is not shown to be better than base: its verdict reports no change"
 
 
 @pytest.mark.parametrize(
     ("better", "worse", "diagnoses", "why"),
     [
         (("bad_frames",), (), (), ""),
-        ((), (), (), "b is not shown to be better than a: its verdict claims no change"),
+        ((), (), (), "b is not shown to be better than a: its verdict reports no change"),
         (("jerk",), ("motion",), (), "b is worse than a on motion"),
-        (("jerk",), (), ("memorised",), "b classifies its training pairs and not the held-out ones"),
+        (("jerk",), (), ("memorised",), "b classifies its training pairs but not the held-out ones"),
     ],
 )
 def test_why_a_round_is_the_last(
@@ -228,10 +228,10 @@ def test_why_a_round_is_the_last(
 
 
 def test_rounds_that_could_have_nothing_new_are_refused(opened: OpenProject) -> None:
-    with pytest.raises(ValueError, match="recipe 'sft' compares no takes of the model"):
+    with pytest.raises(ValueError, match="recipe 'sft' does not use takes of the model"):
         rounds.run_rounds(changed(opened, "train", recipe="sft", options={}), 2)
     human = changed(changed(opened, "train", recipe="densedpo", options={}), "label", by="human")
     with pytest.raises(ValueError, match=r"label\.by is 'human'"):
         rounds.run_rounds(human, 2)
-    with pytest.raises(ValueError, match="--rounds is 1 or more"):
+    with pytest.raises(ValueError, match="--rounds must be 1 or more"):
         rounds.run_rounds(opened, 0)

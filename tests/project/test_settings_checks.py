@@ -35,18 +35,18 @@ def test_defaults_and_what_is_right_pass() -> None:
         ({"backbone": {"name": "tinny"}}, "backbone.name: no backbone 'tinny'; did you mean tiny?"),
         (
             {"backbone": {"compile": True, "offload": "idle_expert"}},
-            "backbone.compile: blocks that come and go are not compiled; set it or backbone.offload to false",
+            "backbone.compile: offloaded blocks cannot be compiled; set it or backbone.offload to false",
         ),
         ({"backbone": {"fps": 24.0}}, "backbone.fps: the embedded world is rendered at 8 fps, got 24; set it to 8"),
         ({"footage": {"scenes": ["fall", "wav"]}}, "footage.scenes: no scene 'wav'; did you mean wave?"),
         ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; there is dynamic_degree"),
         (
             {"label": {"by": "metric", "metric": "sharpness", "segment_s": 1.0}},
-            "label.metric: metric 'sharpness' has no better direction, so it cannot judge",
+            "label.metric: metric 'sharpness' does not define whether higher or lower is better",
         ),
         (
             {"label": {"by": "metric", "metric": "jerk", "segment_s": 0.5}},
-            "label.segment_s: metrics measure seconds, so set it to 1.0 (got 0.5)",
+            "label.segment_s: metrics measure whole seconds; set it to 1.0 (got 0.5)",
         ),
         (
             {"label": {"by": "world"}, "footage": {"kind": "folder", "path": "clips"}},
@@ -85,4 +85,4 @@ def test_a_model_of_one_size_says_so_once() -> None:
     size = {"name": "cogvideox", "height_px": 480, "width_px": 720, "frames": 49, "first_frame": False}
     assert spec_problems(settings(backbone=size), spec) == []
     (problem,) = spec_problems(settings(backbone={**size, "sizes": "auto"}), spec)
-    assert problem == "backbone.sizes: this cogvideox takes 480 x 720 px alone; leave sizes out"
+    assert problem == "backbone.sizes: this cogvideox supports only 480 x 720 px; leave sizes out"

@@ -70,10 +70,10 @@ def test_weights_of_another_run_are_not_taken_for_its_own(opened: OpenProject) -
     weights = load_file(path)
     name = next(iter(weights))
     save_file({**weights, name: weights[name] + 1}, path)
-    with pytest.raises(ValueError, match="not the weights that run 'realdpo' ended with"):
+    with pytest.raises(ValueError, match="not the final weights of run 'realdpo'"):
         stages.evaluate_run(opened)
     save_file({name: weights[name]}, path)
-    with pytest.raises(ValueError, match="not the weights that run 'realdpo' ended with"):
+    with pytest.raises(ValueError, match="not the final weights of run 'realdpo'"):
         load_run(opened, "realdpo")
 
 
@@ -85,7 +85,7 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     one_film = settings.footage.model_copy(update={"kind": "folder", "eval_fraction": 0.2, "path": str(tmp_path)})
     by_people = settings.label.model_copy(update={"by": "human"})
     lonely = open_project(tmp_path / "c", settings.model_copy(update={"footage": one_film, "label": by_people}))
-    with pytest.raises(ValueError, match="no held-out clips; clips of one film go to one side"):
+    with pytest.raises(ValueError, match="no held-out clips; clips of one film stay on one side"):
         stages.held_out_clips(lonely)
     train = settings.train.model_copy(update={"recipe": "densedpo"})
     guided = settings.generate.model_copy(update={"kind": "guided"})

@@ -76,7 +76,7 @@ def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
     assert code == 2 and command in err and "--set train.name=NEW" in err
     assert rushes(*command.split()[1:])[0] == 0 and read_settings(project, (), nothing) == settings
     rushes("status", project, "--set", "train.batch=3")
-    assert f"`rushes set {project} train.batch=3` keeps it" in caplog.text
+    assert f"run `rushes set {project} train.batch=3`" in caplog.text
     caplog.clear()
     rushes("status", project, "--set", "train.batch=3", "--set", "train.name=b")
     assert not caplog.text
@@ -111,11 +111,11 @@ def test_a_detached_run_that_broke_off_is_named(project: Path, rushes: Rushes, l
     (project / "reports" / "realdpo.json").unlink()
     (project / "run.log").write_text(f"generate\n{log}\n")
     out = rushes("status", project)[1]
-    assert f"the detached run ended: {why}" in out.replace("it was ", "")
+    assert f"the detached run failed: {why}" in out.replace("it was ", "")
     assert out.splitlines()[-1] == f"next: rushes run {project} --detach"
     with locked(project / "run.log"):
         code, _, err = rushes("train", project)
-        assert code == 2 and "run.log: a detached run works on this project" in err
+        assert code == 2 and "run.log: a detached run is working on this project" in err
     ended = iter([True, True, True, False])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "is_locked", lambda path: path.name == "run.log" and next(ended, False))
@@ -292,8 +292,8 @@ def test_a_run_goes_on_without_the_terminal(project: Path, rushes: Rushes) -> No
     command = [sys.executable, "-P", "-m", "rushes", "run", str(project), "--detach"]
     first, second = (subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2))
     assert first.returncode == 0 and first.stdout.splitlines()[-1] == f"next: rushes status {project} --follow"
-    assert second.returncode == 2 and "a detached run goes on already" in second.stderr
+    assert second.returncode == 2 and "a detached run is already working" in second.stderr
     code, out, err = rushes("status", project, "--follow")
-    assert code == 0 and "at work, without a terminal" in out
+    assert code == 0 and "a detached run is working" in out
     assert err.splitlines()[-1] == f"next: rushes export {project} --run realdpo --out FOLDER"
     assert "at work" not in rushes("status", project)[1]

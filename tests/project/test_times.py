@@ -153,7 +153,7 @@ def test_all_weights_of_one_expert(shell: Shell, experts: Path) -> None:
 def test_settings_that_leave_no_time_are_refused_before_training(shell: Shell) -> None:
     told = shell("none", "train.expert=high", "train.t_high=0.5")
     assert told["code"] == 2 and not told["row"]
-    assert "no noise level at which the high-noise expert answers, 0.875 to 1, is left from 0 to 0.5" in told["err"]
+    assert "no noise level at which the high-noise expert answers, 0.875 to 1, between 0 and 0.5" in told["err"]
     told = shell("none", "train.t_low=0.6", "train.t_high=0.5")
     assert "train.t_low: the lowest noise level, 0.6, must be below train.t_high, 0.5" in told["err"]
 
@@ -284,7 +284,7 @@ def test_captions_are_not_dropped_where_they_are_compared(
     with pytest.raises(SystemExit):
         main(["run", str(folder), *sets])
     said = capsys.readouterr().err
-    assert re.search(r"train\.caption_dropout: \d+ of \d+ comparisons of recipe 'physhpo' are between captions", said)
+    assert re.search(r"train\.caption_dropout: \d+ of \d+ comparisons of recipe 'physhpo' contrast captions", said)
 
 
 def test_shares_of_a_single_network_are_nothing() -> None:

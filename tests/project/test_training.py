@@ -34,7 +34,7 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
     monkeypatch.setattr(checks, "_figures", counted)
     monkeypatch.setattr(checks, "LEAST_CORRELATION", 1.01)
     monkeypatch.setattr(checks, "LOWEST", 1.01)
-    with pytest.raises(ValueError, match=f"so it is with {len(found.comparisons)} of {len(found.comparisons)}"):
+    with pytest.raises(ValueError, match=f"so in {len(found.comparisons)} of {len(found.comparisons)}"):
         recipe_comparisons(project, train)
     assert len(seen) > 2 and all(correlation > 0.99 for correlation, _ in seen)
     first = found.comparisons[0].id
@@ -42,7 +42,7 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
     fewer = recipe_comparisons(project, train)
     assert fewer.left_out == {first: "the take x differs"} and len(fewer.comparisons) == len(found.comparisons) - 1
     assert said == [
-        f"1 comparisons are left out, or a take of them, as clips do not match: {first}: the take x differs"
+        f"1 comparisons, or a take in them, are left out because clips do not match: {first}: the take x differs"
     ]
     project.store.close()
 
@@ -60,4 +60,4 @@ def test_processes_without_a_comparison_are_said() -> None:
     network = nn.Linear(2, 2)
     assert doubts(TrainSettings(batch=8), network, 8) == []
     (line,) = doubts(TrainSettings(batch=4), network, 8)
-    assert "so 4 of them get no comparison; set it to a multiple of 8" in line
+    assert "so 4 processes get no comparison; set it to a multiple of 8" in line

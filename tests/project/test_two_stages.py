@@ -181,8 +181,8 @@ def test_what_stills_cannot_be_made_of(project: Path, folder: Path, capsys: pyte
         return capsys.readouterr().err
 
     (folder / "holes.txt").write_text("a ball\n\na ball\n")
-    assert "is not a file; write one prompt a line" in refused("--pipeline", "dpo-sdxl", "--prompts", "none.txt")
-    assert "needs a prompt, and one is empty" in refused("--pipeline", "dpo-sdxl", "--prompts", "holes.txt")
+    assert "name a file with one prompt per line" in refused("--pipeline", "dpo-sdxl", "--prompts", "none.txt")
+    assert "one prompt is empty" in refused("--pipeline", "dpo-sdxl", "--prompts", "holes.txt")
     assert "not an image pipeline" in refused("--pipeline", "clips", "--prompts", "prompts.txt")
     assert "own first frames" in refused(
         "--pipeline", "dpo-sdxl", "--prompts", "prompts.txt", "--set", "footage.kind=world"

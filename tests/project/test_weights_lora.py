@@ -83,7 +83,7 @@ def test_what_is_written_acts_as_the_run(form: Form, trained: OpenProject, tmp_p
     files = sorted(path.relative_to(wrote.path).as_posix() for path in wrote.path.rglob("*.safetensors"))
     experts = trained.base.spec.boundary is not None
     assert files == ([f"{part}/{LORA_FILE}" for part in ("high_noise", "low_noise")] if experts else [LORA_FILE])
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         export_weights(trained, "sft", tmp_path, form)
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_acts_otherwise_is_refused(
             save_file({key: p / (3 if "lora_B" in key or "up" in key else 1) for key, p in tensors.items()}, file)
 
     monkeypatch.setattr(weights, "_save", lossy)
-    with pytest.raises(ValueError, match=r"what is read back differs from the trained model by 0\.\d+ of a prediction"):
+    with pytest.raises(ValueError, match=r"differs from the trained model's by 0\.\d+, .* do not use the file"):
         export_weights(trained, "sft", tmp_path, form)
 
 
@@ -153,7 +153,7 @@ def test_an_adapter_without_effect_is_refused(
             p.data.zero_()
     monkeypatch.setattr(weights, "load_run", lambda project, name: run)
     with pytest.raises(
-        ValueError, match=r"changes nothing in a prediction at noise level 0\.\d+, so its export would act"
+        ValueError, match=r"does not change the prediction at noise level 0\.\d+, so its export would act"
     ):
         export_weights(trained, "sft", tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -163,5 +163,5 @@ def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypat
     run = find_run(trained, "sft")
     full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
-    with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):
+    with pytest.raises(ValueError, match=r"run 'sft' is not an adapter on .* leave --weights out"):
         export_weights(trained, "sft", tmp_path, "comfyui")

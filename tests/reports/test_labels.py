@@ -141,7 +141,7 @@ def test_left_is_the_first_name_of_to_name(imports: Imports) -> None:
 def test_sides_that_nothing_declares_are_asked_for(imports: Imports) -> None:
     """label-studio#5649: without toName and with keys that say nothing, `--left` says it."""
     undeclared = [task(by(answer({"selected": "left"}, to="pw")))]
-    assert "nothing says which video is left: its videos are base, ours; name the left one with --left KEY" in (
+    assert "the left video is unknown: its videos are base, ours; name the left one with --left KEY" in (
         imports.refused("labelstudio", undeclared)
     )
     assert "no video under the key 'theirs'" in imports.refused("labelstudio", undeclared, "--left", "theirs")
@@ -161,14 +161,14 @@ def test_keys_that_name_their_sides_are_believed(left: str, right: str, imports:
 def test_left_does_not_turn_a_to_name_round(imports: Imports) -> None:
     """label-studio#5649: what `--left` says and `toName` denies was stored the way of `--left`, all turned."""
     text = imports.refused("labelstudio", [task(by(LEFT))], "--left", "base")
-    assert "--left base contradicts its toName: ours is the first there; leave --left out" in text
-    assert "no pair of 1 entry can be used" in text
+    assert "--left base contradicts its toName: toName lists ours first; leave --left out" in text
+    assert "none of 1 entry can be used" in text
     turned = ("--answers", "left=right", "--answers", "right=left")
     imports.ok("labelstudio", [task(by(LEFT))], *turned[:2])
     assert imports.wins() == [("base", "ours")]
     three = task(by(choice("ref")), **KEYS, ref="third.mp4")
     assert (
-        "nothing says which video is right: base, ref beside ours; keep two videos in each task"
+        "more than two videos: the right one is unknown: base, ref beside ours; keep two videos in each task"
         in imports("labelstudio", json.dumps([three]).replace("ours,base", "ours"), "--left", "ours")[2]
     )
 
@@ -176,16 +176,16 @@ def test_left_does_not_turn_a_to_name_round(imports: Imports) -> None:
 def test_meanings_that_fit_no_answer_are_refused(imports: Imports) -> None:
     """label-studio#5649: of a meaning with a slip of the pen nothing was said, and the table's own was stored."""
     text = imports.refused("labelstudio", [task(by(LEFT))], "--answers", "lfet=right")
-    assert "--answers 'lfet': " in text and "has no such answer, it has 'left'; write one as it is there" in text
+    assert "--answers 'lfet': " in text and "has no such answer; it has 'left'; write one" in text
     text = imports.refused("labelstudio", [task(by(LEFT))], "--answers", "left=right", "--answers", "Left=left")
-    assert "--answers 'Left=left': the answer has another meaning in an --answers before; keep one" in text
+    assert "--answers 'Left=left': an earlier --answers gives this answer another meaning; keep one" in text
 
 
 def test_one_side_is_not_turned_round_alone(imports: Imports) -> None:
     """VideoDPO's label and Pairwise: `--answers 0=right` alone had both labels say right."""
     tasks = [task(by(LEFT)), task(by(RIGHT), prompt="q", **KEYS)]
     text = imports.refused("labelstudio", tasks, "--answers", "left=right")
-    assert "also has 'right', so that of two sides one is turned round and one is not; say with --answers" in text
+    assert "also has 'right', so one side would be swapped and the other not; give its meaning with --answers" in text
     imports.ok("labelstudio", tasks, "--answers", "left=right", "--answers", "right=left")
     assert imports.wins() == [("base", "ours"), ("ours", "base")]
 
@@ -198,9 +198,7 @@ def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: I
         task(by(choice("A > B"), who=3)),
     ]
     text = imports.refused("labelstudio", tasks)
-    assert (
-        "3 answers without a meaning here: 'Left is worse' (2, first at entry 1), 'A > B' (1, first at entry 3)" in text
-    )
+    assert "3 answers without a known meaning: 'Left is worse' (2, first at entry 1), 'A > B' (1, first at" in text
     assert '--answers "Left is worse=right"' in text
     imports.ok("labelstudio", tasks, "--answers", "Left is worse=right", "--answers", "A > B=unjudged")
     assert imports.wins()[:2] == [("base", "ours")] * 2 and imports.preferences()[2].unjudged == (0,)
@@ -211,9 +209,9 @@ def test_an_answer_that_the_names_contradict_is_refused(imports: Imports) -> Non
     """label-studio#5649: "1" means the first of two, and of video0 and video1 the second."""
     numbers = {"video0": "ours.mp4", "video1": "base.mp4"}
     text = imports.refused("labelstudio", [task(by(answer({"choices": ["1"]}, to="pw", kind="choices")), **numbers)])
-    assert "1 answer without a meaning here: '1' (1, first at entry 1)" in text
+    assert "1 answer without a known meaning: '1' (1, first at entry 1)" in text
     letters = [task(by(answer({"choices": ["Video B"]}, "q", "b,a", "choices")), a="ours.mp4", b="base.mp4")]
-    assert "nothing says which video is left" in imports.refused("labelstudio", letters)  # toName and keys differ
+    assert "the left video is unknown" in imports.refused("labelstudio", letters)  # toName and keys differ
     assert "'Video B' (1, first" in imports.refused("labelstudio", letters, "--left", "b")
     imports.ok("labelstudio", letters, "--left", "b", "--answers", "Video B=left")
     assert imports.wins() == [("base", "ours")]
@@ -233,7 +231,7 @@ def test_a_side_may_be_called_as_an_answer_is(name: str, imports: Imports) -> No
     assert f"'{name}' (left) won 2 of 3 pairs" in lines and "tie in 1 of 3 pairs" in lines
     assert imports.wins() == [("ours", "base"), ("ours", "base"), ("tie", "tie")]
     tasks[0]["annotations"] = [{"result": [answer({"selected": name}, to=sides)]}]
-    assert f"without a meaning here: {name!r} (1, first at entry 1)" in imports(*("labelstudio", tasks))[2]
+    assert f"without a known meaning: {name!r} (1, first at entry 1)" in imports(*("labelstudio", tasks))[2]
 
 
 def test_who_cannot_tell_has_no_vote_and_ends_nothing(imports: Imports) -> None:
@@ -268,7 +266,7 @@ def test_stars_of_both_sides_are_a_preference(names: tuple[str, str], imports: I
     stars = [answer({"rating": n}, name, key, "rating") for n, name, key in zip((2, 4), names, KEYS, strict=True)]
     result, _ = imports.ok("labelstudio", [task(by(*stars)), task(by(stars[0], who=2))])
     assert imports.wins() == [("base", "ours")]
-    assert result["left out, a rating of one side only"] == 1
+    assert result["left out, only one side has a rating"] == 1
 
 
 def test_json_min_is_named(imports: Imports) -> None:
@@ -281,7 +279,7 @@ def test_json_min_is_named(imports: Imports) -> None:
 def test_json_that_is_too_deep_is_refused(form: str, imports: Imports) -> None:
     """label-studio#5649, its kind: a nested file was a traceback (RecursionError)."""
     text = imports.refused(form, "[" * 200_000)
-    assert "labels.json: not JSON, save it as a list of objects: JSON nested too deep to be read" in text
+    assert "labels.json: not JSON, save it as a list of objects: the JSON is nested too deeply" in text
 
 
 def test_upload_paths_are_decoded_and_odd_annotations_are_counted(imports: Imports) -> None:
@@ -371,7 +369,7 @@ def test_both_ways_and_twice(imports: Imports) -> None:
     result, lines = imports.ok("trl", [*both, pair("third.mp4"), pair("third.mp4")])
     assert imports.wins() == [("third", "base")]
     assert result["left out, contradicts another entry of the same pair"] == 2
-    assert result["left out, the same pair and label again"] == 1
+    assert result["left out, the same pair and label twice"] == 1
     assert "contradicts another entry of the same pair: entry 1, entry 2" in lines
 
 
@@ -407,9 +405,9 @@ def test_a_bad_row_costs_one_row_and_says_what_it_lacks(imports: Imports) -> Non
     ]  # fmt: skip
     result, lines = imports.ok("trl", [pair(), *bad])
     assert (result["entries"], result["pairs"]) == (7, 1)
-    assert "entry 2: an address in place of a file: 'https://x.y/a.mp4'; download it" in lines
+    assert "entry 2: a web address, not a file: 'https://x.y/a.mp4'; download" in lines
     assert "entry 4: prompt is not text: nan" in lines and "entry 5: has no chosen: it has prompt" in lines
-    assert "no pair of 6 entries can be used" in imports("trl", bad)[2]
+    assert "none of 6 entries can be used" in imports("trl", bad)[2]
 
 
 def test_what_is_a_video_is_decided_by_its_content(imports: Imports, tmp_path: Path) -> None:
@@ -432,9 +430,9 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     ("text", "words"),
     [
         ("win,loss\nloss,win\n", "line 1: 'win,loss' is not a valid vote; write win, tie or loss"),
-        ("prompt,vote,vote\np,win,loss\n", "two columns are called 'vote'; rename or delete one"),
+        ("prompt,vote,vote\np,win,loss\n", "two columns have the name 'vote'; rename or delete one"),
         ("prompt,vote\n,win\n", "line 2: its prompt is empty; fill it in"),
-        ("rater,vote\nann,win\n", "its columns are rater, vote; call those of a table prompt and vote"),
+        ("rater,vote\nann,win\n", "its columns are rater, vote; a table of votes needs the columns prompt and vote"),
     ],
 )
 def test_what_stands_beside_a_vote_is_not_passed_over(text: str, words: str, rushes: Rushes, tmp_path: Path) -> None:
@@ -492,7 +490,7 @@ def long(rushes: Rushes, tmp_path: Path, long_videos: Path) -> Imports:
 def test_a_label_of_six_seconds_is_not_one_of_the_first_two(long: Imports) -> None:
     """OpenRLHF#1311: pairs of 6 s were trained on by their first 2.1 s, with no word."""
     text = long.refused("trl", [pair("a.mp4", "b.mp4")])
-    assert "longer than the 2.12 s that are trained on, which the label does not speak of alone" in text
+    assert "longer than the 2.12 s that are trained on, while its label is about the whole video" in text
     assert "a.mp4: 6.00 s; " in text and "footage.window=first" in text
 
 
@@ -524,7 +522,7 @@ def test_pairs_that_are_equal_where_they_are_trained_on_are_left_out(long: Impor
     """OpenRLHF#1311: a pair that differs only later trained at ln 2, with no word."""
     rows = [pair("a.mp4", "late.mp4"), pair("a.mp4", "b.mp4")]
     result, lines = long.ok("trl", rows, "--window", "first")
-    assert result["pairs"] == 1 and result["left out, both sides are equal in the 2.12 s that are trained on"] == 1
+    assert result["pairs"] == 1 and result["left out, both sides are identical in the 2.12 s that are trained on"] == 1
     assert "a.mp4 and late.mp4" in lines
     assert long.ok("trl", rows, "--window", "last")[0]["pairs"] == 2
 
@@ -585,7 +583,7 @@ def test_labels_of_other_segments_replace_and_are_not_mixed(rushes: Rushes, tmp_
         first = replace(store.preferences()[0], labels=(1,), strength=None, by_slot=())
         store.add([replace(first, id="ada", judge="human:ada"), replace(first, id="vlm", judge="vlm", segment_s=2.0)])
         options = densedpo.Options.model_validate({"segment_s": 2.0})
-        with pytest.raises(ValueError, match=r"human \(1 pair\), which are not pooled unasked"):
+        with pytest.raises(ValueError, match=r"human \(1 pair\)\), which are not mixed"):
             densedpo.comparisons(store, densedpo.Options(), grid)
         mixed = densedpo.account(store, densedpo.Options(least_labelled=0, judge="all"), grid)
         (row,) = densedpo.comparisons(store, options, grid)
@@ -603,16 +601,16 @@ def test_questions_of_videoreward_in_other_letters(imports: Imports) -> None:
     assert (result["labels"], result["winners"]) == (2, {"A": 1}) and "A won 1 of 1 pairs" in lines
     twice = f"{header},Overall\nours.mp4,base.mp4,a dog,B,A,B\n"
     code, _, err = imports("videoreward", twice)
-    assert code == 2 and "two columns of one question: Overall; delete one" in err
+    assert code == 2 and "two columns for one question: Overall; delete one" in err
 
 
 def test_a_question_for_the_worse_side_is_no_vote_for_it(imports: Imports) -> None:
     """label-studio#5649, its kind: "left" to `which_is_worse` was told as "ours won", and stored so."""
     worse = answer({"choices": ["left"]}, "which_is_worse", "ours,base", "choices")
     err = imports.refused("labelstudio", [task(by(worse))])
-    assert "entry 1: a question for the worse side: which_is_worse; delete its results" in err
+    assert "entry 1: the question asks for the worse side: which_is_worse; delete its results" in err
     result, _ = imports.ok("labelstudio", [task(by(worse)), task(by(LEFT))])
-    assert imports.wins() == [("ours", "base")] and result["left out, a question for the worse side"] == 1
+    assert imports.wins() == [("ours", "base")] and result["left out, the question asks for the worse side"] == 1
 
 
 def test_people_whose_names_differ_in_signs_are_two(imports: Imports) -> None:
@@ -631,8 +629,8 @@ def rated(name: str, ours: int, base: int) -> dict[str, Any]:
 def test_of_faults_more_is_not_better(name: str, imports: Imports) -> None:
     """label-studio#5649, its kind: of two videos that with more artefacts was the winner."""
     text = imports.refused("labelstudio", [rated(name, 1, 5)])
-    question, reason = "_".join(tokens(name)), "a question of faults, of which more may be worse"
-    assert f'entry 1: {reason}: {name}; say --answers "{question}=lower"' in text
+    question, reason = "_".join(tokens(name)), "a higher rating may mean more faults"
+    assert f'entry 1: {reason}: {name}; add --answers "{question}=lower"' in text
     result, _ = imports.ok("labelstudio", [rated(name, 1, 5), rated("stars", 4, 2)], "--dry-run")
     assert result[f"left out, {reason}"] == result["pairs"] == 1
     lines = imports.ok("labelstudio", [rated(name, 1, 5)], "--answers", f"{name}=lower")[1]
@@ -644,15 +642,15 @@ def test_a_direction_that_fits_nothing_is_refused(imports: Imports) -> None:
     """label-studio#5649, its kind: a slip of the pen in a direction, two of them, and one for an answer."""
     flicker = [rated("flicker", 1, 5)]
     text = imports.refused("labelstudio", [rated("stars", 1, 5)], "--answers", "flickr=lower")
-    assert "--answers 'flickr': " in text and "has no such question, it has 'overall', 'stars'" in text
+    assert "--answers 'flickr': " in text and "has no such question; it has 'overall', 'stars'" in text
     text = imports.refused("labelstudio", flicker, "--answers", "flicker=lower", "--answers", "Flicker=higher")
-    assert "--answers 'Flicker=higher': the question is lower and higher there; keep one" in text
+    assert "--answers 'Flicker=higher': the question has both lower and higher; keep one" in text
     picked = [task(by(answer({"choices": ["left"]}, "fewer_glitches", "ours,base", "choices")))]
-    assert 'where the side that is picked is the better, say --answers "fewer_glitches=higher"' in (
+    assert 'if people picked the better side, add --answers "fewer_glitches=higher"' in (
         imports.refused("labelstudio", picked)
     )
     text = imports.refused("labelstudio", picked, "--answers", "fewer_glitches=lower")
-    assert "a direction of no rating: fewer_glitches; say with --answers what each" in text
+    assert "lower is set for a question without ratings: fewer_glitches; give each" in text
     imports.ok("labelstudio", picked, "--answers", "fewer_glitches=higher")
     assert imports.wins() == [("ours", "base")]
 
@@ -664,10 +662,10 @@ def test_files_of_other_kinds_are_told_the_forms(name: str, imports: Imports) ->
     if not path.exists():
         path.write_bytes(b"prompt\tchosen\trejected\n")
     code, out, err = imports.rushes("labels", "import", imports.project, path, "--form", "trl")
-    kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
+    kind = f"a file of {path.suffix}" if path.suffix else "a file that is not JSON"
     assert (code, out) == (2, "")
-    way = "write the preferences of trl as .parquet, .jsonl, .json or .csv, and name that"
-    assert err == f"rushes: {path}: {kind} is not read; {way}\n"
+    way = "save the trl preferences as .parquet, .jsonl, .json or .csv and name that file"
+    assert err == f"rushes: {path}: {kind} cannot be read; {way}\n"
 
 
 def test_scores_in_a_table_are_numbers(imports: Imports) -> None:
@@ -719,7 +717,7 @@ def test_two_texts_of_which_nobody_says_which_is_the_prompt(imports: Imports) ->
     """An order that nobody declared: `text` was the prompt, which is often the question that annotators see."""
     row = task(by(answer({"selected": "left"})))
     row["data"] = {"text": "Which is better?", "caption": "a dog runs", **KEYS}
-    assert "name the prompt prompt" in imports.refused("labelstudio", [row])
+    assert "rename the right one to prompt" in imports.refused("labelstudio", [row])
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_more_steps_end_as_one_run_of_as_many(finished: Path, tmp_path: Path, ru
     code, out, err = rushes("evaluate", parts, "--json")
     assert code == 0, err
     code, _, err = rushes("train", parts, "--steps", 2)
-    assert code == 2 and "has taken 3 steps, and train.steps is 2; set it to 3 or more" in err
+    assert code == 2 and "already has 3 steps, but train.steps is 2; set it to 3 or more" in err
     code, _, err = rushes("train", parts, "--steps", 0)
     assert code == 2 and "train.steps" in err
 
@@ -55,7 +55,7 @@ def test_more_steps_where_the_learning_rate_fell(finished: Path, tmp_path: Path,
     assert rushes("train", project)[0] == 0
     code, _, err = rushes("train", project, "--steps", 3)
     assert code == 2
-    assert 'cannot go on from 2 to 3 steps: train.lr_scheduler is "linear", so step 2 would have had' in err
+    assert 'cannot continue from 2 to 3 steps: train.lr_scheduler is "linear", so step 2 would have had' in err
     assert "train.init_from = realdpo" in err
 
 
@@ -73,7 +73,7 @@ def test_other_settings_are_named(finished: Path, tmp_path: Path, rushes: Rushes
     assert "train.learning_rate was 0.0001 and is 0.002; " in err
     assert "train.options.beta was 100.0 and is 7.0; " in err
     assert f"backbone.frames was 17 and is 9; `rushes set {project} " in err
-    assert "train.learning_rate=0.0001" in err and " backbone.frames=17` sets them back; or " in err
+    assert "train.learning_rate=0.0001" in err and " backbone.frames=17` restores them; or " in err
     assert "train.batch" not in err and "latents" not in err
     assert before == sorted(path for path in project.rglob("*.mp4"))
 

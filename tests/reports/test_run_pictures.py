@@ -127,9 +127,7 @@ def test_raw_streams_go_by_the_rate_of_their_headers(tmp_path: Path) -> None:
     assert probe(y4m(tmp_path / "a.y4m", crossing(25))).fps == 24
     settings = {"x265-params": "log-level=none:vui-timing-info=0"}
     path = write(tmp_path / "bare.hevc", frames_of(crossing(9), "rgb24", "yuv420p"), "libx265", "yuv420p", **settings)
-    with pytest.raises(
-        MediaError, match=r"names no frame rate; write it with its own, .* -framerate 25 -i FILE -c copy"
-    ):
+    with pytest.raises(MediaError, match=r"without a frame rate; .* -framerate 25 -i FILE -c copy"):
         probe(path)
 
 
@@ -212,6 +210,6 @@ def test_joined_recordings_of_which_players_show_the_first(suffix: str, tmp_path
     assert len(read_video(part).frames_FHWC) == 25
     both = tmp_path / f"both.{suffix}"
     both.write_bytes(2 * part.read_bytes())
-    with pytest.raises(MediaError, match=r"joined end to end, of which the first ends.*ffmpeg -f concat") as refused:
+    with pytest.raises(MediaError, match=r"joined end to end, and the first ends.*ffmpeg -f concat") as refused:
         read_video(both)
     assert refused.value.reason == "joined"

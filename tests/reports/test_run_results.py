@@ -65,7 +65,7 @@ def test_results_for_the_wrong_system(systems: Path, rushes: Rushes, parent: str
     ours = vbench(systems / "o.json", {str(systems / parent / f"{n}.mp4"): 0.9 for n in range(3)})
     code, _, err = evaluate(rushes, systems, "--read-vbench", f"base={ours}", f"ours={base}")
     assert code == 2
-    assert "3 of its rows are of videos of ours" in err and "give it as ours=o.json" in err
+    assert "3 of its rows are about videos of ours" in err and "give it as ours=o.json" in err
     code, _, err = evaluate(rushes, systems, "--read-vbench", f"base={base}", f"ours={ours}")
     assert code == 0, err
     assert means(systems) == pytest.approx({"base": 0.21, "ours": 0.9})
@@ -78,7 +78,7 @@ def test_a_second_row_for_one_video(systems: Path, rushes: Rushes) -> None:
     code, _, err = evaluate(
         rushes, systems, "--read-vbench", f"base={twice}", f"ours={scores_of(systems, 'ours', 0.2)}"
     )
-    assert code == 2 and f"two rows are of one video, {video}" in err and "delete" in err
+    assert code == 2 and f"two rows are about one video, {video}" in err and "delete" in err
 
 
 def test_one_file_for_two_systems(systems: Path, rushes: Rushes) -> None:
@@ -106,7 +106,7 @@ def test_a_caption_with_a_comma_in_results(systems: Path, rushes: Rushes) -> Non
     bad.write_text("0.mp4,a dog,1\n1.mp4,a dog, 2,0.5\n")
     good.write_text("0.mp4,a dog,1\n1.mp4,a dog,0.5\n")
     code, _, err = evaluate(rushes, systems, "--read-videophy", f"base={bad},{good}")
-    assert code == 2 and "sa.csv, line 2: 4 cells where there must be 3" in err
+    assert code == 2 and "sa.csv, line 2: 4 cells, expected 3" in err
 
 
 def test_results_that_are_nested_too_deeply(systems: Path, rushes: Rushes) -> None:
@@ -123,12 +123,12 @@ def test_frame_rates_that_differ(systems: Path, rushes: Rushes) -> None:
         write_video(systems / "ours" / f"{name}.mp4", moving(1 + name, 24), 16.0)
     code, out, err = evaluate(rushes, systems)
     assert code == 0, err
-    assert "jerk cannot compare clips of another frame rate, so it leaves out 3 of 3." in out
+    assert "jerk cannot compare clips that differ in frame rate, so it leaves out 3 of 3." in out
     table = json.loads((systems / "out" / "table.json").read_text())
     assert not {"jerk", "warping_error", "flicker", "freeze_share"} & set(table["metrics"])
     assert "motion_speed" in table["metrics"] and "jerk" not in out.splitlines()[0]
     code, _, err = evaluate(rushes, systems, "--headline", "jerk")
-    assert code == 2 and "--headline jerk: cannot compare clips of another frame rate" in err
+    assert code == 2 and "--headline jerk: cannot compare clips that differ in frame rate" in err
     assert "measure" not in err  # before hours of measuring
 
 
@@ -147,7 +147,7 @@ def test_one_file_on_both_sides_is_named(systems: Path, rushes: Rushes) -> None:
     code, _, err = evaluate(rushes, systems, "--judge", "metric:nope")
     assert code == 2 and "no metric 'nope'" in err and "measure" not in err  # before hours of measuring
     code, out, err = evaluate(rushes, systems)
-    assert code == 0 and "base and ours have 3 videos of equal content: 0.mp4, 1.mp4, 2.mp4." in out, err
+    assert code == 0 and "base and ours have 3 videos with equal content: 0.mp4, 1.mp4, 2.mp4." in out, err
 
 
 # kinds of the above that were still open
@@ -160,11 +160,11 @@ def test_a_dimension_that_stands_twice(systems: Path, rushes: Rushes) -> None:
     path.write_text(f"{first[:-1]}, {first[1:].replace('0.7', '0.1')}")
     base = scores_of(systems, "base", 0.5)
     code, _, err = evaluate(rushes, systems, "--read-vbench", f"base={base}", f"ours={path}")
-    assert code == 2 and "the key 'subject_consistency' stands twice in one object; keep one" in err
+    assert code == 2 and "the key 'subject_consistency' appears twice in one object; keep one" in err
 
 
 def test_results_of_one_system_alone(systems: Path, rushes: Rushes) -> None:
     """VBench#87, its kind: results that can be compared with nothing: "No change shown", without a word of them."""
     code, out, err = evaluate(rushes, systems, "--read-vbench", f"base={scores_of(systems, 'base', 0.5)}")
     assert code == 0, err
-    assert "vbench_subject_consistency has no results for ours, so it compares nothing with base." in out
+    assert "vbench_subject_consistency has no results for ours, so nothing is compared with base." in out

@@ -140,7 +140,7 @@ def test_an_option_and_a_setting_that_contradict(
 ) -> None:
     """Was: the option won, without a word, and the setting that was given beside it went."""
     code, out, err = rushes(arguments[0], project, *arguments[1:])
-    assert (code, out) == (2, "") and err == f"rushes: {words} are of one setting; leave one of them out\n"
+    assert (code, out) == (2, "") and err == f"rushes: {words} set the same thing; leave one of them out\n"
 
 
 def test_a_name_that_the_locale_lacks(tmp_path: Path) -> None:

@@ -206,8 +206,8 @@ def test_labelled_pairs_are_on_their_side_of_the_split(copy: str, work: Work, tm
         code, out, lines = work.rushes(*command, "--split", split, *with_dry_run)
         assert code == 0, lines
         results[split] = json.loads(out)
-    assert results["train"]["left out, a video that the project has as held out, or a copy of one"] == 1
-    assert results["eval"]["left out, a video that the project has as trained on, or a copy of one"] == 1
+    assert results["train"]["left out, the project already has this video, or a copy of it, as held out"] == 1
+    assert results["eval"]["left out, the project already has this video, or a copy of it, as trained on"] == 1
     assert results["train"]["pairs"] == results["eval"]["pairs"] == 2
     # footage that comes later goes to the side of the pair
     for number in (7, 8):
@@ -448,7 +448,7 @@ def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path)
     assert {clip.caption for clip in work.clips()} == {"caption 0", *(f"caption of {name}" for name in files)}
     preflight = work.rushes("preflight", work.folder)[1]
     for text in (error, preflight):
-        assert "passed over, neither video nor caption: 1 .dat, 1 .pdf" in text
+        assert "ignored, neither video nor caption: 1 .dat, 1 .pdf" in text
         assert f"captions without a video: 1 ({folder / 'gone.txt'})" in text
 
 
@@ -489,7 +489,7 @@ def test_a_table_beside_other_captions_is_named(work: Work, tmp_path: Path) -> N
     work.start(footage)
     assert work.take()["passed_over"] == 2
     assert "neither video nor caption: 1 .csv\n" in work.lines
-    assert f"tables of captions, as there are others: 1 ({footage / 'metadata.csv'}); keep one kind" in work.lines
+    assert "tables of captions, because there are captions of another kind: 1 (" in work.lines
 
 
 def test_a_tar_in_capital_letters_is_one(work: Work, tmp_path: Path) -> None:
@@ -556,7 +556,7 @@ def test_members_of_a_tar_are_read_refused_or_counted(work: Work, tmp_path: Path
     code, out, error = work.rushes("import", work.folder, "--json")
     taken = json.loads(out)
     assert (code, taken["clips"], taken["refused"], taken["passed_over"]) == (0, 4, 1, 2), error
-    assert "a.tar/1.MTS: the tar holds this name twice" in error
+    assert "a.tar/1.MTS: the tar has this name twice" in error
     sides = work.sides()
     assert sides["0.left.mp4"] == sides["0.right.mp4"] and len(sides) == 4
     packed = shutil.copy(folder / "a.tar", tmp_path / "a.tar.gz")
@@ -612,7 +612,7 @@ def test_a_table_of_the_folder_that_does_not_fit_is_named(rushes: Rushes, tmp_pa
     (folder / "metadata.csv").write_text(table)
     assert rushes("init", tmp_path / "p", "--footage", folder)[0] == 0
     code, _, err = rushes("import", tmp_path / "p")
-    assert code == 2 and "metadata.csv: no column of videos among" in err and "footage.layout to folder" in err
+    assert code == 2 and "metadata.csv: none of its columns" in err and "footage.layout to folder" in err
 
 
 def test_another_cut_that_is_added_replaces_what_it_overlaps(work: Work, tmp_path: Path) -> None:
@@ -625,7 +625,7 @@ def test_another_cut_that_is_added_replaces_what_it_overlaps(work: Work, tmp_pat
     assert work.take("--add", "--set", f"footage.path={other}") == {"clips": 2, "new": 1}
     scenes = ("--set", "footage.cut=scenes")
     assert work.take("--add", *scenes) == {"clips": 3, "new": 2, "replaced": 1}
-    assert f"set aside, cut or made otherwise now: 1 ({folder}/film.mp4)" in work.lines
+    assert f"set aside, now cut or converted differently: 1 ({folder}/film.mp4)" in work.lines
     assert work.take("--add", *scenes) == {"clips": 3, "unchanged": 2}
     shorter = work.take("--add", *scenes, "--set", "backbone.frames=9")
     spans = sorted(clip.source.partition("#t=")[2] for clip in work.clips() if clip.film)
@@ -648,7 +648,7 @@ def test_stray_quotation_marks_join_no_rows(work: Work, tmp_path: Path) -> None:
         path.write_text(f"{header}\n{joined}{meant}")
         work.take()
         assert {clip.caption for clip in work.clips()} == {"a dog, running from b.mp4", "w"}
-        words = "line 4: a quotation mark that is opened on line 2 takes in other rows, such as 'v1.mp4,y'; delete or"
+        words = "line 4: the quotation mark on line 2 is not closed and swallows other rows, such as 'v1.mp4,y'; close"
         assert f"{path}, {words}" in work.lines
         path.write_text(f"{header}\n{joined}")
         code, _, err = work.rushes("import", work.folder, "--set", "footage.on_refused=fail")
@@ -666,7 +666,7 @@ def test_a_set_that_was_split_before_is_said_to_be_one(
         encode(tmp_path / name, texture(seed))
     list_footage(tmp_path, "folder")
     (words,) = caplog.messages
-    assert "are taken as one set" in words and "footage.eval_fraction" in words
+    assert "set footage.path to the first alone" in words and "footage.eval_fraction" in words
     caplog.clear()
     (tmp_path / names[1]).unlink()
     list_footage((tmp_path / names[0]).parent, "folder")
@@ -683,11 +683,11 @@ def test_an_order_of_lines_that_letters_and_numbers_give_differently_is_said(
     (folder / "captions.txt").write_text("one\ntwo\nten\n")
     work.start(folder)
     work.take()
-    assert "by the numbers in their names: line 2 to 2.mp4, not to 10.mp4" in caplog.text
+    assert "numbers in their names: line 2 to 2.mp4, not to 10.mp4" in caplog.text
     caplog.clear()
     (folder / "videos.txt").write_text("1.mp4\n10.mp4\n2.mp4\n")
     work.take()
-    assert "by the numbers" not in caplog.text
+    assert "numbers in their names" not in caplog.text
     assert {Path(clip.source).stem: clip.caption for clip in work.clips()} == {"1": "one", "10": "two", "2": "ten"}
 
 

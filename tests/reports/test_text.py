@@ -122,7 +122,7 @@ def test_two_tables_of_one_folder_are_refused(imported: ImportText) -> None:
     rows = [{"file_name": name, "text": "from jsonl"} for name in NAMES]
     table = "file_name,text\n" + "".join(f"{name},from csv\n" for name in NAMES)
     code, err, captions = imported({"metadata.csv": table, "metadata.jsonl": "\n".join(map(json.dumps, rows))})
-    assert code == 2 and not captions and "metadata.csv, metadata.jsonl are tables of one name" in err
+    assert code == 2 and not captions and "metadata.csv, metadata.jsonl are tables with the same name" in err
 
 
 @pytest.mark.parametrize("text", ["\u200b\ufeff", "\u2800", "NaN", "None"])
@@ -169,14 +169,14 @@ def test_a_json_array_is_named(imported: ImportText) -> None:
     """TRL's users: a JSON array in `.jsonl` gave messages that contradict themselves."""
     rows = [{"file": name, "caption": "x"} for name in NAMES]
     code, err, _ = imported({"captions.jsonl": json.dumps(rows, indent=1)})
-    assert code == 2 and "captions.jsonl: a JSON array; write its objects one a line" in err
+    assert code == 2 and "captions.jsonl: a JSON array; write one object per line" in err
 
 
 def test_json_that_is_too_deep_is_refused(imported: ImportText) -> None:
     """A nested file of a hostile or broken program was a traceback."""
     files = {f"{name[0]}.json": "" for name in NAMES} | {"captions.jsonl": "[" * 200_000}
     code, err, _ = imported(files)
-    assert code == 2 and "captions.jsonl, line 1: not JSON: JSON nested too deep" in err
+    assert code == 2 and "captions.jsonl, line 1: not JSON: the JSON is nested too deeply" in err
 
 
 def test_captions_that_the_model_does_not_read_to_their_end_are_counted(
@@ -198,7 +198,7 @@ def test_columns_that_differ_in_capital_letters_alone_are_refused(imported: Impo
     """finetrainers#426, its kind: of `Text` and `text` one was read without a word, here the first, there the last."""
     rows = "".join(f"{name},one,two\n" for name in NAMES)
     code, err, captions = imported({"metadata.csv": f"file_name,Text,text\n{rows}"}, SKIP)
-    assert (code, captions) == (2, {}) and "two columns are called 'Text' and 'text'; rename or delete one" in err
+    assert (code, captions) == (2, {}) and "'Text' and 'text' have the same name; rename or delete one" in err
 
 
 def test_columns_of_captions_csv_that_differ_in_capital_letters_alone(imported: ImportText) -> None:
@@ -240,8 +240,8 @@ def test_captions_in_a_tar_that_are_none_or_two(rushes: Rushes, tmp_path: Path) 
     code, _, err = rushes("import", tmp_path / "p", "--set", SKIP)
     with Store(tmp_path / "p") as store:
         assert code == 0 and {clip.caption for clip in store.clips()} == {"a cat", "d"}
-    assert "a.json: ['a dog', 'one dog'] is not a caption; write an object with one, or a text" in err
-    assert "b.txt is there twice, in small and in capital letters; keep one of them" in err
+    assert "a.json: ['a dog', 'one dog'] is not a caption; write a text, or an object with a caption" in err
+    assert "b.txt is there twice, in lower and in upper case; keep one" in err
 
 
 @pytest.mark.parametrize("line", ["{}\t{} runs", "{} | {} runs", "videos/{},{} runs"])

@@ -39,7 +39,7 @@ def test_constant_differences_have_no_width(n: int) -> None:
 
 @pytest.mark.parametrize(
     ("base", "trained", "words"),
-    [([1.0, NAN], [1.0, 2.0], "not finite"), ([], [], "empty"), ([1.0], [1.0, 2.0], "pair by pair")],
+    [([1.0, NAN], [1.0, 2.0], "NaN or infinite"), ([], [], "empty"), ([1.0], [1.0, 2.0], "one value of each per pair")],
 )
 def test_what_cannot_be_compared_is_refused(base: list[float], trained: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -144,5 +144,5 @@ def test_a_share_of_itself_is_one_for_sure() -> None:
 
 
 def test_a_share_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs a positive one, got -0"):
+    with pytest.raises(ValueError, match="needs a positive mean, got -0"):
         ratio_interval([1.0, 2.0], [0.5, -0.6])

@@ -126,7 +126,7 @@ def test_a_row_is_kept_once(store: Store, make: RowMaker) -> None:
 def test_the_same_id_with_other_content_is_refused(store: Store, make: RowMaker) -> None:
     store.add([make.clip("a")])
     for other in (make.clip("a", caption="a cat"), make.score("a")):
-        with pytest.raises(ValueError, match="'a' is stored already with other content"):
+        with pytest.raises(ValueError, match="'a' is stored with other content already"):
             store.add([make.clip("new"), other])
     assert store.clips() == (make.clip("a"),)  # "new" went with the batch
 
@@ -145,8 +145,8 @@ def test_settings_with_tuples_are_stored_already_the_second_time(store: Store, m
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"fps": float("nan")}, "NaN or infinity"),
-        ({"fps": float("inf")}, "NaN or infinity"),
+        ({"fps": float("nan")}, "NaN or infinite"),
+        ({"fps": float("inf")}, "NaN or infinite"),
         ({"frames": 2.5}, "frames: Input should be a valid integer"),
         ({"split": "test"}, "split: Input should be 'train' or 'eval'"),
         ({"source": "\udcff.mp4"}, "surrogates not allowed"),

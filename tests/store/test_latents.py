@@ -128,11 +128,11 @@ def test_an_altered_entry_is_not_got_and_its_shard_is_made_again(
     store = LatentStore(tmp_path, FINGERPRINT)
     right, altered = ("b", "a") if torch.equal(load_file(path)["b"], latents["b"]) else ("a", "b")
     assert torch.equal(store.get(right), latents[right])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=f"{path.name}: the entry of '{altered}' was altered; run the same command"):
+    with pytest.raises(ValueError, match=f"{path.name}: the entry for '{altered}' was altered; run the same command"):
         store.get(altered)
     assert store.mend([right]) == 0 and path.exists()
     assert store.mend(latents) == 2 and not path.exists() and len(store) == 0
-    assert caplog.text.count("was damaged and is deleted") == 1
+    assert caplog.text.count("was damaged and has been deleted") == 1
     assert store.put(latents) == 2 and shards(tmp_path) == [path]
     assert LatentStore(tmp_path, FINGERPRINT).verify() == ()
 
@@ -194,7 +194,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model.safetensors: not written by Rushes; move it"):
         LatentStore(tmp_path, FINGERPRINT)
     (tmp_path / "model.safetensors").rename(tmp_path / f"{FINGERPRINT}-{'0' * 24}.safetensors")
-    with pytest.raises(ValueError, match="not what its name says"):
+    with pytest.raises(ValueError, match="do not match its name"):
         LatentStore(tmp_path, FINGERPRINT)
 
 
@@ -202,7 +202,7 @@ def test_a_shard_renamed_to_another_fingerprint_is_refused(tmp_path: Path) -> No
     LatentStore(tmp_path, FINGERPRINT).put({"a": noise(1, 1, 2, 2)})
     (path,) = shards(tmp_path)
     shutil.copy(path, tmp_path / path.name.replace(FINGERPRINT, "b" * 24))
-    with pytest.raises(ValueError, match="not what its name says"):
+    with pytest.raises(ValueError, match="do not match its name"):
         LatentStore(tmp_path, "b" * 24)
 
 

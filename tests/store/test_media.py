@@ -53,7 +53,7 @@ def test_a_file_that_vanished_is_missing_and_can_be_put_again(tmp_path: Path) ->
     media = MediaFolder(tmp_path / "media")
     digest = media.put_bytes(b"frames", ".mp4")
     media.path(digest).unlink()
-    with pytest.raises(ValueError, match=f"`rushes verify {tmp_path}` says what makes it again"):
+    with pytest.raises(ValueError, match=f"`rushes verify {tmp_path}` names the command that restores it"):
         media.path(digest)
     assert media.path(media.put_bytes(b"frames", ".mp4")).read_bytes() == b"frames"
 

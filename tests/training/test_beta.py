@@ -67,7 +67,7 @@ def test_the_proposal_is_read_where_winners_fit_best() -> None:
 
 
 def test_a_trial_that_moves_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"moved no margin; raise train\.learning_rate, or --steps"):
+    with pytest.raises(ValueError, match=r"changed no margin; raise train\.learning_rate, or --steps"):
         propose([row(0, 0.0, 0.0), row(2, 0.0, 0.0)])
 
 

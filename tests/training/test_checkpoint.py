@@ -80,7 +80,7 @@ def test_a_flipped_bit_is_noticed_and_said(back: int, tmp_path: Path, caplog: py
     path.write_bytes(whole)
     found = checkpoint.latest(tmp_path)
     assert found is not None and found.step == 1
-    assert f"{path} is torn or was altered and is passed over" in caplog.text
+    assert f"{path} is incomplete or altered" in caplog.text
 
 
 def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
 
     with checkpoint.only_one(tmp_path / "run"):
         assert other() == 1
-        assert "another process trains this run; wait for it, or set train.name to another name" in said.read_text()
+        assert "this run; wait for it, or set train.name to another name" in said.read_text()
     assert other() == 0
 
 
@@ -149,5 +149,5 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path, small: Small) -> No
     found = checkpoint.latest(tmp_path)
     assert found is not None
     backbone.network.get_parameter("leave.bias").requires_grad_(False)
-    with pytest.raises(ValueError, match="holds other weights than this run trains; give the run another name"):
+    with pytest.raises(ValueError, match=r"set train\.name to another name"):
         checkpoint.restore(found, backbone.network, reference, optimiser)

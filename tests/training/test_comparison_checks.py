@@ -129,7 +129,7 @@ def test_losers_encoded_otherwise_are_refused_where_that_is_systematic(
         check_latents(many(compare(loser), 8), latents)
     text = str(refused.value)
     assert text.startswith(f"comparison bad: the take clip {loser} does not start from its given first frame (their ")
-    assert "so it is with 1 of 9" in text and "encode both through `rushes train`" in text
+    assert "so in 1 of 9" in text and "encode both with `rushes train`" in text
 
 
 def test_a_single_one_is_left_out_and_named(world: tuple[LatentStore, list[Comparison]]) -> None:

@@ -67,7 +67,7 @@ def test_a_line_that_is_being_written_is_damage_in_a_run_that_has_ended(tmp_path
     with path.open("a") as file:
         file.write('{"step": 3, "lo')
     assert [row["step"] for row in read_history(path)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="line 4: was cut or altered"):
+    with pytest.raises(ValueError, match="line 4: incomplete or altered"):
         read_history(path, ended=True)
 
 
@@ -75,7 +75,7 @@ def test_rows_that_a_checkpoint_needs_are_not_cut_in_silence(tmp_path: Path) -> 
     path = tmp_path / "metrics.jsonl"
     written(path, range(4))
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="line 4: was cut or altered"):
+    with pytest.raises(ValueError, match="line 4: incomplete or altered"):
         History(path, 3)
     assert len(History(path, 2).rows) == 3
 
@@ -83,7 +83,7 @@ def test_rows_that_a_checkpoint_needs_are_not_cut_in_silence(tmp_path: Path) -> 
 def test_a_bad_line_among_those_that_count_is_named(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (0, 1)).replace("1", "one"))
-    with pytest.raises(ValueError, match="line 2: was cut or altered"):
+    with pytest.raises(ValueError, match="line 2: incomplete or altered"):
         History(path, 1)
 
 

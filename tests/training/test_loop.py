@@ -181,7 +181,7 @@ def test_a_gradient_that_is_not_finite_is_refused(tmp_path: Path, small: Small, 
         backbone.network.get_parameter("leave.bias")[0] = float("inf")
     before = weights(backbone)
     with pytest.raises(
-        ValueError, match=r"step 1: the gradient is not finite; lower train\.learning_rate, or look for broken"
+        ValueError, match=r"step 1: the gradient is NaN or infinite; lower train\.learning_rate, or look for broken"
     ):
         run(backbone, data, tmp_path, steps=3)
     assert equal(before, weights(backbone))

@@ -200,7 +200,7 @@ def test_experts_are_called_by_themselves_and_blocks_are_found(tiny_networks: di
 def test_weights_of_two_precisions_are_not_sharded() -> None:
     network = nn.Sequential(nn.Linear(2, 2).bfloat16(), nn.LayerNorm(2))
     with pytest.raises(
-        ValueError, match=r"train\.parallel: weights in bfloat16 and float32 cannot be trained and sharded"
+        ValueError, match=r"train\.parallel: weights in bfloat16 and float32 cannot be both trained and sharded"
     ):
         Ranks(0, 2).shard(network)
 

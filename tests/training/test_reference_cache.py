@@ -210,7 +210,7 @@ def test_a_changed_view_is_not_looked_up(
     bank = filled(tmp_path, data, backbone)
     changed = [change(data.comparisons[0]), *data.comparisons[1:]]
     assert bank.missing(changed) == changed[:1]
-    with pytest.raises(ValueError, match=r"the bank lacks comparison pair 0; run `rushes cache reference`"):
+    with pytest.raises(ValueError, match=r"the reference cache lacks comparison pair 0; run `rushes cache reference`"):
         bank.errors([(changed[0], 0)], 2)
 
 
@@ -268,7 +268,7 @@ def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: D
     references: list[Literal["ema", "hard"]] = ["ema", "hard"]
     for moving in references:
         with pytest.raises(
-            ValueError, match=rf"train\.reference_cache .* one reference, and train\.reference is '{moving}'"
+            ValueError, match=rf"train\.reference_cache .* fixed reference, but train\.reference is '{moving}'"
         ):
             train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")
 

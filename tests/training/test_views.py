@@ -30,7 +30,7 @@ def test_a_clip_of_a_pair_starts_from_its_own_first_frame() -> None:
 
 
 def test_a_take_of_a_clip_that_is_not_trained_on_has_no_first_frame() -> None:
-    with pytest.raises(ValueError, match=r"candidate t is of a clip that is not trained on.*backbone\.first_frame"):
+    with pytest.raises(ValueError, match=r"candidate t belongs to a clip outside .*backbone\.first_frame"):
         candidate_view(TAKE, None, GIVEN)
 
 

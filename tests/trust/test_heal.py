@@ -85,7 +85,7 @@ def test_a_video_is_made_again(
     code, _, err = rushes(stage, project)
     assert code == 0, err
     assert path.read_bytes() == whole and content_hash(path) == path.stem
-    assert stage == "import" or "1 takes were lost from media/ or damaged, and are made again" in err
+    assert stage == "import" or "1 takes were lost from media/ or damaged, and are generated again" in err
 
 
 @pytest.mark.parametrize("damage", [emptied, flipped])
@@ -97,7 +97,7 @@ def test_latents_are_encoded_again_with_a_line_said(
     damage(shard)
     code, out, err = rushes("encode", project, "--json")
     assert code == 0, err
-    assert json.loads(out)["stored"] > 0 and caplog.text.count("was damaged and is deleted; what it held") == 1
+    assert json.loads(out)["stored"] > 0 and caplog.text.count("was damaged and has been deleted; its contents") == 1
     assert tensors(shard) == whole
 
 
@@ -113,7 +113,7 @@ def test_reference_errors_are_computed_again_with_a_line_said(
     code, out, err = rushes(*ask)
     assert code == 0, err
     assert json.loads(out)["entries"] == len(whole) and tensors(shard) == whole
-    assert f"{shard}: was damaged and is deleted; what it held is made again" in caplog.text
+    assert f"{shard}: was damaged and has been deleted; its contents are computed again" in caplog.text
 
 
 def test_what_comes_out_otherwise_is_not_taken_for_a_lost_take(
@@ -123,8 +123,8 @@ def test_what_comes_out_otherwise_is_not_taken_for_a_lost_take(
     path.unlink()
     monkeypatch.setattr("rushes.generate.encode_bytes", partial(encode_bytes, crf=30))  # as by another encoder
     code, _, err = rushes("generate", project)
-    assert code == 2 and "was lost from media/ and comes out otherwise now, as generate.batch" in err
-    assert "make that as it was, copy the file back from a backup, or set project.seed" in err
+    assert code == 2 and "was lost from media/ and cannot be reproduced, because generate.batch" in err
+    assert "restore that, copy the file from a backup, or set project.seed" in err
     assert not path.exists()
 
 

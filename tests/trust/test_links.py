@@ -163,7 +163,7 @@ def test_a_lock_is_neither_followed_nor_emptied(theirs: Path, secret: Path, rush
         status, _, err = rushes(*words)
         assert status == 2 and f"{lock}: a link" in err
         assert secret.read_bytes() == SECRET
-    with pytest.raises(ValueError, match="a link, which would lock what it points to"), only_one(run):
+    with pytest.raises(ValueError, match="a link, and the lock would be on its target"), only_one(run):
         pass
     lock.unlink()
     lock.write_bytes(SECRET)
@@ -181,7 +181,7 @@ def test_another_programs_database_is_not_written(theirs: Path, rushes: Rushes) 
     before = database.read_bytes()
     for words in (("report", theirs), ("import", theirs), ("run", theirs)):
         status, _, err = rushes(*words)
-        assert status == 2 and f"{database}: a database of another program" in err and "disk" not in err
+        assert status == 2 and f"{database}: the database of another program" in err and "disk" not in err
         assert database.read_bytes() == before
     assert not list(theirs.glob("rushes.db-*"))
 

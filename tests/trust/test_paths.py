@@ -41,7 +41,7 @@ def test_labels_of_others_take_no_video_from_outside_their_folder(
     for path in outside:
         file = written(form, data, path)
         status, out, err = rushes("labels", "import", theirs, file, "--form", form)
-        assert (status, out) == (2, "") and "leads out of" in err, (path, err)
+        assert (status, out) == (2, "") and "points outside" in err, (path, err)
     assert len(Store.open(theirs).preferences()) == before
     status, _, err = rushes("labels", "import", theirs, written(form, data, "b.mp4", "c.mp4"), "--form", form)
     assert status == 0, err
@@ -87,7 +87,7 @@ def test_the_name_of_a_run_in_a_row_leads_nowhere(theirs: Path, tmp_path: Path, 
     (other / "escape.json").write_bytes((theirs / "reports" / "realdpo.json").read_bytes())
     for words in (("report", theirs, "--run", name), ("export", theirs, "--out", tmp_path / "out", "--run", name)):
         status, out, err = rushes(*words)
-        assert (status, out) == (2, "") and f"name: '{name}' would lead out" in err, err
+        assert (status, out) == (2, "") and f"name: '{name}' would point outside" in err, err
     assert [path.name for path in other.iterdir()] == ["escape.json"]
 
 
@@ -101,7 +101,7 @@ def test_no_row_has_a_path_for_a_name(field: str, bad: str, finished: Path) -> N
                 assert row is None or not isinstance(row, Run) or field == "system"
                 continue
             text = json.dumps(json.loads(encode(row)) | {field: bad})
-            with pytest.raises(ValueError, match=f"{field}: .* would lead out"):
+            with pytest.raises(ValueError, match=f"{field}: .* would point outside"):
                 decode(kind, text)
 
 
@@ -115,7 +115,7 @@ def test_inside(tmp_path: Path) -> None:
         assert inside(folder, text) == folder / text
     assert inside(tmp_path / "by-a-link", "a.mp4") == tmp_path / "by-a-link" / "a.mp4"
     for text in ("..", "../a.mp4", "/etc/passwd", "up/a.mp4", "deep/../../a.mp4"):
-        with pytest.raises(ValueError, match=r"leads out of .*; copy the file there"):
+        with pytest.raises(ValueError, match=r"points outside .*; copy the file there"):
             inside(folder, text)
     for text in ("ring/a.mp4", "a\0b"):
         with pytest.raises(ValueError, match="names no file"):

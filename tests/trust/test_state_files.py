@@ -37,10 +37,10 @@ def other(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, "was cut or altered, and is no row of a run's figures; copy the file back from a backup, or delete the"),
-        (other, "metrics.jsonl, line 1: was cut or altered"),
-        (emptied, "was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete"),
-        (deleted, "was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete"),
+        (cut, "incomplete or altered, not a row of a run's figures; copy the file from a backup, or delete the"),
+        (other, "metrics.jsonl, line 1: incomplete or altered"),
+        (emptied, "lost or emptied, though the run has checkpoints; copy it from a backup, or delete"),
+        (deleted, "lost or emptied, though the run has checkpoints; copy it from a backup, or delete"),
     ],
 )
 def test_curves_are_named_with_a_way_out(
@@ -66,12 +66,12 @@ def test_a_run_goes_on_without_curves_that_were_lost_and_says_so(
 def test_clocks_are_counted_anew(project: Path, rushes: Rushes, damage: Callable[[Path], None]) -> None:
     damage(project / "seconds.json")
     code, _, err = rushes("import", project)
-    sentence = "seconds.json: was damaged; it holds what stages took, which is counted anew"
+    sentence = "seconds.json: was damaged; it holds the stages' times"
     assert code == 0 and (damage is other or sentence in err)
     assert json.loads((project / "seconds.json").read_text())["import"] >= 0
 
 
-@pytest.mark.parametrize(("damage", "words"), [(cut, "was cut, as its last line is missing"), (emptied, "is empty")])
+@pytest.mark.parametrize(("damage", "words"), [(cut, "incomplete: its last line is missing"), (emptied, "is empty")])
 def test_settings_that_were_cut_are_not_read_as_defaults(
     project: Path, rushes: Rushes, damage: Callable[[Path], None], words: str
 ) -> None:
@@ -81,14 +81,14 @@ def test_settings_that_were_cut_are_not_read_as_defaults(
     else:
         damage(path)
     code, _, err = rushes("generate", project)
-    assert code == 2 and f"{path}: {words}; copy it back from a backup" in err
+    assert code == 2 and f"{path}: {words}; copy it from a backup" in err
 
 
 def test_a_lost_database_is_not_begun_anew_beside_what_it_listed(project: Path, rushes: Rushes) -> None:
     database = project / "rushes.db"
     database.unlink()
     code, _, err = rushes("evaluate", project)
-    assert code == 2 and f"{database} is missing, and media/ and runs/ hold what it lists; copy it back" in err
+    assert code == 2 and f"{database} is missing, but media/ and runs/ hold the files that it lists; copy it" in err
     assert not database.exists()
 
 
@@ -100,7 +100,7 @@ def test_a_database_that_lost_its_stamp_is_stamped_again(
     database.close()
     code, _, err = rushes("import", project)
     assert code == 0, err
-    assert "had lost its version stamp; all else is whole" in caplog.text
+    assert "had no version stamp; everything else is intact" in caplog.text
     with sqlite3.connect(project / "rushes.db") as database:
         assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
     database.close()
@@ -111,7 +111,7 @@ def test_a_damaged_side_file_is_named_with_what_is_lost_with_it(project: Path, r
     code, _, err = rushes("label", project, "--by", "human", "--port", 0)
     assert code == 2 and err.count("\n") == 1
     assert f"{project / 'labelling.db'}: not a readable database" in err
-    assert "copy it back from a backup, or delete it: people are then invited anew, and all labels stay" in err
+    assert "copy it from a backup, or delete it: people are then invited anew, and all labels stay" in err
 
 
 @pytest.mark.parametrize(

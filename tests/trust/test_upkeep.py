@@ -80,12 +80,12 @@ def test_every_kind_of_damage_is_a_line_with_its_way_out(project: Path, rushes: 
     ways = {
         lost.stem: "`rushes import",
         altered.stem: "`rushes generate",
-        shard.name: "makes what it held again",
+        shard.name: "computes the contents anew",
         str(weights): "`rushes train",
-        checkpoint.name: "goes on from the one before",
-        str(curves): "copy the file back from a backup, or delete the line",
+        checkpoint.name: "continues from the checkpoint before",
+        str(curves): "copy the file from a backup, or delete the line",
         "seconds.json": "begins it anew",
-        "footage.db": "copy it back from a backup",
+        "footage.db": "copy it from a backup",
     }
     code, out, err = rushes("verify", project, "--json")
     faults = json.loads(out)["faults"]
@@ -112,7 +112,7 @@ def test_one_changed_byte_of_a_score_is_noticed(project: Path, rushes: Rushes) -
     for stage in ("verify", "evaluate"):
         code, out, err = rushes(stage, project)
         assert code == (1 if stage == "verify" else 2)
-        assert "rushes.db: a row of scores was altered" in out + err and "copy it back from a backup" in out + err
+        assert "rushes.db: a row of scores was altered" in out + err and "copy it from a backup" in out + err
 
 
 @pytest.mark.parametrize("kind", ["scores", "clips"])  # without the second videos cannot be looked at
@@ -139,8 +139,8 @@ def test_damage_that_stops_a_reader_is_a_line_among_the_others(
 
     monkeypatch.setattr("rushes.store.media.content_hash", bad_sector)
     faults = verify_project(project).faults
-    media = [link.stem, unreadable.stem] if kind == "scores" else ["media: cannot be looked at"]
-    for words in ("was altered, it is not text; copy it back", str(stray), "seconds.json", *media):
+    media = [link.stem, unreadable.stem] if kind == "scores" else ["media: cannot be checked"]
+    for words in ("was altered: it is not text; copy it", str(stray), "seconds.json", *media):
         assert len([fault for fault in faults if words in fault]) == 1, (words, faults)
     if kind == "scores":
         data = (project / "elsewhere.mp4").read_bytes()
@@ -196,7 +196,7 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     assert kinds["media"]["orphaned"] == 1000 and kinds["media"]["leftover"] == 1000 and kinds["media"]["stale"] == 0
     assert kinds["checkpoints"]["stale"] > 0 and kinds["checkpoints"]["needed"] == 0  # all weights were trained
     code, out, _ = rushes("clean", project)
-    assert code == 0 and "nothing is removed yet: add --yes" in out and "realdpo: cannot go on" in out
+    assert code == 0 and "add --yes" in out and "realdpo: cannot be trained for more steps" in out
     assert sorted(path for path in project.rglob("*") if not path.name.startswith("rushes.db")) == [
         path for path in tree if not path.name.startswith("rushes.db")
     ]
@@ -211,7 +211,7 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     code, out, err = rushes("train", project, "--json")  # is finished, and stays so
     assert code == 0 and json.loads(out)["steps_now"] == 0, err
     code, _, err = rushes("train", project, "--steps", 8)
-    assert code == 2 and f"without which it cannot go on, was removed by `rushes clean {project}`: start" in err
+    assert code == 2 and f"`rushes clean {project}` removed its optimizer state: start a run with" in err
 
 
 def test_a_checkpoint_stays_where_the_weights_are_not_whole(project: Path, rushes: Rushes) -> None:
@@ -234,7 +234,7 @@ def test_nothing_is_removed_while_a_run_is_trained(project: Path, rushes: Rushes
         rows = list(store.stream(Decision))
     with locked(project / "runs" / "b" / ".lock"):
         code, _, err = rushes("clean", project, "--yes")
-    assert code == 2 and f"{project / 'runs' / 'b'}: another process trains this run" in err and err.count("\n") == 1
+    assert code == 2 and f"{project / 'runs' / 'b'}: another process is training" in err and err.count("\n") == 1
     assert all_files(project) == before
     with Store.open(project) as store:
         assert list(store.stream(Decision)) == rows
@@ -356,7 +356,7 @@ def test_a_backup_is_a_project_and_is_brought_up_to_date(
     code, out, err = rushes("train", project, "--json")
     assert code == 0 and json.loads(out)["steps_now"] == 0, err
     assert rushes("verify", project)[0] == 0
-    for bad, words in ((project / "media", "lies in the project"), (tmp_path, "holds something else")):
+    for bad, words in ((project / "media", "is inside the project"), (tmp_path, "holds files that are not a backup")):
         (tmp_path / "x").touch()
         code, _, err = rushes("backup", project, bad)
         assert code == 2 and words in err

@@ -96,7 +96,7 @@ def test_votes_are_blind_stored_and_apart_from_labels(project: Path, served: Ser
     with served.client() as owner:
         facts = owner.get("/api/campaign/facts").json()
     assert facts["vote"]["complete"] == stands.complete == 2 and facts["labelled"] == 0
-    assert facts["vote"]["words"] == stands.in_words() and "only more prompts can tell" in stands.in_words()
+    assert facts["vote"]["words"] == stands.in_words() and "only more prompts can decide" in stands.in_words()
 
 
 def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: Rushes) -> None:
@@ -115,7 +115,7 @@ def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: R
         and "2 people: 3 pairs with a label, 2 each" in out
         and "about 1 min each" in out
         and "an assumption" in out
-        and "say the name lead on the page and label some 15 pairs" in out
+        and "enter the name lead on the page and label about 15 pairs" in out
     )
     code, out, _ = rushes("status", project)
     assert "campaign: 0 of 3 pairs have a label, 3 more pairs to label" in out
@@ -149,7 +149,7 @@ def test_vote_and_settle_by_keyboard(project: Path, served: Served, tab_of: NewT
     tab.wait_for_selector("#done:visible")
     tab.goto(f"{served.address}/campaign")
     tab.wait_for_selector("#vote:visible")
-    assert "only more prompts can tell" in tab.inner_text("#vote-words")
+    assert "only more prompts can decide" in tab.inner_text("#vote-words")
     tab.click("a[href='/disputes']")
     tab.wait_for_selector("#work:visible")
     assert tab.inner_text("#said tbody").split() == ["ada", "A", "bob", "B"]

@@ -118,10 +118,10 @@ def test_a_second_server_gives_out_no_pair_as_long_as_the_first_does(
     second = Studio(studio.folder)
     with open_studio(second), client(address, "ada") as ada:
         assert ada.get("/api/label/me").json()["pairs"] == 3
-        with pytest.raises(NotThere, match="served already at http://127"):
+        with pytest.raises(NotThere, match="already open at http://127"):
             second.desk.ready()
         code, _, err = rushes("label", studio.folder, "--by", "human", "--port", "1")
-        assert code == 2 and "served already at http://127.0.0.1:1234/label" in err
+        assert code == 2 and "already open at http://127.0.0.1:1234/label" in err
         assert ada.get("/api/label/me").json()["pairs"] == 3, "the first goes on"
         studio.desk.close()
         second.desk._look_at = 0.0
@@ -176,7 +176,7 @@ def test_links_end_by_command(project: Path, rushes: Rushes) -> None:
         for command in ("studio", "label"):
             assert rushes(command, project, "--forget", "bob")[:2] == (
                 0,
-                "bob: their link has ended; their labels stay, and --annotators invites anew\n",
+                "bob: their link has ended; their labels stay, and --annotators invites again\n",
             )
         assert site.state.people.who(token) is None
     assert "nobody has this name (bob)" in rushes("studio", project, "--forget", "eve")[2]

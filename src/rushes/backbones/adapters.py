@@ -75,8 +75,8 @@ def merge_lora(network: nn.Module) -> None:
 
     if bits := bits_of(network):
         raise ValueError(
-            f"an adapter cannot be merged into a network in {bits}, which would round most of it away; set "
-            "train.init_from to base, or keep train.trainable, train.lora_rank and train.lora_alpha of the run it names"
+            f"an adapter cannot be merged into a network in {bits}, as rounding would remove most of it; set "
+            "train.init_from to base, or use the train.trainable, train.lora_rank and train.lora_alpha of that run"
         )
     for path, layer in list(network.named_modules()):
         if isinstance(layer, BaseTunerLayer):

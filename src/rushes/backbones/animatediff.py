@@ -26,8 +26,8 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """
     if folder.index["unet"][1] != "UNetMotionModel":
         raise ValueError(
-            f"{folder.path / 'unet'}: an image UNet; load it with its motion adapter as an AnimateDiffPipeline of "
-            "diffusers, save that, and name the folder it was saved to"
+            f"{folder.path / 'unet'}: an image UNet without motion modules; load it with its motion adapter as "
+            "diffusers' AnimateDiffPipeline, save that, and set backbone.path to the new folder"
         )
     path, solver = noise_schedule(folder, diffusers.DDIMScheduler)
     network, codec = folder.config("unet"), folder.config("vae")

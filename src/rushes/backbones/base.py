@@ -154,8 +154,7 @@ class BackboneSpec:
         """
         if self.only_frames and frames not in (1, self.only_frames):  # a first frame alone goes to the codec alone
             raise ValueError(
-                f"this {self.name} has learned positions for {self.only_frames} frames alone, got {frames}; "
-                f"use {self.only_frames}"
+                f"this {self.name} works only with {self.only_frames} frames, got {frames}; use {self.only_frames}"
             )
         if self.most_frames and frames > self.most_frames:
             raise ValueError(
@@ -165,7 +164,7 @@ class BackboneSpec:
         low = self.largest(max(frames, 1))
         if frames != low:
             step = self.temporal_ratio * (1 + self.lead)
-            raise ValueError(f"{self.name} takes 1 + {step} k frames, got {frames}; use {low} or {low + step}")
+            raise ValueError(f"{self.name} needs 1 + {step} k frames, got {frames}; use {low} or {low + step}")
         return 1 + (frames - 1) // self.temporal_ratio + self.lead
 
     def latent_size(self, frames: int, height_px: int, width_px: int) -> LatentSize:
@@ -196,8 +195,7 @@ class BackboneSpec:
         """
         if self.only_px and (height_px, width_px) != self.only_px:
             raise ValueError(
-                f"this {self.name} has learned positions for {self.only_px[0]} x {self.only_px[1]} px alone, "
-                f"got {height_px} x {width_px}"
+                f"this {self.name} works only at {self.only_px[0]} x {self.only_px[1]} px, got {height_px} x {width_px}"
             )
         if self.most_px and (height_px > self.most_px[0] or width_px > self.most_px[1]):
             raise ValueError(
@@ -208,8 +206,8 @@ class BackboneSpec:
         if min(height_px, width_px) < 1 or height_px % multiple or width_px % multiple:
             near = self.nearest_size(height_px, width_px)
             raise ValueError(
-                f"{self.name} takes heights and widths that are multiples of {multiple} px, "
-                f"got {height_px} x {width_px}; the nearest is {near[0]} x {near[1]}"
+                f"{self.name} needs heights and widths that are multiples of {multiple} px, got {height_px} x "
+                f"{width_px}; the nearest is {near[0]} x {near[1]}"
             )
 
     def nearest_size(self, height_px: int, width_px: int) -> tuple[int, int]:

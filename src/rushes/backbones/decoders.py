@@ -44,8 +44,8 @@ def check_decoder(folder: Folder, family: str, how: LoadOptions) -> None:
     """Refuse a time or noise for a decoder that takes none. Raises ValueError."""
     if (how.decode_timestep or how.decode_noise_scale) and not folder.config("vae").get("timestep_conditioning"):
         raise ValueError(
-            f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} is told no time; set them to "
-            "0 and -1"
+            f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} has no time input; set them "
+            "to 0 and -1"
         )
 
 

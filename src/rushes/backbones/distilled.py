@@ -31,8 +31,8 @@ def check_not_distilled(folder: Folder, family: str, asked: str) -> None:
     """
     for where, why in _signs(folder, family, asked):
         raise ValueError(
-            f"{asked}: distilled to few steps, as {where} says ({why}), which preference training undoes; take the "
-            "model that it was distilled from, or give the folder another name where this one misleads"
+            f"{asked}: a model distilled to few steps, according to {where} ({why}), and preference training would "
+            "undo that; use the model that it was distilled from, or rename the folder if its name is misleading"
         )
 
 

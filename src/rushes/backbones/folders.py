@@ -43,13 +43,16 @@ class Folder:
             ValueError: a class that is not a public one of diffusers or transformers.
         """
         if not isinstance(self.index.get("_class_name", ""), str):
-            raise ValueError(f"its pipeline is {self.index['_class_name']}, code of its own, which is never run")
+            raise ValueError(
+                f"its pipeline is {self.index['_class_name']}, which is the model's own code, and Rushes "
+                "never runs that"
+            )
         for part in filter(self.has, self.index):
             library, name = self.index[part]
             if not (_may_name(library) and isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name)):
                 raise ValueError(
-                    f"{part} is a {library}.{name}, and only classes of diffusers and transformers are loaded: a model "
-                    "with code of its own is not read"
+                    f"{part} is a {library}.{name}, but Rushes loads only classes of diffusers and transformers, never "
+                    "a model's own code"
                 )
 
     @property
@@ -77,7 +80,7 @@ class Folder:
         names = ("config.json", "scheduler_config.json", "guider_config.json")
         file = next((folder / name for name in names if (folder / name).is_file()), None)
         if file is None:
-            raise ValueError(f"{folder}: has no {names[0]}, so the model is not whole; {_AGAIN}")
+            raise ValueError(f"{folder}: has no {names[0]}, so the model is incomplete; {_AGAIN}")
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError) as error:
@@ -100,13 +103,13 @@ class Folder:
             return cls
         except (ImportError, AttributeError, TypeError, ValueError):
             raise ValueError(
-                f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
-                f"{library}, or take the release of the model that this version reads"
+                f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which the installed version does not "
+                f"have; upgrade {library}, or use a release of the model for this version"
             ) from None
 
     def _check_named(self, part: str) -> None:
         if not self.has(part):
-            raise ValueError(f"{self.path / 'model_index.json'}: names no {part}, so the model is not whole; {_AGAIN}")
+            raise ValueError(f"{self.path / 'model_index.json'}: names no {part}, so the model is incomplete; {_AGAIN}")
 
     def load(self, part: str, dtype: torch.dtype) -> nn.Module:
         """A part with its weights, in main memory. Modules that its class keeps in float32 are in float32."""
@@ -163,7 +166,7 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
     opened = read_folder(path)
     if opened.pipeline not in pipelines:
         raise ValueError(
-            f"{opened.path} holds a {opened.pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set "
+            f"{opened.path} holds a {opened.pipeline}, but backbone {family!r} reads {', '.join(pipelines)}; set "
             "backbone.name to the family of that model"
         )
     for part in opened.index:
@@ -184,8 +187,8 @@ def read_folder(path: str) -> Folder:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ValueError(
-            f"{folder}: not a model in diffusers' layout, as it has no model_index.json; take the repository of the "
-            "model whose name ends in -Diffusers or -diffusers, where there are two"
+            f"{folder}: not a model in diffusers' layout, as it has no model_index.json; if the model has two "
+            "repositories, use the one whose name ends in -Diffusers or -diffusers"
         )
     try:
         parts = json.loads(index.read_text(encoding="utf-8"))
@@ -196,7 +199,7 @@ def read_folder(path: str) -> Folder:
     try:
         return Folder(folder, parts)
     except ValueError as error:
-        raise ValueError(f"{index}: {error}; take the release of the model for diffusers") from None
+        raise ValueError(f"{index}: {error}; use the model's release for diffusers") from None
 
 
 def cached_folder(path: str) -> Folder:
@@ -249,8 +252,8 @@ def _from_hub(path: str) -> Path:
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         at = f" --revision {revision}" if revision else ""
         raise ValueError(
-            f"{path} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
-            f"network run `hf download {name}{at} --local-dir FOLDER --include model_index.json '*/*'`, bring the "
+            f"{path} is not on this machine and cannot be fetched ({type(error).__name__}); on a machine with a "
+            f"network run `hf download {name}{at} --local-dir FOLDER --include model_index.json '*/*'`, copy the "
             "folder here, and set backbone.path to it"
         ) from error
 
@@ -308,17 +311,17 @@ def _check_weights(model: Folder, name: str) -> None:
     missing = [shard for shard in shards if not (part / shard).is_file()]
     if missing:
         raise ValueError(
-            f"{part}: half downloaded, {len(missing)} of its {len(shards)} files are missing, the first is "
-            f"{missing[0]}; {_AGAIN}"
+            f"{part}: incomplete, {len(missing)} of its {len(shards)} files are missing, the first is {missing[0]}; "
+            f"{_AGAIN}"
         )
     if not files:
-        raise ValueError(f"{part}: has no weights in safetensors, the one form that is read; {_AGAIN}")
+        raise ValueError(f"{part}: has no weights in safetensors, the only format that Rushes reads; {_AGAIN}")
     for file in files:
         try:
             with safe_open(file, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file}: torn ({error}); {_AGAIN}") from None
+            raise ValueError(f"{file}: incomplete ({error}); {_AGAIN}") from None
 
 
 def _shards(part: Path, files: Sequence[Path]) -> list[str]:
@@ -356,7 +359,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         ValueError: `path` is there already.
     """
     if path.exists():
-        raise ValueError(f"{path} is there already; delete it, or choose another folder")
+        raise ValueError(f"{path} already exists; delete it, or choose another folder")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     part.mkdir(parents=True)
     try:

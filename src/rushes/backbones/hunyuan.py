@@ -70,7 +70,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     way = network.get("image_condition_type")
     if starts and way not in INTERLEAVE:
         raise ValueError(
-            f"{folder.path / 'transformer'}: image_condition_type is {way!r}, and a model that starts from an image "
+            f"{folder.path / 'transformer'}: image_condition_type is {way!r}, but a model that starts from an image "
             f"has {' or '.join(INTERLEAVE)}; download the model again, or copy it again"
         )
     return BackboneSpec(

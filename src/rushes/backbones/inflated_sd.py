@@ -37,8 +37,8 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     channels = codec["latent_channels"]
     if network["in_channels"] != channels or network.get("addition_embed_type") or network.get("class_embed_type"):
         raise ValueError(
-            f"{folder.path / 'unet'}: not the UNet of a plain Stable Diffusion 1.x model, which takes {channels} "
-            "channels, a time and a caption; name the folder of one"
+            f"{folder.path / 'unet'}: not the UNet of a plain Stable Diffusion 1.x model (inputs: {channels} channels, "
+            "a time and a caption); set backbone.path to the folder of one"
         )
     return BackboneSpec(
         name="inflated_sd",
@@ -110,8 +110,8 @@ def load(path: str, how: LoadOptions = DEFAULTS) -> InflatedSD:
         ValueError: see `open_folder`; a network that is to be held in few bits, what is added to it among them.
     """
     if how.offload:
-        raise ValueError("backbone.offload: 'inflated_sd' is small, and is not brought block by block; set it to false")
+        raise ValueError("backbone.offload: 'inflated_sd' is small, and offloading is not supported; set it to false")
     if how.quantize != "none":
-        raise ValueError(f"backbone.quantize: 'inflated_sd' is not held in {how.quantize}, as what it adds is trained; "
-                         "set it to none")  # fmt: skip
+        raise ValueError(f"backbone.quantize: 'inflated_sd' cannot be quantized to {how.quantize}, because its added "
+            "layers are trained; set it to none")  # fmt: skip
     return InflatedSD(open_folder(path, FAMILY.name, FAMILY.pipelines), FAMILY, how)

@@ -189,10 +189,12 @@ class VideoUNet(nn.Module):
         wanted = {name for name in self.unet.state_dict() if is_added(name)}
         try:
             if set(added) != wanted:
-                raise RuntimeError(f"{len(set(added) ^ wanted)} layers are not in both")
+                raise RuntimeError(f"{len(set(added) ^ wanted)} layers are in only one of the two")
             self.unet.load_state_dict(added, strict=False)
         except RuntimeError as error:
-            raise ValueError(f"{path}: not of the UNet beside it ({error}); copy the folder again") from None
+            raise ValueError(
+                f"{path}: does not belong to the UNet beside it ({error}); copy the folder again"
+            ) from None
 
     def forward(self, noised_BCFHW: Tensor, step_B: Tensor, text_BLD: Tensor) -> Tensor:
         """The prediction for clips at a training step each; all frames of a clip share its step, given ones too."""

@@ -21,11 +21,11 @@ def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Bac
     load = plugins.load("backbone", name, "backbones", ("load",), backbone_names()).load
     chooses = len(inspect.signature(load).parameters) > 1
     if how.offload and not chooses:
-        raise ValueError(f"backbone.offload: {name!r} has no blocks that could come one by one; set it to false")
+        raise ValueError(f"backbone.offload: {name!r} has no blocks that could be moved one by one; set it to false")
     if how.quantize != "none" and not chooses:
-        raise ValueError(f"backbone.quantize: {name!r} is not held in {how.quantize}; set it to none")
+        raise ValueError(f"backbone.quantize: {name!r} cannot be quantized to {how.quantize}; set it to none")
     if (how.attention or how.compile) and not chooses:
         setting = "attention" if how.attention else "compile"
-        raise ValueError(f"backbone.{setting}: {name!r} is no network of diffusers'; leave it out")
+        raise ValueError(f"backbone.{setting}: {name!r} is not a diffusers network; leave the setting out")
     backbone: Backbone = load(path, how) if chooses else load(path)
     return backbone

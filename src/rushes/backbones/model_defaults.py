@@ -186,8 +186,8 @@ def _with_own(match: ModelMatch, path: Path) -> ModelMatch:
     given = {f"{table}.{key}": value for table, values in tables.items() for key, value in values.items()}
     if refused := [key for key, value in given.items() if not _may_be_own(key, value)]:
         raise OwnSettingsError(
-            f"{path}: a model's folder may set numbers of [backbone], [generate] and [train] and the negative prompt, "
-            f"and not {', '.join(refused)}; set it in the project"
+            f"{path}: a model's folder may set only numbers of [backbone], [generate] and [train] and the negative "
+            f"prompt, not {', '.join(refused)}; set that in the project"
         )
     own = {key: Sourced(value, f"{OWN} in the model's folder") for key, value in given.items()}
     if "generate.steps" in own:
@@ -211,7 +211,7 @@ def _check_layout(model: str) -> None:
         if row.repository.casefold() == theirs or row.repository.casefold().startswith(f"{theirs}-diffusers")
     ]
     if same:
-        raise ValueError(f"{model} is in its makers' layout and not in diffusers'; take {' or '.join(same)}")
+        raise ValueError(f"{model} is in its makers' layout, not in diffusers'; use {' or '.join(same)}")
 
 
 def identify(folder: Folder, called: str = "") -> ModelMatch:
@@ -227,8 +227,8 @@ def identify(folder: Folder, called: str = "") -> ModelMatch:
     rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())] or read
     if not rows:
         raise ValueError(
-            f"{folder.path} holds a {folder.pipeline}, which is of no family that is read here; `rushes models` "
-            "lists the families, docs/models.md the models"
+            f"{folder.path} holds a {folder.pipeline}, which no family supports; `rushes models` lists the families, "
+            "docs/models.md the models"
         )
     same = [row for row in rows if all(_agrees(folder, *fact) for fact in row.sizes.items())]
     if not same:
@@ -242,8 +242,10 @@ def identify(folder: Folder, called: str = "") -> ModelMatch:
     others = " and ".join(row.name for row in same)
     for names, where in ((_names(folder), "the name in its configurations"), ([called], "its own name")):
         if row := _named(same, names):
-            return ModelMatch(row, f"the configurations of {folder.path} are those of {others}; {row.name} by {where}")
-    return ModelMatch(same[0], f"the configurations of {folder.path} are those of {others}; taken is {same[0].name}")
+            return ModelMatch(
+                row, f"the configurations of {folder.path} fit {others}; {row.name} was chosen by {where}"
+            )
+    return ModelMatch(same[0], f"the configurations of {folder.path} fit {others}; {same[0].name} was chosen")
 
 
 def _agrees(folder: Folder, key: str, expected: Any, strict: bool = False) -> bool:

@@ -201,7 +201,7 @@ def offload_idle(experts: nn.Module, parts: Sequence[nn.Module], device: torch.d
     Raises ValueError: there is one network.
     """
     if len(parts) < 2:
-        raise ValueError("backbone.offload: this model has one network, and idle_expert is for two; set it to true")
+        raise ValueError("backbone.offload: this model has one network, but idle_expert needs two; set it to true")
     stream = BlockStream([[*streamed(part)] for part in parts], device, ahead=False)
     for part in parts:
         _rest_to(part, device)
@@ -254,9 +254,7 @@ def check_answers_offloaded(offload: Offload, compiled: bool) -> None:
         ValueError: compiled blocks, which would hold on to weights that are put in others' places before each call.
     """
     if offload and compiled:
-        raise ValueError(
-            "backbone.compile: blocks that come and go are not compiled; set it or backbone.offload to false"
-        )
+        raise ValueError("backbone.compile: offloaded blocks cannot be compiled; set it or backbone.offload to false")
 
 
 def check_trains_offloaded(name: str, offload: Offload, checkpointing: bool, trainable: str, parallel: str) -> None:
@@ -276,12 +274,12 @@ def check_trains_offloaded(name: str, offload: Offload, checkpointing: bool, tra
         return
     why = ""
     if name in UNETS:
-        why = "a UNet's levels are not computed again as a whole, so their weights cannot leave; set it to false"
+        why = "a UNet's levels are not recomputed as a whole, so their weights must stay on the GPU; set it to false"
     elif not checkpointing:
-        why = "blocks that leave must be computed again; set it to false, or backbone.gradient_checkpointing to true"
+        why = "it needs recomputed blocks; set it to false, or backbone.gradient_checkpointing to true"
     elif trainable == "full":
-        why = "weights that are trained stay on the GPU, and all are; set it to false, or train.trainable to lora"
+        why = "trained weights stay on the GPU, and here all are trained; set it to false, or train.trainable to lora"
     elif parallel == "shard":
-        why = "sharded weights are spread already; set it to false, or train.parallel to replicate"
+        why = "sharded weights cannot be offloaded as well; set it to false, or train.parallel to replicate"
     if why:
         raise ValueError(f"backbone.offload: {why}")

@@ -392,7 +392,9 @@ class DiffusersBackbone:
             ValueError: `path` is there already, or the network is not in its own precision.
         """
         if bits := bits_of(self.network):
-            raise ValueError(f"{path}: a network in {bits} is a rounded base, which is not written; export an adapter")
+            raise ValueError(
+                f"{path}: a network in {bits} holds rounded weights, which are not exported; export an adapter"
+            )
         with whole_folder(path) as partial:
             trained = self.family.networks
             shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=_only_at(self.folder.path, trained))

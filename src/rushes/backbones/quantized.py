@@ -53,7 +53,7 @@ def quantize(network: nn.Module, bits: Quantize, device: torch.device) -> None:
     layers = list(linear_layers(network))
     if not layers:
         raise ValueError(
-            f"a {type(network).__name__} has no linear layers in blocks, so nothing of it can be held in {bits}; set "
+            f"a {type(network).__name__} has no linear layers in blocks, so it cannot be quantized to {bits}; set "
             "backbone.quantize to none"
         )
     for path, layer in layers:

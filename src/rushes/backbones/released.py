@@ -84,9 +84,9 @@ def released(name: str) -> Released:
     if name in models:
         return models[name]
     if name in RENAMED:
-        raise ValueError(f"no model {name!r}: take {' or '.join(RENAMED[name])}, which it stood for")
+        raise ValueError(f"no model {name!r} any more: use {' or '.join(RENAMED[name])}, which it stood for")
     near = get_close_matches(name, models, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(models)}"
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(models)}"
     raise ValueError(f"no model {name!r}; {hint}")
 
 

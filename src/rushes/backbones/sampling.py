@@ -80,7 +80,7 @@ def sample(
         ValueError: `eta` outside (0, 1] or the schedule, no steps, or what the model does not have (`refused`).
     """
     spec = backbone.spec
-    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
+    assert start_BCFHW is not None or eta == 1.0, "sampling that starts below pure noise needs latents to start from"
     if problems := refused(spec, guidance_2, image_cond_noise_scale, match):
         raise ValueError("\n".join(problems))
     begin = eta if eta == 1.0 else spec.path.time_of_share(eta)  # the time that the network is told
@@ -109,8 +109,8 @@ def refused(
     refusals = []
     if match and spec.temporal_ratio > 1:
         refusals.append(
-            f"generate.adain_share: statistics can be matched where a latent frame is one pixel frame, and {spec.name} "
-            f"has {spec.temporal_ratio} in all but the first; set it to 0"
+            f"generate.adain_share: it needs one pixel frame per latent frame, but {spec.name} has "
+            f"{spec.temporal_ratio} in all but the first; set it to 0"
         )
     if guidance_2 and spec.boundary is None:
         refusals.append(
@@ -151,7 +151,7 @@ def _first_frames(
     scale = spec.image_cond_noise_scale if scale is None else scale
     if given is None or not scale:
         return lambda level: given
-    assert len(seeds) == len(given), "noise on first frames needs a seed for each clip"
+    assert len(seeds) == len(given), "noise on first frames needs one seed per clip"
     clean, amount = given, scale
     generators = [seeded("first frame", seed) for seed in seeds]
 

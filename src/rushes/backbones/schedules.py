@@ -58,8 +58,8 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
     full = dict(cls.from_config(config).config)
     if name not in FLOW or (name != FLOW[0] and not full.get("use_flow_sigmas")):
         raise ValueError(
-            f"{folder.path / 'scheduler'}: {name} is no schedule of a flow model that is known; put a "
-            f"scheduler_config.json of {FLOW[0]} there, and name it in model_index.json"
+            f"{folder.path / 'scheduler'}: {name} is not a known schedule of a flow model; put a scheduler_config.json "
+            f"of {FLOW[0]} there, and name it in model_index.json"
         )
     shift_name = "shift" if name == FLOW[0] else "flow_shift"
 

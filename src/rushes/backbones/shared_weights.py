@@ -60,8 +60,8 @@ def load_shared(model: Folder, part: str, dtype: torch.dtype, copies: Path) -> n
                 shutil.rmtree(old)
             if shutil.disk_usage(copies).free < size + 2**30:
                 warnings.warn(
-                    f"{copies}: no room for {size / 2**30:.0f} GiB, a copy of {part} in {dtype} that processes would "
-                    "share; each has its own in main memory",
+                    f"{copies}: no room for {size / 2**30:.0f} GiB, a copy of {part} in {dtype} that processes could "
+                    "share; each process loads its own into main memory",
                     stacklevel=2,
                 )
                 return model.load(part, dtype)

@@ -42,8 +42,8 @@ def check_attention_trains(name: str) -> None:
     """
     if QUANTISES in name:
         raise ValueError(
-            f"backbone.attention: {name!r} has no backward pass, so it is for takes and evaluation; leave it empty "
-            "(for this command alone with --set backbone.attention=)"
+            f"backbone.attention: {name!r} has no backward pass, so it works only for takes and evaluation; leave it "
+            "empty (for this command only: --set backbone.attention=)"
         )
 
 
@@ -73,7 +73,7 @@ def use_attention(network: nn.Module, name: str) -> None:
     check_attention(name)
     if not any(hasattr(getattr(module, "processor", None), "_attention_backend") for module in network.modules()):
         raise ValueError(
-            f"backbone.attention: a {type(network).__name__} takes torch's attention and no other; leave it empty"
+            f"backbone.attention: a {type(network).__name__} works only with torch's attention; leave it empty"
         )
     logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # that this is experimental
     set_backend: Any = network.set_attention_backend
@@ -119,9 +119,9 @@ def _lacks(name: str) -> str:
     from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
 
     if name not in _all_names():
-        return "diffusers has none of this name"
+        return "diffusers has no backend of this name"
     if default_device().type != "cuda" and name not in ("native", "_native_math", "flex"):
-        return "it is for GPUs"
+        return "it needs a GPU"
     try:
         _check_attention_backend_requirements(AttentionBackendName(name))
     except RuntimeError as error:

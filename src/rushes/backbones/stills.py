@@ -47,8 +47,8 @@ class StillMaker:
         takes = set(inspect.signature(self.pipeline.__call__).parameters)
         if "prompt" not in takes or takes & {"image", "num_frames"}:
             raise ValueError(
-                f"{folder} holds a {type(self.pipeline).__name__}, which does not make an image of a prompt alone; "
-                "name the folder of one that does"
+                f"{folder} holds a {type(self.pipeline).__name__}, which does not make an image from a prompt alone; "
+                "name the folder of a pipeline that does"
             )
         self.pipeline.to(device)
         self.pipeline.set_progress_bar_config(disable=True)

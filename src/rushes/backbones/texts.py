@@ -83,7 +83,7 @@ class TextCache:
             ValueError: a file that is torn, was altered, or was written under another name; a link.
         """
         if path.is_symlink() or path.parent.is_symlink():
-            raise ValueError(f"{path}: is a link, or lies in one; delete that: {_AGAIN}")
+            raise ValueError(f"{path}: is a link, or inside one; delete the link: {_AGAIN}")
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
@@ -91,7 +91,7 @@ class TextCache:
                 tensors: dict[str, Tensor] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             caption, sums, lengths = (json.loads(about.get(key, "null")) for key in ("caption", "sha256", "lengths"))
         except (SafetensorError, OSError, ValueError) as error:
-            raise ValueError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}") from error
+            raise ValueError(f"{path}: incomplete or not a safetensors file ({error}); {_AGAIN}") from error
         ours = about.get("fingerprint") == self.fingerprint and isinstance(caption, str) and self.path(caption) == path
         if (
             not ours
@@ -99,7 +99,7 @@ class TextCache:
             or lengths.keys() != tensors.keys()
             or sums != {name: _checksum(tensor) for name, tensor in tensors.items()}
         ):
-            raise ValueError(f"{path}: was altered, or moved here; {_AGAIN}")
+            raise ValueError(f"{path}: altered, or moved here from elsewhere; {_AGAIN}")
         return caption, {name: (tensor, lengths[name]) for name, tensor in tensors.items()}
 
     def put(self, caption: str, rows: Kept) -> None:
@@ -122,7 +122,7 @@ class TextCache:
             with whole_file(path) as part:
                 save_tensors(tensors, part, about)
         except SafetensorError as error:
-            raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
+            raise OSError(f"{path}: cannot be written ({error}); free some disk space, then run again") from error
 
     def stale(self) -> dict[str, int]:
         """How many captions are kept that were read in another way, by the fingerprint of that."""
@@ -138,7 +138,7 @@ class TextCache:
         return path.parent != self.folder
 
 
-_AGAIN = "its caption is read again when it is needed"
+_AGAIN = "its caption is encoded again when it is needed"
 
 
 def trimmed(row: Tensor) -> tuple[Tensor, int]:

@@ -49,13 +49,13 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     boundary = folder.index.get("boundary_ratio")
     if network.get("pos_embed_seq_len"):  # two images share one row of it, which would mix the clips of a batch
         raise ValueError(
-            f"{folder.path / 'transformer'}: a model between a first and a last frame, and last frames cannot be given "
-            "here; take the I2V model"
+            f"{folder.path / 'transformer'}: a model that starts from a first and a last frame, but Rushes cannot give "
+            "it last frames; use the I2V model"
         )
     if folder.has("transformer_2") and boundary is None:
         raise ValueError(
-            f"{folder.path / 'model_index.json'} names two networks and no boundary_ratio, the level at which they "
-            "change; set it as the release has it: 0.875 for Wan 2.2 T2V, 0.9 for I2V"
+            f"{folder.path / 'model_index.json'} names two networks but no boundary_ratio, the noise level where they "
+            "switch; set it to the release's value: 0.875 for Wan 2.2 T2V, 0.9 for I2V"
         )
     patch_frames, patch_px, _ = network["patch_size"]
     positions = network.get("rope_max_seq_len") or 1024

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if lost:
             say_lost()
             sys.exit(LEFT_ALONE)
-        _end_with("a file is nested too deeply to be read; give one that a program of yours wrote", arguments)
+        _end_with("a file is nested too deeply to be read; flatten it, or leave it out", arguments)
     except Exception as error:
         import sqlite3  # which help does without
 
@@ -113,7 +113,7 @@ QUIET = {
     "WANDB_ERROR_REPORTING": "false",
 }
 OUT_OF_MEMORY = (
-    "memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
+    "out of memory; everything stored is safe; for training lower train.batch or backbone.frames, or set "
     "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "
     "plan` says what fits"
 )

@@ -32,12 +32,14 @@ ProjectFolder = Annotated[Path, Parameter(help="the project's folder")]
 Overrides = Annotated[
     tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
 ]
-AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="end with one JSON object on standard output")]
-Anonymous = Annotated[
-    bool, Parameter(negative=(), help="people by pseudonyms, the same ones in all exports of the project")
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative=(), help="print the result as one JSON object on standard output")
 ]
-Strip = Annotated[bool, Parameter(negative=(), help="videos without what their files say of place, device and person")]
-RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: the one that the settings name")]
+Anonymous = Annotated[
+    bool, Parameter(negative=(), help="replace people's names by pseudonyms, the same in all exports of the project")
+]
+Strip = Annotated[bool, Parameter(negative=(), help="remove metadata on place, device and person from the videos")]
+RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: train.name of the settings")]
 
 screen = Console(stderr=True)
 
@@ -74,7 +76,7 @@ def with_options(overrides: Sequence[str], **given: tuple[str, object]) -> tuple
         path, _, value = (part.strip() for part in text.partition("="))
         if path in values and value.strip("'\"") != str(values[path][1]):
             option, own = values[path]
-            raise ValueError(f"{option} {own} and --set {path}={value} are of one setting; leave one of them out")
+            raise ValueError(f"{option} {own} and --set {path}={value} set the same thing; leave one of them out")
     return (*overrides, *(f"{path}={value}" for path, (_, value) in values.items()))
 
 
@@ -138,8 +140,8 @@ def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> It
     """
     if DETACHED not in os.environ and is_locked(folder / LOG):
         raise ValueError(
-            f"{folder / LOG}: a detached run works on this project; look in with "
-            f"`rushes status {quote(str(folder))} --follow`, and run this when it has ended"
+            f"{folder / LOG}: a detached run is working on this project; watch it with "
+            f"`rushes status {quote(str(folder))} --follow`, and run this command when it has ended"
         )
     with waiting("loading PyTorch", say):
         from rushes.project.project import open_project

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rushes.stats import PowerResult
 
 Many = Parameter(consume_multiple=True, negative=())
-Threshold = Annotated[float | None, GE_0, Parameter(help="score that counts as yes: 0.5; 4 for VideoPhy-2")]
+Threshold = Annotated[float | None, GE_0, Parameter(help="lowest score that counts as yes: 0.5; 4 for VideoPhy-2")]
 
 
 def evaluate(
@@ -47,14 +47,18 @@ def evaluate(
     *,
     run: RunName = "",
     systems: Annotated[tuple[str, ...], Many, Parameter(help="folders of videos, as NAME=FOLDER, the base first")] = (),
-    prompts: Annotated[Path | None, Parameter(help="one prompt a line (0, 1, ...), or JSON {name: prompt}")] = None,
+    prompts: Annotated[
+        Path | None, Parameter(help="file with one prompt per line (0, 1, ...), or JSON {name: prompt}")
+    ] = None,
     first_frames: Annotated[
         Path | None, Parameter(help="folder of stills NAME.png; default: first_frames beside the prompts")
     ] = None,
     out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
     headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
-    seed: Annotated[int, GE_0, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")] = 0,
-    judges: Annotated[tuple[str, ...], Many, Parameter(name="--judge", help="judge side by side: metric:NAME")] = (),
+    seed: Annotated[int, GE_0, Parameter(help="seed of the bootstrap and of the choice of clips (with --systems)")] = 0,
+    judges: Annotated[
+        tuple[str, ...], Many, Parameter(name="--judge", help="judge to compare the videos with: metric:NAME")
+    ] = (),
     write_vbench: Annotated[Path | None, Parameter(help="only write what VBench reads into this folder")] = None,
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
@@ -66,7 +70,7 @@ def evaluate(
 ) -> None:
     """Compare base and trained model of a project, or folders of videos without one."""
     if (project is None) == (not systems):
-        raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
+        raise ValueError("name a project, or give two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
     comparing = {
         "--out": out, "--headline": headline, "--seed": seed, "--judge": judges, "--read-vbench": read_vbench,
         "--read-videophy": read_videophy, "--videophy-threshold": videophy_threshold is not None,
@@ -92,7 +96,7 @@ def evaluate(
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
         return tell(wrote, as_json, wrote.lines())
     if out is None:
-        raise ValueError("--out is missing; name the folder for table.json and report.html")
+        raise ValueError("--out is missing; give the folder for table.json and report.html")
     from rushes.evaluate.judged import check_judges, judge_folders
     from rushes.evaluate.systems import SystemsRequest, evaluate_systems
 
@@ -173,17 +177,17 @@ def _verdict_on(pair: str, words: str) -> str:
 
 def sample_size(
     project: Annotated[
-        Path | None, Parameter(help="a project's folder: what its evaluation could show, metric by metric")
+        Path | None, Parameter(help="a project's folder, to say for each metric what its evaluation can show")
     ] = None,
     *,
-    prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
-    points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
-    ties: Annotated[float, within(0, 1), Parameter(help="share of ties to expect")] = 0.0,
-    difference: Annotated[float, Parameter(help="difference of a metric to be seen, in its unit")] = 0.0,
+    prompts: Annotated[int, GE_0, Parameter(help="number of prompts; 0 = say how many are needed")] = 0,
+    points: Annotated[float, Parameter(help="win rate to detect, in points above 50 per cent")] = 0.0,
+    ties: Annotated[float, within(0, 1), Parameter(help="expected share of ties")] = 0.0,
+    difference: Annotated[float, Parameter(help="difference of a metric to detect, in its unit")] = 0.0,
     sd: Annotated[float, GE_0, Parameter(help="standard deviation of that difference from prompt to prompt")] = 0.0,
     seeds: Annotated[int, within(1), Parameter(help="seeds of each prompt")] = 1,
-    alike: Annotated[float, within(0, 1), Parameter(help="how alike seeds of one prompt are, from 0 to 1")] = 0.5,
-    chance: Annotated[float, within(0, 1), Parameter(help="chance of seeing it that is asked for")] = 0.8,
+    alike: Annotated[float, within(0, 1), Parameter(help="correlation of seeds of one prompt, from 0 to 1")] = 0.5,
+    chance: Annotated[float, within(0, 1), Parameter(help="power: wanted chance of detecting it")] = 0.8,
     as_json: AsJson = False,
 ) -> None:
     """How many prompts it takes to see a difference, or what so many prompts can show."""
@@ -243,14 +247,16 @@ def _tell_reaches(project: Path, as_json: bool) -> None:
         + (f"{row.needed} prompts would show the change that was seen" if row.needed else "no number shows none")
         for row in result.metrics
     ]
-    tell(result, as_json, lines or ["no metric of which the change differs from prompt to prompt"])
+    tell(result, as_json, lines or ["no metric's change varies between prompts"])
 
 
 def stop(
-    votes: Annotated[Path, Parameter(help="win, tie or loss a line in the order of arrival, or CSV prompt,vote")],
+    votes: Annotated[
+        Path, Parameter(help="file with win, tie or loss per line in the order of arrival, or CSV with prompt,vote")
+    ],
     *,
     margin: Annotated[
-        float, within(0, 0.5), Parameter(help="a win rate this close to one half counts as equal")
+        float, within(0, 0.5), Parameter(help="a win rate within this distance of one half counts as equal")
     ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
@@ -262,7 +268,9 @@ def stop(
     rate = decision.rate
     result = StudyResult(decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after)
     may = f"may stop since {result.after}" if result.after else "goes on"
-    words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
+    words = (
+        f"{result.decision}: win rate {rate.value:.3f}, within {rate.low:.3f} to {rate.high:.3f} at any stopping time"
+    )
     tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
 
 
@@ -299,15 +307,15 @@ def _named(values: tuple[str, ...], option: str) -> dict[str, str]:
     """NAME=VALUE arguments by name."""
     pairs = [value.partition("=") for value in values]
     if bad := [name for name, equals, value in pairs if not (name and equals and value)]:
-        raise ValueError(f"{option} takes NAME=PATH, got {bad[0]!r}")
+        raise ValueError(f"{option} must be NAME=PATH, got {bad[0]!r}")
     names = [name for name, _, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{option} names {twice[0]!r} twice; give each system a name of its own")
+        raise ValueError(f"{option} names {twice[0]!r} twice; give each system a different name")
     return {name: value for name, _, value in pairs}
 
 
 def _two(value: str) -> tuple[Path, Path]:
     first, comma, second = value.partition(",")
     if not comma:
-        raise ValueError(f"--read-videophy takes NAME=SA_FILE,PC_FILE, got {value!r}")
+        raise ValueError(f"--read-videophy must be NAME=SA_FILE,PC_FILE, got {value!r}")
     return Path(first), Path(second)

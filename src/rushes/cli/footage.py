@@ -50,7 +50,7 @@ def _after_preflight(project: Path, fails: bool, reasons: Mapping[str, int]) -> 
         return f"rushes import {place}"
     if reasons and max(reasons, key=reasons.__getitem__).startswith("no caption"):
         return f"rushes captions {place} --by names, or vlm, or human"
-    return f"mend what is refused, or leave it out: rushes set {place} footage.on_refused=skip"
+    return f"repair refused files, or skip them: rushes set {place} footage.on_refused=skip"
 
 
 def captions(

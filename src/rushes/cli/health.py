@@ -31,9 +31,9 @@ tune = App(name="tune")
 def beta(
     project: ProjectFolder,
     *,
-    comparisons: Annotated[int, GE_0, Parameter(help="how many are looked at; a quarter is held out")] = 256,
-    steps: Annotated[int, GE_0, Parameter(help="of the trial run")] = 20,
-    target: Annotated[float, GE_0, Parameter(help="DPO gradient weight that should be left; it begins at 0.5")] = 0.2,
+    comparisons: Annotated[int, GE_0, Parameter(help="number of comparisons used; a quarter is held out")] = 256,
+    steps: Annotated[int, GE_0, Parameter(help="steps of the trial run")] = 20,
+    target: Annotated[float, GE_0, Parameter(help="DPO gradient weight that should remain; it begins at 0.5")] = 0.2,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +77,7 @@ def check_shortcuts(
     project: ProjectFolder,
     *,
     comparisons: Annotated[
-        int, GE_0, Parameter(help="how many are looked at; default: train.shortcut_probe of the settings")
+        int, GE_0, Parameter(help="number of comparisons used; default: train.shortcut_probe of the settings")
     ] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -96,7 +96,7 @@ def status(
     project: ProjectFolder,
     *,
     follow: Annotated[
-        bool, Parameter(negative="", help="then show the steps of the run as they are done, until none are")
+        bool, Parameter(negative="", help="keep showing the run's steps as they are done, until it ends")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -112,7 +112,7 @@ def status(
     for line in steps_of(result) if follow else ():
         say(line)
     if follow and result.detached and (why := broken_off(project / LOG)):
-        say(f"the detached run ended: {why}\nnext: rushes run {quote(str(project))} --detach")
+        say(f"the detached run failed: {why}\nnext: rushes run {quote(str(project))} --detach")
         sys.exit(1)
 
 

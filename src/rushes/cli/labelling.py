@@ -38,13 +38,17 @@ if TYPE_CHECKING:
 
 labels = App(name="labels")
 Columns = Annotated[
-    str, Parameter(help="of a table, as chosen=A,rejected=B,prompt=C or left, right, answer; default: by their names")
+    str,
+    Parameter(
+        help="columns of a table, as chosen=A,rejected=B,prompt=C or left, right, answer; default: by their names"
+    ),
 ]
 Answers = Annotated[
     tuple[str, ...],
     Parameter(
         negative=(),
-        help='of an answer "Left is worse=right", or left, tie, unjudged; of ratings "artefacts=lower"; repeatable',
+        help='meaning of an answer, as "Left is worse=right" (or left, tie, unjudged), or of ratings, as '
+        '"artefacts=lower"; repeatable',
     ),
 ]
 
@@ -63,13 +67,16 @@ def label(
     behind_proxy: BehindProxy = False,
     forget: Forget = (),
     open_link: Annotated[
-        bool, Parameter(negative=(), help="one link for a crowd, ?id= distinguishes them; a code after --pairs-each")
+        bool,
+        Parameter(
+            negative=(), help="one link for many people, distinguished by ?id=; a completion code after --pairs-each"
+        ),
     ] = False,
     pairs_each: Annotated[
-        int | None, within(1), Parameter(help="pairs of each person of --open-link; default: 20")
+        int | None, within(1), Parameter(help="pairs for each person of --open-link; default: 20")
     ] = None,
     probes: Annotated[
-        bool, Parameter(negative=(), help="the pairs that `rushes tune eta` made and no others (by human)")
+        bool, Parameter(negative=(), help="only the pairs that `rushes tune eta` made (by human)")
     ] = False,
     gpus: Gpus = 1,
     engine: Engine = "local",
@@ -84,14 +91,16 @@ def label(
     page = Page(host, port, annotators, behind_proxy, forget, open_pairs=(pairs_each or 20) if open_link else 0)
     if settings.label.by == "human":
         if engine == "ray":
-            raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
+            raise ValueError(
+                "--engine ray works only with a program that judges; people label on a page of this machine"
+            )
         refuse_unused({"--gpus": gpus > 1, "--json": as_json}, "a program that judges (--by)")
         from rushes.project.studio import Studio
 
         serve_studio(Studio(project, labelled, probes), page, "/label", "labelling")
         return
     if probes:
-        raise ValueError("--probes is for people; `rushes tune eta` itself asks a program that labels")
+        raise ValueError("--probes works only with people; `rushes tune eta` itself asks a program that labels")
     refuse_unused(page.given(), "people (--by human)")
     if led(project, gpus, engine):
         return
@@ -109,7 +118,8 @@ def review(
     annotators: Annotators = (),
     behind_proxy: BehindProxy = False,
     progress: Annotated[
-        bool, Parameter(negative=(), help="say how each scenario stands and what people did, and open no page")
+        bool,
+        Parameter(negative=(), help="print the state of each scenario and what people did, without opening the page"),
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -139,7 +149,7 @@ def judges(
     project: ProjectFolder,
     *,
     static: Annotated[
-        int, GE_0, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
+        int, GE_0, Parameter(help="also show the judge of label.by this many clips beside frozen copies")
     ] = 0,
     by: Annotated[str, Parameter(help="judge to show frozen clips; default: label.by of the settings")] = "",
     overrides: Overrides = (),
@@ -161,24 +171,23 @@ def judges(
 def import_(
     project: ProjectFolder,
     file: Annotated[
-        Path, Parameter(help="file with the preferences, or folder of Parquet files; videos lie relative to its folder")
+        Path,
+        Parameter(help="file with the preferences, or folder of Parquet files; video paths are relative to its folder"),
     ],
     *,
     form: Annotated[
         Literal["videoreward", "videodpo", "trl", "labelstudio", "table", ""],
-        Parameter(help="what wrote the file; default: what its fields say"),
+        Parameter(help="program that wrote the file; default: recognised by its fields"),
     ] = "",
     split: Annotated[Literal["train", "eval"], Parameter(help="split of the clips")] = "train",
-    left: Annotated[
-        str, Parameter(help="key of the video that is left (labelstudio); default: what the file says")
-    ] = "",
+    left: Annotated[str, Parameter(help="key of the left video (labelstudio); default: as the file says")] = "",
     columns: Columns = "",
     answers: Answers = (),
     window: Annotated[
         Literal["first", "last", "best-motion", ""],
         Parameter(help="part of clips longer than backbone.frames that their label is for; default: leave them out"),
     ] = "",
-    dry_run: Annotated[bool, Parameter(negative=(), help="say what would be stored, and store nothing")] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), help="print what would be stored, without storing it")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -22,14 +22,14 @@ cache = App(name="cache")
 
 
 def doctor(
-    folder: Annotated[Path, Parameter(help="where the project is or will be; its disk is looked at")] = Path("."),
+    folder: Annotated[Path, Parameter(help="where the project is or will be; its disk is checked")] = Path("."),
     *,
     as_json: AsJson = False,
 ) -> None:
     """Say what of this machine and its installation would break a run; exit code 1 where something would."""
     from rushes.inspect.doctor import examine
 
-    with waiting("trying the packages and codecs of this machine", say):
+    with waiting("checking the packages and codecs of this machine", say):
         result = examine(folder)
     lines = lines_of(result.machine)
     lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
@@ -55,39 +55,37 @@ def trust_(
 
 
 def plan(
-    project: Annotated[Path | None, Parameter(help="a project's folder, in place of --model and all about it")] = None,
+    project: Annotated[Path | None, Parameter(help="a project's folder, in place of --model and its options")] = None,
     *,
     model: Annotated[str, Parameter(help="a released model, such as wan2.1-t2v-1.3b, or a folder of weights")] = "",
-    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH; default: the model's own")] = "",
-    frames: Annotated[int, GE_0, Parameter(help="of a clip; default: the model's own")] = 0,
+    size: Annotated[str, Parameter(help="size of a frame in pixels, as HEIGHTxWIDTH; default: the model's own")] = "",
+    frames: Annotated[int, GE_0, Parameter(help="frames of a clip; default: the model's own")] = 0,
     clips: Annotated[
-        int, GE_0, Parameter(help="of footage, a fifth of which is held out; default: the project's, or 60")
+        int, GE_0, Parameter(help="clips of footage, a fifth of which is held out; default: the project's, or 60")
     ] = 0,
-    takes: Annotated[int, GE_0, Parameter(help="of each clip; default: as the recipe needs them")] = 0,
-    prompts: Annotated[int, GE_0, Parameter(help="held out, that evaluation takes; default: the clips held out")] = 0,
-    recipe: Annotated[str, Parameter(help="recipe; it says how many views a comparison has")] = "realdpo",
-    views: Annotated[int, GE_0, Parameter(help="of a comparison, in place of the recipe's, for the step alone")] = 0,
-    batch: Annotated[
-        int, GE_0, Parameter(help="comparisons in a step on one GPU; default: train.batch over the GPUs")
+    takes: Annotated[int, GE_0, Parameter(help="takes of each clip; default: as the recipe needs")] = 0,
+    prompts: Annotated[int, GE_0, Parameter(help="held-out prompts for evaluation; default: the held-out clips")] = 0,
+    recipe: Annotated[str, Parameter(help="recipe, which defines how many views a comparison has")] = "realdpo",
+    views: Annotated[
+        int, GE_0, Parameter(help="views of a comparison, in place of the recipe's, for the step only")
     ] = 0,
+    batch: Annotated[int, GE_0, Parameter(help="batch size of one GPU; default: train.batch divided by the GPUs")] = 0,
     tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
-    rank: Annotated[int, GE_0, Parameter(help="of the adapter; default: the model's own")] = 0,
+    rank: Annotated[int, GE_0, Parameter(help="rank of the adapter; default: the model's own")] = 0,
     precision: Annotated[
         Literal["auto", "bfloat16", "mixed", "float32"],
-        Parameter(name=["--precision"], help="as backbone.dtype; auto = mixed where all weights are trained"),
+        Parameter(name=["--precision"], help="precision, as backbone.dtype; auto = mixed if all weights are trained"),
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
-    checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
-    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.reference_cache 8)")] = False,
+    checkpointing: Annotated[bool, Parameter(help="recompute activations in the backward pass")] = True,
+    bank: Annotated[bool, Parameter(help="use a reference cache (train.reference_cache 8)")] = False,
     first_frame: Annotated[
-        bool | None, Parameter(help="the model is given the first frame; default: as it was released")
+        bool | None, Parameter(help="give the model the first frame; default: as it was released")
     ] = None,
     gpu: Annotated[str, Parameter(help="kind of GPU, for its memory and speed")] = "h100",
-    gpus: Annotated[int, GE_0, Parameter(help="how many of them")] = 1,
-    gpu_memory_gb: Annotated[float, GE_0, Parameter(help="in place of the kind's")] = 0.0,
-    tflops: Annotated[
-        float, GE_0, Parameter(help="10^12 operations a second that the network reaches; default: 40 % of the peak")
-    ] = 0.0,
+    gpus: Annotated[int, GE_0, Parameter(help="number of GPUs")] = 1,
+    gpu_memory_gb: Annotated[float, GE_0, Parameter(help="memory of a GPU, in place of the kind's")] = 0.0,
+    tflops: Annotated[float, GE_0, Parameter(help="TFLOP/s that the network reaches; default: 40 % of the peak")] = 0.0,
     table: Annotated[
         Path | None, Parameter(help="write forecasts of all released models to this page (docs/hardware.md)")
     ] = None,
@@ -108,7 +106,7 @@ def plan(
         tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
         first_frame=first_frame,
     )  # fmt: skip
-    with waiting("counting the operations and bytes of every stage", say):
+    with waiting("counting operations and bytes of every stage", say):
         machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
         result = planning.forecast(project, asked, machine, overrides)
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
@@ -173,7 +171,7 @@ def check_folder(
 
     words = check(folder)
     result = FolderCheck(len(words), tuple(f"{name}: {text}" for name, text in words.items() if text))
-    line = f"{result.losers} losers read, {len(result.problems)} of them unlike their winners"
+    line = f"{result.losers} losers read, {len(result.problems)} of them encoded differently from their winners"
     tell(result, as_json, [line, *result.problems])
     if result.problems:
         sys.exit(1)

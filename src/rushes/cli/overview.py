@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 ABOUT = "Preference optimization for video diffusion models."
 EPILOGUE = (
-    "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed, or a "
-    "fault that `verify` or `doctor` names; 2 a command, a setting or a file that must be changed, or a full disk; 130 "
-    "stopped by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the environment an "
+    "Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 a failed gate, or a fault "
+    "that `verify` or `doctor` found; 2 a command, setting or file that must be changed, or a full disk; 130 stopped "
+    "by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the environment an "
     "error shows where it came from."
 )
 OTHER = {"--help": "This page; `rushes COMMAND --help` has a command's options.", "--version": "The version of Rushes."}

@@ -21,7 +21,8 @@ def vote(
     annotators: Annotators = (),
     behind_proxy: BehindProxy = False,
     standing: Annotated[
-        bool, Parameter(negative=(), help="say how the vote stands and whether it may stop, and open no page")
+        bool,
+        Parameter(negative=(), help="print the state of the vote and whether it may stop, without opening the page"),
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -43,15 +44,13 @@ def campaign(
     project: ProjectFolder,
     *,
     people: Annotated[
-        str, Parameter(help="names with commas between them, such as ada,bob; default: those of the campaign before")
+        str, Parameter(help="names separated by commas, such as ada,bob; default: those of the last campaign")
     ] = "",
-    pairs: Annotated[
-        int, within(0), Parameter(help="pairs that are to have a label; 0 = as many as before, or all")
-    ] = 0,
+    pairs: Annotated[int, within(0), Parameter(help="number of pairs to label; 0 = as many as before, or all")] = 0,
     port: Port = PORT,
     host: Host = HOST,
     behind_proxy: BehindProxy = False,
-    plan: Annotated[bool, Parameter(negative=(), help="store and print the plan, and open no page")] = False,
+    plan: Annotated[bool, Parameter(negative=(), help="store and print the plan, without opening the page")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -43,7 +43,10 @@ class DetachedResult:
 
 ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out
 LEFT_ALONE = 3  # exit code of a process whose partners are gone, and which has nothing to say itself
-LOST = "rushes: the processes lost each other; with RUSHES_TRACEBACK=1 in the environment each says where"
+LOST = (
+    "rushes: the processes lost connection to each other; run again with RUSHES_TRACEBACK=1 in the environment to "
+    "see where"
+)
 RUN_ID = "rushes-"
 PATIENCE_S = 2.0  # in which the first process says what is wrong, before a helper does
 
@@ -61,7 +64,7 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     """
     if engine == "ray":
         if gpus != 1 or "RANK" in os.environ:
-            raise ValueError("--engine ray: a cluster's workers share the work; leave --gpus and torchrun out")
+            raise ValueError("--engine ray: the cluster's workers share the work; leave out --gpus and torchrun")
         return False
     if "RANK" in os.environ:
         if os.environ["RANK"] == "0":
@@ -91,7 +94,7 @@ def detached(folder: Path) -> Path:
             hold(file.fileno(), wait=False)
         except BlockingIOError:
             raise ValueError(
-                f"{log}: a detached run goes on already; `rushes status {quote(str(folder))} --follow`"
+                f"{log}: a detached run is already working; watch it with `rushes status {quote(str(folder))} --follow`"
             ) from None
         subprocess.Popen(
             [sys.executable, "-P", "-m", "rushes", *(text for text in sys.argv[1:] if text != "--detach")],
@@ -132,7 +135,7 @@ def _follow(folder: Path) -> None:
 
 def _check(gpus: int) -> None:
     if gpus < 1:
-        raise ValueError(f"--gpus is 1 or more, got {gpus}")
+        raise ValueError(f"--gpus must be 1 or more, got {gpus}")
     if gpus == 1 or os.environ.get(ON_PROCESSOR) == "1":
         return
     import torch
@@ -184,8 +187,8 @@ def _failed(failures: Mapping[int, ProcessFailure], processes: int) -> int:
     for rank, code in codes.items():
         if code < 0 and code != -signal.SIGTERM:  # which is how the others are ended
             print(
-                f"rushes: process {rank} of {processes} was ended by {signal.Signals(-code).name} (SIGKILL is what a "
-                "machine without memory sends), and so were the others: what was stored is safe, run the same command "
+                f"rushes: process {rank} of {processes} was ended by {signal.Signals(-code).name} (SIGKILL may mean "
+                "that memory ran out), and the others were stopped: everything stored is safe, run the same command "
                 "to continue",
                 file=sys.stderr,
             )

@@ -15,13 +15,13 @@ from rushes.progress import waiting
 from rushes.records import plain
 
 bench = App(name="bench")
-DEMO_TAKES = "some three minutes on two idle cores, twice that beside other work"
+DEMO_TAKES = "about three minutes on two idle cores, twice that beside other work"
 
 
 def demo(
     *,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("demo"),
-    seed: Annotated[int, GE_0, Parameter(help="of data, training and evaluation")] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="seed of data, training and evaluation")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """The whole path on the embedded world, some three minutes on two cores, with a report."""
@@ -98,7 +98,7 @@ def step(
     device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
     shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
     compiled: Annotated[bool, Parameter(name=["--compile"], negative=(), help="also with compiled blocks")] = False,
-    out: Annotated[Path | None, Parameter(help="also write the figures, machine and command to this JSON file")] = None,
+    out: Annotated[Path | None, Parameter(help="also write figures, machine and command to this JSON file")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
@@ -107,7 +107,7 @@ def step(
     from rushes.lab.step_cost import bench_lines, bench_step
 
     if out is not None and not out.parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise ValueError(f"--out {out}: there is no folder {out.parent}; create it first")
     result = bench_step(rounds, device, shape, compiled)
     if out is not None:
         sizes = "".join(f" --shape {name}" for name in shape)
@@ -129,7 +129,7 @@ def bench_generate(*, as_json: AsJson = False) -> None:
 def bench_curation(
     *,
     clips: Annotated[int, GE_0, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
-    footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
+    footage: Annotated[Path | None, Parameter(help="folder of real clips to plant the faults in instead")] = None,
     rows: Annotated[tuple[int, ...], GE_0, Parameter(help="synthetic clips to choose among; repeatable")] = (),
     seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
     as_json: AsJson = False,

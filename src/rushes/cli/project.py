@@ -42,8 +42,8 @@ PairPaths = Annotated[
     Parameter(
         negative=(),
         consume_multiple=True,
-        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, a table, or "
-        "a folder of Parquet files",
+        help="pairs in place of footage: two folders (better, worse), one folder of NAME_w and NAME_l, a table, or a "
+        "folder of Parquet files",
     ),
 ]
 prompts_ = App(name="prompts")
@@ -51,33 +51,36 @@ prompts_ = App(name="prompts")
 
 def init(
     project: Annotated[
-        Path | None, Parameter(help="the project's folder; without one --model prints its settings")
+        Path | None, Parameter(help="the project's folder; without it --model prints the model's settings")
     ] = None,
     *,
     model: Annotated[
-        str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; the tiny backbone without it")
+        str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; default: the tiny backbone")
     ] = None,
     recipe: Annotated[
         str,
         Parameter(
-            help="recipe, with the settings of its paper with --model, else for the tiny backbone; default: realdpo, "
-            "or dpo with --pairs"
+            help="recipe, with its paper's settings (with --model) or settings for the tiny backbone; default: "
+            "realdpo, or dpo with --pairs"
         ),
     ] = "",
     footage: Annotated[
-        Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it and --model")
+        Path | None, Parameter(help="folder, tar or table of your videos; default without --model: the embedded world")
     ] = None,
     pairs: PairPaths = (),
     prompts: Annotated[
-        Path | None, Parameter(help="with --pairs of folders: a prompt a line, or a table of file and caption")
+        Path | None,
+        Parameter(help="with --pairs of folders: file with one prompt per line, or a table of file and caption"),
     ] = None,
     columns: Columns = "",
     answers: Answers = (),
-    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
-    frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
+    size: Annotated[
+        str, Parameter(help="size of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")
+    ] = "",
+    frames: Annotated[int, GE_0, Parameter(help="frames of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
     full: Annotated[
-        bool, Parameter(negative=(), help="write all settings into rushes.toml, so that no default counts")
+        bool, Parameter(negative=(), help="write all settings into rushes.toml, so that no default applies")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -167,7 +170,7 @@ def _pixels(size: str) -> tuple[int, int] | None:
     """Height and width; None where no size is given."""
     height, _, width = size.partition("x")
     if size and not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ValueError(f"--size is HEIGHTxWIDTH in pixels, such as 480x832; got {size!r}")
+        raise ValueError(f"--size must be HEIGHTxWIDTH in pixels, such as 480x832; got {size!r}")
     return (int(height), int(width)) if size else None
 
 
@@ -175,21 +178,19 @@ def import_(
     project: ProjectFolder,
     *,
     rows: Annotated[
-        Path | None, Parameter(help="take the rows that `rushes export` wrote here, and nothing else")
+        Path | None, Parameter(help="import only the rows that `rushes export` wrote in this folder")
     ] = None,
     scores: Annotated[
-        Path | None, Parameter(help="take people's scores from 0 to 10 from this JSON, JSONL or CSV file, nothing else")
+        Path | None, Parameter(help="import only people's scores from 0 to 10, from this JSON, JSONL or CSV file")
     ] = None,
-    add: Annotated[
-        bool, Parameter(negative="", help="add to what earlier imports took, instead of replacing it")
-    ] = False,
+    add: Annotated[bool, Parameter(negative="", help="add to earlier imports instead of replacing them")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Take real clips into the project; clips of earlier imports that the footage no longer has are set aside."""
     settings = read_settings(project, overrides, code if rows is None and scores is None else nothing)
     if rows is not None and scores is not None:
-        raise ValueError("--rows and --scores are two imports; run one after the other")
+        raise ValueError("--rows and --scores cannot be combined; run one import after the other")
     if rows is not None or scores is not None:
         refuse_unused({"--add": add}, "an import of footage, without --rows and --scores")
     if scores is not None:
@@ -214,7 +215,7 @@ def add(
     project: ProjectFolder,
     *,
     pipeline: Annotated[Path, Parameter(help="folder of an image pipeline in diffusers' layout")],
-    prompts: Annotated[Path, Parameter(help="text file, one prompt a line")],
+    prompts: Annotated[Path, Parameter(help="text file with one prompt per line")],
     steps: Annotated[int, GE_0, Parameter(help="sampling steps of a still")] = 50,
     guidance: Annotated[float, GE_0, Parameter(help="classifier-free guidance; 1 = none")] = 7.5,
     overrides: Overrides = (),
@@ -226,7 +227,7 @@ def add(
 
     settings = read_settings(project, overrides, code)
     if not prompts.is_file():
-        raise ValueError(f"--prompts: {prompts} is not a file; write one prompt a line")
+        raise ValueError(f"--prompts: {prompts} is not a file; name a file with one prompt per line")
     with opened(project, settings) as work:
         tell(make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance), as_json)
 
@@ -234,7 +235,7 @@ def add(
 def generate(
     project: ProjectFolder,
     *,
-    run: Annotated[str, Parameter(help="by this finished run; default: what train.init_from names")] = "",
+    run: Annotated[str, Parameter(help="finished run that makes the takes; default: train.init_from")] = "",
     gpus: Gpus = 1,
     engine: Engine = "local",
     overrides: Overrides = (),
@@ -271,10 +272,11 @@ def train(
     project: ProjectFolder,
     *,
     recipe: Annotated[
-        str, Parameter(help="another than train.recipe, with its paper's settings, or those for the tiny backbone")
+        str,
+        Parameter(help="recipe in place of train.recipe, with its paper's settings, or those for the tiny backbone"),
     ] = "",
     steps: Annotated[
-        int | None, Parameter(help="in place of train.steps; more than a finished run has continue it")
+        int | None, Parameter(help="steps in place of train.steps; more steps than a finished run has continue it")
     ] = None,
     gpus: Gpus = 1,
     overrides: Overrides = (),
@@ -317,27 +319,34 @@ def run(
         Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
     ] = None,
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
-    rounds: Annotated[int, GE_0, Parameter(help="train again on takes of the run before, while that gains")] = 1,
+    rounds: Annotated[
+        int, GE_0, Parameter(help="rounds: train again on takes of the run before, as long as that helps")
+    ] = 1,
     old_takes: Annotated[
-        bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
+        bool,
+        Parameter(negative="", help="with --rounds: for comparison, also train as long on the first round's takes"),
     ] = False,
     rehearse: Annotated[
-        bool, Parameter(negative="", help="every stage on a few clips and steps, in a copy: does it go, and how long")
+        bool,
+        Parameter(
+            negative="",
+            help="run every stage on a few clips and steps, in a copy, to check that it works and how long it takes",
+        ),
     ] = False,
     gpus: Gpus = 1,
     detach: Annotated[
-        bool, Parameter(negative="", help="go on without the terminal; `rushes status --follow` looks in")
+        bool, Parameter(negative="", help="continue without the terminal; watch with `rushes status --follow`")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """All stages in order; what is done already is not done again."""
     if old_takes and rounds < 2:
-        raise ValueError("--old-takes: only with --rounds 2 or more; leave it out")
+        raise ValueError("--old-takes: only for --rounds 2 or more; leave it out")
     overrides = with_options(overrides, footage__path=("--footage", footage), footage__bench=("--prompts", prompts))
     if project.is_dir():
         if out is not None:
-            raise ValueError(f"--out is for a settings file, and {project} is a project; leave --out away")
+            raise ValueError(f"--out: only for a settings file, but {project} is a project; omit it")
         folder, settings = project, read_settings(project, overrides, all_stages)
     elif not project.exists():
         raise ValueError(f"{project}: no such project or settings file; see `rushes init {quote(str(project))}`")
@@ -387,7 +396,8 @@ def export(
     run: Annotated[str, Parameter(help="also export this run's model")] = "",
     form: Annotated[Literal["parquet", "jsonl"], Parameter(help="form of the rows")] = "parquet",
     weights: Annotated[
-        Literal["diffusers", "comfyui"], Parameter(help="form of an adapter; a whole model is in that of diffusers")
+        Literal["diffusers", "comfyui"],
+        Parameter(help="format of an adapter; whole models are always in diffusers' format"),
     ] = "diffusers",
     anonymous: Anonymous = False,
     overrides: Overrides = (),

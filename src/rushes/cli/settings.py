@@ -32,7 +32,10 @@ def set_(
     values: Annotated[tuple[str, ...], Parameter(help="settings as table.name=value")] = (),
     *,
     upgrade: Annotated[
-        bool, Parameter(negative=(), help="take this version's defaults, recipe and model in place of those held")
+        bool,
+        Parameter(
+            negative=(), help="use this version's defaults, recipe and model in place of those stored with the project"
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

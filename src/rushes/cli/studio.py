@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 PORT, HOST = 8765, "127.0.0.1"
 
 Port = Annotated[int, within(0, 65535), Parameter(help="port of the page; 0 = a free one")]
-Host = Annotated[str, Parameter(help="address of the page; any but this machine's own can be opened from elsewhere")]
+Host = Annotated[str, Parameter(help="address to serve on; other machines can open any address but this machine's own")]
 Annotators = Annotated[
     tuple[str, ...],
     Parameter(
-        negative=(), consume_multiple=True, help="names to invite, apart by blanks or commas; prints a link for each"
+        negative=(),
+        consume_multiple=True,
+        help="names to invite, separated by blanks or commas; prints a link for each",
     ),
 ]
-BehindProxy = Annotated[
-    bool, Parameter(negative=(), help="a proxy on this machine sends people here and says who they are")
-]
+BehindProxy = Annotated[bool, Parameter(negative=(), help="a proxy on this machine forwards people and their names")]
 Forget = Annotated[
-    tuple[str, ...], Parameter(negative=(), help="name whose link ends now, repeatable; opens no page, labels stay")
+    tuple[str, ...],
+    Parameter(negative=(), help="name whose link ends now, repeatable; labels stay, and no page is opened"),
 ]
 
 
@@ -103,7 +104,7 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
         with Accounts(studio.folder / LEDGER) as accounts:
             for name in page.forget:
                 accounts.forget(name)
-                print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites anew")
+                print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites again")
         return
     if at:
         {"/label": studio.desk, "/review": studio.review, "/vote": studio.vote}[at].ready()
@@ -117,7 +118,7 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
             print(f"open link, ID is the platform's: {address}/label?id=ID#open={crowd.door}", flush=True)
             print(f"completion code after {page.open_pairs} pairs: {crowd.code}", flush=True)
         place = f"{address}{at or '/'}#key={people.key}"
-        words = f"{what} {studio.title} at {place}; Ctrl-C ends it, what was saved is safe"
+        words = f"{what} {studio.title} at {place}; Ctrl-C ends it, everything saved is safe"
         print(printable(words), file=sys.stderr, flush=True)
 
     with open_studio(studio, page.host in LOCAL and not page.behind_proxy) as site:

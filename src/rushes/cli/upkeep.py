@@ -20,7 +20,7 @@ def verify(
     share: Annotated[
         float, within(0, 1), Parameter(name="--again", help="share of the latents and captions to encode again")
     ] = 0.0,
-    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
+    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all latents and captions again")] = False,
     seed: Annotated[int, GE_0, Parameter(help="of the choice")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -60,7 +60,9 @@ def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson 
 def clean(
     project: ProjectFolder,
     *,
-    yes: Annotated[bool, Parameter(name="--yes", negative=(), help="remove it; else it is only listed")] = False,
+    yes: Annotated[
+        bool, Parameter(name="--yes", negative=(), help="remove the files; without it they are only listed")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +79,7 @@ def backup(
     project: ProjectFolder,
     to: Annotated[Path, Parameter(help="folder of the copy: new, or an earlier or stopped copy of this project")],
     *,
-    checkpoints: Annotated[bool, Parameter(help="also those from which runs go on")] = True,
+    checkpoints: Annotated[bool, Parameter(help="also checkpoints from which runs can continue")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Copy a project, also while stages run; the copy is a project. Run it again to bring the copy up to date."""

@@ -118,11 +118,14 @@ class BackboneSettings(SettingsTable):
                 raise ValueError("sizes: heights and widths are above 0 px")
             if (self.height_px, self.width_px) not in self.sizes:
                 raise ValueError(
-                    f"sizes: lacks {self.height_px} x {self.width_px}, which height_px and width_px say; add it, or "
-                    "set these to one of sizes"
+                    f"sizes: does not contain {self.height_px} x {self.width_px}, the size that height_px and width_px "
+                    "set; add it, or set height_px and width_px to one of sizes"
                 )
         if self.lengths and (self.frames not in self.lengths or min(self.lengths) < 1):
-            raise ValueError(f"lengths: must be above 0 and hold frames, {self.frames}; add it, or set frames to one")
+            raise ValueError(
+                f"lengths: all must be above 0, and frames ({self.frames}) must be one of them; add it, "
+                "or set frames to one of lengths"
+            )
         return self
 
     @property
@@ -138,7 +141,7 @@ class BackboneSettings(SettingsTable):
             ValueError: `sizes` is "auto", which `rushes.project.defaults` puts sizes in the place of.
         """
         if self.sizes == "auto":
-            raise ValueError("backbone.sizes: auto is of an open project; name the sizes here")
+            raise ValueError("backbone.sizes: auto works only in a project that is open; list the sizes here")
         sizes, lengths = self.sizes or ((self.height_px, self.width_px),), self.lengths or (self.frames,)
         return all_shapes(self.shape, sizes, lengths, tuple(rate for rate in self.rates if rate != self.fps))
 

@@ -25,8 +25,8 @@ class SecretError(ValueError):
 def _without_secret(url: str) -> str:
     if without_password(url) != url:
         raise SecretError(
-            "no password and no key stands in an address, as settings are stored and passed on; take it out, and name "
-            "the environment variable that holds it in key_env"
+            "the address holds a password or a key, and settings are stored and shared; remove it, and set key_env to "
+            "the name of an environment variable that holds it"
         )
     return url
 
@@ -39,8 +39,8 @@ def may_be_key(name: str) -> bool:
 def _a_variable(name: str) -> str:
     if may_be_key(name):
         raise SecretError(
-            "this is no name of an environment variable and may be the key itself, which is not shown; put the key "
-            "into a variable, and its name here, such as MODELS_KEY"
+            "this is not the name of an environment variable, and may be the key itself, so it is not shown; put the "
+            "key into a variable, and set key_env to its name, such as MODELS_KEY"
         )
     return name
 

@@ -38,9 +38,9 @@ def read_held(folder: Path) -> HeldDefaults:
         ValueError: the file is missing, cut or of another form.
     """
     path = folder / FILE
-    mend = f"copy it back from a backup, or take today's with `rushes set {quote(str(folder))} --upgrade`"
+    mend = f"copy it from a backup, or use today's defaults with `rushes set {quote(str(folder))} --upgrade`"
     if not path.is_file():
-        raise ValueError(f"{path} is missing, which holds what rushes.toml leaves out; {mend}")
+        raise ValueError(f"{path}: missing; it holds the defaults for settings that rushes.toml does not name; {mend}")
     try:
         data = parse_json(read_text(path), path)
         version, settings, sources = data["version"], data["settings"], data["sources"]

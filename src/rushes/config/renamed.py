@@ -45,7 +45,7 @@ def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict
             continue
         target, new_name = _table(out, new)
         if new_name in target:
-            raise ValueError(f"{old} is now {new}, and both are given; take {old} out")
+            raise ValueError(f"{old} is now {new}, and both are given; remove {old}")
         target[new_name] = table.pop(name)
         phrases.append(f"{old} is now {new}")
     for path, values in VALUES.items():

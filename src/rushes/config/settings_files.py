@@ -111,7 +111,7 @@ def parsed(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         key, equals, text = override.partition("=")
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            lines.append(f"override: write it as KEY=VALUE with a dotted key (got {override!r:.80})")
+            lines.append(f"override: write KEY=VALUE with a dotted key, got {override!r:.80}")
             continue
         value = _parse_value(text.strip())
         for part in reversed(parts):
@@ -128,15 +128,15 @@ def _over_held(data: Mapping[str, Any], version: object, path: Path, draft: Draf
         raise SettingsError(str(error)) from None
     if version != held.version:
         raise SettingsError(
-            f"{path}: {KEY} is {version!r}, and {path.parent / FILE} is of {held.version!r}; put that back, or "
-            f"take today's with `rushes set {quote(str(path.parent))} --upgrade`"
+            f"{path}: {KEY} is {version!r}, but {path.parent / FILE} has {held.version!r}; restore the old value, or "
+            f"use today's defaults with `rushes set {quote(str(path.parent))} --upgrade`"
         )
     for name in INPUTS:
         now, before = at(data, name), at(held.settings, name)
         if now is not None and now != before:
             raise SettingsError(
-                f"{path}: {name} is {now!r}, and what the file leaves out is that of {before!r}; "
-                f"`rushes set {quote(str(path.parent))} {name}={now}` takes what belongs to it"
+                f"{path}: {name} is {now!r}, but the defaults beside the file are those of {before!r}; "
+                f"run `rushes set {quote(str(path.parent))} {name}={now}` to use the defaults of the new value"
             )
     return merged(with_names_of_today(held.settings)[0], data)
 
@@ -147,8 +147,8 @@ def not_allowed(settings: Settings, tables: Collection[str], source: str, typed:
         where = ".".join(each.where)
         if where not in typed and each.where[0] in tables:
             yield (
-                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, "
-                f"{trust.way_to_allow(each.word)}"
+                f"{source}: {where}: {each.what}, which a settings file may do only once you allow it; if you trust "
+                f"it, {trust.way_to_allow(each.word)}"
             )
 
 

@@ -138,10 +138,10 @@ def seen(task: Task, count: int) -> list[Frames]:
 
 _HOW = {
     "refused": "refused to answer",
-    "empty": "gave an empty answer; raise the longest answer (max_tokens)",
-    "cut off": "was cut off; raise the longest answer (max_tokens)",
+    "empty": "gave an empty answer; raise max_tokens",
+    "cut off": "was cut off; raise max_tokens",
     "not JSON": "gave an answer that is not JSON",
-    "wrong fields": "gave an answer of another form than it was asked for",
+    "wrong fields": "gave JSON in another form than the one asked for",
 }
 
 

@@ -24,7 +24,7 @@ from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, re
 
 NAME, VERSION = "balance", 1
 OTHER = "other"  # topic of a clip of which no listed word tells
-NO_TOPIC = "tells of no listed topic"
+NO_TOPIC = "its caption matches no listed topic"
 _ROUNDS = 30
 _TITLE_WORDS = 3
 
@@ -63,8 +63,8 @@ def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
     """
     if named and not any(named):
         raise ValueError(
-            "curate.balance.by is scenario, but the footage names none; name the column of its table as "
-            "footage.scenario_column and run `rushes import` again"
+            "curate.balance.by is scenario, but the footage has no scenarios; set footage.scenario_column to the "
+            "table's column and run `rushes import` again"
         )
     return [name if name and (not wanted or name in wanted) else OTHER for name in named]
 
@@ -116,8 +116,8 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
     quota = bisect_right(tried, 0, key=lambda q: q > largest_share * sum(min(n, q) for n in free.values()) + 1e-9)
     if not quota:
         raise ValueError(
-            f"curate.balance.largest_share {largest_share:g} cannot hold: the clips are of {len(sizes)} topics; "
-            f"set {1 / len(sizes):.3g} or more, or name more topics"
+            f"curate.balance.largest_share {largest_share:g} is too small for {len(sizes)} topics; set it to "
+            f"{1 / len(sizes):.3g} or more, or list more topics"
         )
     return {topic: min(count, quota) for topic, count in free.items()}
 
@@ -163,8 +163,8 @@ def make(settings: Settings, answers: Path) -> Stage:
     table = settings.curate.balance
     if not table.most and not table.largest_share and not table.wanted and table.others == "keep":
         raise ValueError(
-            "curate.balance: most, largest_share and wanted say nothing, so there is nothing to do; set one, or take "
-            "balance out of curate.stages"
+            "curate.balance: most, largest_share and wanted are all off, so the stage does nothing; set one, or remove "
+            "balance from curate.stages"
         )
     if table.by == "keywords" and not any(table.topics.values()):
         raise ValueError(
@@ -172,9 +172,7 @@ def make(settings: Settings, answers: Path) -> Stage:
             'set curate.balance.by to "clusters"'
         )
     if table.by != "scenario" and (unknown := sorted(set(table.wanted) - set(table.topics))):
-        raise ValueError(
-            f"curate.balance.wanted: {unknown[0]} is no topic of curate.balance.topics; list its words there"
-        )
+        raise ValueError(f"curate.balance.wanted: {unknown[0]} is not in curate.balance.topics; list its words there")
     embedder = make_embedder(settings, answers, NAME) if table.by == "clusters" else None
     return Stage(
         NAME,

@@ -167,5 +167,8 @@ def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list
     measured_names = {value for entry in entries for value in entry.finding.values}
     if order and entries and order not in measured_names:
         measured = ", ".join(sorted(measured_names)) or "nothing"
-        raise ValueError(f"{where}: no stage before measured {order!r}; measured were: {measured}")
+        raise ValueError(
+            f"{where}: no earlier stage measured {order!r}; they measured {measured}; name one of these, "
+            "or move the stage that measures it forward in curate.stages"
+        )
     return sorted(entries, key=lambda entry: (not entry.person, -entry.finding.values.get(name, -math.inf)))

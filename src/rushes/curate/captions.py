@@ -131,11 +131,11 @@ def make(settings: Settings, answers: Path) -> Stage:
     table = settings.curate.captions
     if table.write == "never" and not table.check:
         raise ValueError(
-            "curate.captions: write is never and check is false, so there is nothing to do; change one, or take "
-            "captions out of curate.stages"
+            "curate.captions: write is never and check is false, so the stage does nothing; change one, or remove "
+            "captions from curate.stages"
         )
     if table.untrue == "write" and table.write == "never":
-        raise ValueError('curate.captions: untrue is "write" but write is "never"; set one of them otherwise')
+        raise ValueError('curate.captions: untrue is "write" but write is "never", a contradiction; change one')
     model = first_model(settings.endpoint, answers, NAME)
     prompt = [CHECK, WRITE, Truth.model_json_schema(), Dense.model_json_schema(), table.frames, table.write,
               table.check, table.untrue, settings.endpoint.max_side_px]  # fmt: skip

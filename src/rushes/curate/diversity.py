@@ -34,14 +34,12 @@ def choose(table: DiversitySettings, embedder: Embedder, answers: Path, entries:
     if len(unique) == 1 and len(ordered) > 1:
         raise ValueError(
             f"curate.diversity: all {len(ordered)} clips have the same caption, so captions cannot distinguish them; "
-            "take diversity out of curate.stages, or write captions before it (stage captions, write = all)"
+            "remove diversity from curate.stages, or write captions before it (stage captions, write = all)"
         )
     blocker, likeness = unlike(embedded(embedder, unique, answers), table.tau)
+    below = f"below {table.tau:g} a clip stays (curate.diversity.tau)"
     ruled_out = {
-        unique[
-            row
-        ]: f"caption much like another: similarity {likeness[row]:.2f} to {first[unique[blocker[row]]]}, below "
-        f"{table.tau:g} stay (curate.diversity.tau)"
+        unique[row]: f"caption too similar to another: {likeness[row]:.2f} to {first[unique[blocker[row]]]}; {below}"
         for row in (blocker >= 0).nonzero()[0]
     }
     dropped, used = {}, Counter[str]()

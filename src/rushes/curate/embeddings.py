@@ -123,8 +123,8 @@ def _stacked(embedder: Embedder, vectors: Sequence[bytes | None]) -> Rows:
     sizes = {len(vector) // 4 for vector in vectors if vector is not None}
     if len(sizes) > 1:
         raise ValueError(
-            f"{embedder.name}: vectors of {sorted(sizes)} numbers under one name, so the model behind it has changed; "
-            f"delete {FILE} in the project, which keeps them"
+            f"{embedder.name}: its vectors have {sorted(sizes)} numbers, so the model behind this name has changed; "
+            f"delete {FILE} in the project, where the old vectors are stored"
         )
     rows = np.empty((len(vectors), *sizes), np.float32)
     for row, vector in zip(rows, vectors, strict=True):

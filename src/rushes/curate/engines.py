@@ -25,7 +25,7 @@ Findings = Iterator[tuple[Task, CurationFinding]]
 F = TypeVar("F")
 
 IN_FLIGHT = 2  # tasks for each worker: one that runs and one that waits
-DIED = "the worker process that measured it died; look at the file, or leave the clip out"
+DIED = "the worker process that measured it died; check the file, or leave the clip out"
 
 
 def local(jobs: int) -> Engine:

@@ -73,7 +73,7 @@ def limits(table: TechnicalSettings, size: BackboneSettings, fit: Fit) -> tuple[
     """The thresholds, in the order in which they are looked at."""
     grow = partial(enlarged, size=size, fit=fit)
     return (
-        Threshold("enlarged", "enlarged to reach the model's size, times", high=table.max_enlarged, of=grow),
+        Threshold("enlarged", "enlargement to reach the model's size, times", high=table.max_enlarged, of=grow),
         Threshold("brightness", "brightness", low=table.min_brightness, high=table.max_brightness),
         Threshold("blown", "share blown out to white", high=table.max_blown),
         Threshold("bars", "share of the picture under bars", high=table.max_bars),

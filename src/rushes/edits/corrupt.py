@@ -56,7 +56,7 @@ def place_box(frames_THWC: Frames, seed: int) -> Box:
     """
     total, *size = frames_THWC.shape[:3]
     if total < 3:
-        raise ValueError(f"a clip of {total} frames has no room for a fault; take clips of three or more")
+        raise ValueError(f"a clip of {total} frames is too short for a fault; use clips of three frames or more")
     rng = np.random.default_rng(seed)
 
     def span(length: int, low: float, high: float, first: int = 0) -> slice:

@@ -15,7 +15,7 @@ def swap_ends(frames_THWC: Frames, count: int) -> Frames:
     """
     if not 1 <= count <= len(frames_THWC) // 2:
         raise ValueError(
-            f"{count} frames at each end cannot change places in a clip of {len(frames_THWC)}; swap 1 to "
+            f"{count} frames at each end cannot be swapped in a clip of {len(frames_THWC)} frames; swap 1 to "
             f"{len(frames_THWC) // 2}"
         )
     return np.concatenate([frames_THWC[-count:], frames_THWC[count:-count], frames_THWC[:count]])
@@ -29,7 +29,7 @@ def reverse(frames_THWC: Frames) -> Frames:
 def shuffle(frames_THWC: Frames, seed: int) -> Frames:
     """The frames after the first in another order. Raises ValueError: fewer than three frames."""
     if len(frames_THWC) < 3:
-        raise ValueError(f"a clip of {len(frames_THWC)} frames cannot be shuffled; take clips of three or more")
+        raise ValueError(f"a clip of {len(frames_THWC)} frames cannot be shuffled; use clips of three frames or more")
     return frames_THWC[[0, *other_order(len(frames_THWC) - 1, seed) + 1]]
 
 

@@ -61,7 +61,7 @@ def depth(frames_THWC: Frames, folder: str) -> Frames:
 
 def _flows(frames_THWC: Frames) -> list[Floats]:
     if len(frames_THWC) < 2:
-        raise ValueError("a clip of one frame has no motion to show; take clips of two or more")
+        raise ValueError("a clip of one frame has no motion to show; use clips of two frames or more")
     flow = dense_flow(np.stack([luma(frame) for frame in frames_THWC]))
     return [f.astype(np.float32) * seen[..., None] for f, seen in zip(flow.forward_PHWC, flow.seen_PHW, strict=True)]
 
@@ -82,8 +82,9 @@ def _depth_model(folder: str) -> Callable[[Frames], Floats]:
     """Frame [H, W, 3] -> depth [h, w], larger is nearer."""
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(
-            f"{folder or 'no folder'}: no model of depth there; put one that transformers reads (such as Depth "
-            "Anything V2: config.json, preprocessor_config.json, model.safetensors) into a folder and name that"
+            f"{folder or 'no folder'}: no depth model there; download one that transformers reads (such as Depth "
+            "Anything V2: config.json, preprocessor_config.json, model.safetensors) into a folder, and name that "
+            "folder"
         )
     try:
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation

@@ -70,14 +70,14 @@ def _parse_one(part: str) -> tuple[Edit, tuple[Any, ...]]:
     name, *given = part.split(":")
     if name not in EDITS:
         near = get_close_matches(name, EDITS, n=1)
-        hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(EDITS)}"
+        hint = f"did you mean {near[0]!r}" if near else f"choose one of {', '.join(EDITS)}"
         raise ValueError(f"unknown edit {name!r}: {hint}")
     kinds = EDITS[name].arguments
     try:
         return EDITS[name], tuple(kind(value) for kind, value in zip(kinds, given, strict=True))
     except ValueError as error:
         wanted = "".join(f":{kind.__name__}" for kind in kinds)
-        raise ValueError(f"edit {part!r} does not read as {name}{wanted}") from error
+        raise ValueError(f"edit {part!r} is not of the form {name}{wanted}") from error
 
 
 def in_mirror(edit: str) -> str | None:

@@ -77,7 +77,7 @@ def compare_runs(
     """
     systems = (BASE, *runs)
     if len(set(systems)) < len(systems):
-        raise ValueError(f"each run is named once and the base is there already, got {', '.join(runs)}")
+        raise ValueError(f"name each run once, without the base, which is always compared; got {', '.join(runs)}")
     meter = world_meter() if settings.footage.kind == "world" else general_meter()
     if gate is not None:
         _check_names(gate, list(meter.better), meter.better)
@@ -147,7 +147,9 @@ def read_gate(path: Path) -> Gate:
         raise ValueError(f"{path}: rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
     named = data.pop("metrics", {})
     if not isinstance(named, dict) or not {**data, **named}:
-        raise ValueError(f"{path}: no margins in it; write [metrics] and under it lines such as warping_error = 0.2")
+        raise ValueError(
+            f"{path}: the file has no margins; write [metrics] and below it lines such as warping_error = 0.2"
+        )
     margins: dict[str, float] = {}
     shares: dict[str, float] = {}
     for name, value in {**data, **named}.items():
@@ -185,11 +187,11 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
             row = table["pairs"].get(f"{first}|{system}", {}).get(name)
             mean = table["metrics"][name][first]["mean"]
             if row is None or (mean is None and name in gate.shares):
-                breaches.append(Breach(system, name, "could not be measured on any clip that both have"))
+                breaches.append(Breach(system, name, "could not be measured on any clip that both systems have"))
                 continue
             if "prompts" in row and row["prompts"] < LEAST_PROMPTS:
                 few = counted(row["prompts"], "independent prompt")
-                breaches.append(Breach(system, name, f"{few} cannot pass a gate; take {LEAST_PROMPTS} or more"))
+                breaches.append(Breach(system, name, f"{few} are too few to pass a gate; use {LEAST_PROMPTS} or more"))
                 continue
             margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
             words = _breach(row, sign, margin, gate.rule)
@@ -203,7 +205,9 @@ def _check_names(gate: Gate, names: Collection[str], better: Mapping[str, str]) 
         if name not in names:
             raise ValueError(f"the gate names {name}, which was not measured; name one of {', '.join(names)}")
         if better.get(name, "neutral") == "neutral":
-            raise ValueError(f"the gate names {name}, for which neither direction is known to be better; leave it out")
+            raise ValueError(
+                f"the gate names {name}, which does not define whether higher or lower is better; leave it out"
+            )
 
 
 def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> str:
@@ -216,7 +220,7 @@ def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> s
         return f"{numbers}: worse than allowed" if estimate < -margin else ""
     if rule == "shown":
         return f"{numbers}: shown to be worse than allowed" if best is not None and best < -margin else ""
-    return f"{numbers}: a change beyond it is not excluded" if worst is None or worst < -margin else ""
+    return f"{numbers}: a change larger than the margin is not excluded" if worst is None or worst < -margin else ""
 
 
 def find_table(target: Path) -> Path | None:
@@ -232,9 +236,12 @@ def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     better: dict[str, str] = {name: metric.better for name, metric in all_metrics().items()}
     details = path.parent / DETAILS
     if details.is_file():
-        more = parse_json(read_text(details), f"{details}: not JSON, delete it or evaluate again")
+        more = parse_json(read_text(details), f"{details}: not JSON; delete it or evaluate again")
         directions = more.get("directions", {}) if isinstance(more, dict) else None
         if not isinstance(directions, dict) or not all(isinstance(way, str) for way in directions.values()):
-            raise ValueError(f"{details}: does not say which way metrics are better; delete it or evaluate again")
+            raise ValueError(
+                f"{details}: does not record whether higher or lower is better for each metric; delete it "
+                "or evaluate again"
+            )
         better |= directions
     return table, better

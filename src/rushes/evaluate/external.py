@@ -82,7 +82,7 @@ class Others:
                 by_metric.setdefault(name, {})[system] = scores
         for name, of in by_metric.items():
             if missing := [system for system in folders.systems if system not in of]:
-                notes.append(f"{name} has no results for {shown(missing)}, so it compares nothing with {shown(of)}.")
+                notes.append(f"{name} has no results for {shown(missing)}, so nothing is compared with {shown(of)}.")
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
                     notes.append(f"{name} has no score for {counted(len(gone), 'video')} of {system}: {shown(gone)}.")
@@ -204,8 +204,8 @@ def _check_scale(path: Path, dimension: str, values: Sequence[float]) -> None:
     limit, most = 100 if dimension == "imaging_quality" else 1, max(map(abs, values), default=0.0)
     if most > limit * 1.001 or (limit == 100 and 0 < most <= 1):
         raise ValueError(
-            f"{path}: {dimension} is up to {most:g}, and VBench's own scale of a video's is 0 to {limit}; give the "
-            "file that VBench wrote"
+            f"{path}: {dimension} reaches {most:g}, but VBench scores a video from 0 to {limit}; give the file that "
+            "VBench wrote"
         )
 
 
@@ -223,8 +223,8 @@ def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
     for line, row in rows:
         if len(row) != cells:
             raise ValueError(
-                f"{path}, line {line}: {len(row)} cells where there must be {cells}: rows must be videopath, caption "
-                'and score; write a caption with a comma in quotes, as "a dog, running"'
+                f"{path}, line {line}: {len(row)} cells, expected {cells} (videopath, caption and "
+                'score); write a caption with a comma in quotes, as "a dog, running"'
             )
     try:
         scores = [(row[places[0]], float(row[places[1]])) for _, row in rows]
@@ -233,7 +233,7 @@ def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
             f"{path}: rows must be videopath, caption and score ({error}); name VideoPhy's output"
         ) from error
     if not scores:
-        raise ValueError(f"{path}: no scores in it; name the CSV file that VideoPhy's judge wrote")
+        raise ValueError(f"{path}: the file has no scores; name the CSV file that VideoPhy's judge wrote")
     return _placed(path, scores, finder, notes)
 
 
@@ -241,7 +241,7 @@ def _refuse_given_twice(paths: Sequence[Path]) -> None:
     """One file's rows cannot be of two systems, or of text and of physics."""
     for path, count in Counter(path.resolve() for path in paths).items():
         if count > 1:
-            raise ValueError(f"{path}: given {count} times; each system, and each of SA and PC, has a file of its own")
+            raise ValueError(f"{path}: given {count} times; give each system its own file, one for SA and one for PC")
 
 
 def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> Scores:
@@ -250,8 +250,8 @@ def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, not
     if owners:
         name, owner = next(iter(owners.items()))
         raise ValueError(
-            f"{path}, given for {finder.system}: {len(owners)} of its rows are of videos of {owner}, such as {name}; "
-            f"give it as {owner}={path.name}, and for {finder.system} the file of its own videos"
+            f"{path}, given for {finder.system}: {len(owners)} of its rows are about videos of {owner}, such as "
+            f"{name}; give it as {owner}={path.name}, and for {finder.system} give the file about its own videos"
         )
     names: dict[Key, str] = {}
     placed: Scores = {}
@@ -259,7 +259,7 @@ def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, not
     for name, score in scores:
         key, by_name = finder.key(name)
         if key is not None and key in names:
-            raise ValueError(f"{path}: two rows are of one video, {names[key]} and {name}; delete the one that is old")
+            raise ValueError(f"{path}: two rows are about one video, {names[key]} and {name}; delete the older one")
         if key is None:
             lists["that fit no video"].append(name)
             continue
@@ -286,5 +286,5 @@ def _require_captions(folders: Folders) -> None:
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file of results")
+        raise ValueError(f"{path}: no such file of results; check the path")
     return read_text(path)

@@ -75,7 +75,7 @@ def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lam
         duels = duels_of(judge, folders, first, second, tick)
         result = head_to_head(judge.name, first, second, duels, cluster_of)
         if result is None:
-            notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
+            notes.append(f"{judge.name} could not judge any pair of {first} and {second}.")
             continue
         verdicts.rows.append(result)
         matches += [
@@ -86,7 +86,7 @@ def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lam
     try:
         verdicts.strengths |= rank_systems(matches)
     except ValueError as error:
-        notes.append(f"{judge.name} gives no strengths of the systems: {error}.")
+        notes.append(f"{judge.name} cannot rank the systems: {error}.")
     return verdicts
 
 
@@ -102,7 +102,7 @@ def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda
                 else:
                     scores.setdefault(name, {}).setdefault(system, {})[key] = score
             tick(1)
-    notes += [f"{count} answers on {name} could not be read and count nowhere." for name, count in unread.items()]
+    notes += [f"{count} answers on {name} could not be read and are left out." for name, count in unread.items()]
     if {"sa", "pc"} <= scores.keys():
         sides = scores["sa"], scores["pc"]
         scores["both"] = {s: both(sides[0][s], sides[1].get(s, {}), 0.5) for s in sides[0]}

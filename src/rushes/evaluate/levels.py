@@ -156,12 +156,12 @@ def warnings_of(levels: Sequence[Level], proposed: tuple[float, float] | None) -
 def _why_nothing(guided: Sequence[Level]) -> str:
     judged = min((level.judged for level in guided), default=0)
     if judged < LEAST_CLIPS:
-        return f"{judged} judged pairs a level are too few to propose a range; it takes {LEAST_CLIPS} clips or more"
+        return f"{judged} judged pairs per level are too few to propose a range; use {LEAST_CLIPS} clips or more"
     most = max(guided, key=lambda level: _shares(level)[1])
     tied, mixed = _shares(most)
     return (
-        f"no range of these levels has at most {MOST_TIED:.0%} of its pairs wholly tied and {LEAST_MIXED:.0%} or "
-        f"more mixed; eta {most.eta:g} comes nearest with {tied:.0%} and {mixed:.0%}: measure other levels (--levels), "
+        f"no range of these levels has at most {MOST_TIED:.0%} pairs with ties only and {LEAST_MIXED:.0%} or more with "
+        f"mixed labels; eta {most.eta:g} is nearest with {tied:.0%} and {mixed:.0%}: measure other levels (--levels), "
         "or lower label.margin or label.segment_s"
     )
 
@@ -180,14 +180,14 @@ def _shortfall(within: Sequence[Level], measure: str) -> str:
 _SHORTFALLS = {
     "motion_agreement": (
         LEAST_AGREEMENT,
-        "motion agreement is unknown: no clip of these pairs is seen to move",
-        "motion agreement falls to {least:.2f} at eta {eta:g}, below {limit}: the members of a pair also differ in how "
-        "they move, so labels are about motion as well",
+        "motion agreement is unknown: no motion was measured in these pairs",
+        "motion agreement falls to {least:.2f} at eta {eta:g}, below {limit}: the two videos of a pair also move "
+        "differently, so labels judge motion as well",
     ),
     "faults_left": (
         LEAST_FAULTS,
-        "faults left are unknown: the free takes are not seen to be worse than the real clips",
-        "at eta {eta:g} {least:.0%} of the free takes' faults are left, below {limit:.0%}: these pairs hardly show "
-        "what the model does wrong on its own",
+        "the share of faults left is unknown: free takes do not measure worse than real clips",
+        "at eta {eta:g} {least:.0%} of the free takes' faults are left, below {limit:.0%}: these pairs show too little "
+        "of what the model does wrong on its own",
     ),
 }

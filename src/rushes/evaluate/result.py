@@ -73,12 +73,12 @@ def read_evaluation(path: Path) -> EvaluateResult:
     Raises:
         ValueError: the file is not JSON, or no such result.
     """
-    data = parse_json(read_text(path), f"{path}: not JSON, run `rushes evaluate`, which writes it again")
+    data = parse_json(read_text(path), f"{path}: not JSON; run `rushes evaluate`, which writes it again")
     try:
         return _stored_result(path, dict(data))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"{path}: not what `rushes evaluate` writes ({type(error).__name__}: {error}); run it again"
+            f"{path}: not in the form that `rushes evaluate` writes ({type(error).__name__}: {error}); run it again"
         ) from error
 
 
@@ -290,7 +290,7 @@ def build_report(
     first, second = (result.videos[system] for system in pair)
     gains = [gain(report.metrics, report.headline, first[key].values, second[key].values) for key in keys]
     if unranked := gains.count(None):
-        notes.append(f"{unranked} evaluation pairs lack a headline score; only chance can choose them.")
+        notes.append(f"{unranked} evaluation pairs have no headline score; they can appear only among random examples.")
     order = [*pair, *(system for system in result.videos if system not in pair)]
     shown = []
     for kind, at in choose(gains, cases, seed):
@@ -299,7 +299,7 @@ def build_report(
         case = _case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])})
         shown.append(_with_faults(case, report, list(named.values())) if case else None)
     if lost := shown.count(None):
-        notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
+        notes.append(f"{lost} cases are not shown because one of their videos is missing from media/.")
     verdicts, prompts = result.verdicts(), len({result.cluster_of.get(prompt, prompt) for prompt, _ in keys})
     seen = bool(result.judged) or any(metric.name == _VERIFIED for metric in report.metrics)
     return replace(
@@ -443,8 +443,8 @@ def _card(result: ComparedSystems, first_frames: int, drift: FeatureDistance | N
         more = f" and {len(shapes) - 2} other shapes" if len(shapes) > 2 else ""
         card[system] = f"{len(videos)} videos, {'; '.join(shapes[:2])}{more}"
     if drift is not None:
-        card["distance of the two sets"] = (
-            f"{drift.value:.1f} in hand-made features (not FVD); swapping pairs by chance gives {drift.chance:.1f}, "
+        card["distance between the two sets"] = (
+            f"{drift.value:.1f} in hand-made features (not FVD); randomly swapped pairs give {drift.chance:.1f}, "
             f"p = {drift.p_value:.3f}"
         )
     return card

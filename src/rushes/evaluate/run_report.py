@@ -122,7 +122,7 @@ def _data(store: Store) -> Markup:
 def _find_run(store: Store, name: str) -> Run:
     runs = {run.name: run for run in store.runs()}
     if name not in runs:
-        raise ValueError(f"{store.project}: no run is called {name!r}; there are: {', '.join(runs) or 'none yet'}")
+        raise ValueError(f"{store.project}: there is no run {name!r}; runs: {', '.join(runs) or 'none yet'}")
     return runs[name]
 
 
@@ -133,7 +133,7 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidat
     )
     alone = len(base.keys() ^ trained.keys())
     if alone:
-        notes.append(f"{alone} evaluation clips have no partner with the same prompt and seed and are not shown.")
+        notes.append(f"{alone} evaluation clips are not shown: no other clip has the same prompt and seed.")
     return [(base[key], trained[key]) for key in sorted(base.keys() & trained.keys())]
 
 
@@ -143,7 +143,7 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
     rows, unread = curves.read_rows(lines)
     note = f"{unread} lines of metrics.jsonl could not be read and are missing from the curves." if unread else ""
     if not rows:
-        note = "The run has no metrics.jsonl that can be read, so there are no training curves."
+        note = "The run has no readable metrics.jsonl, so there are no training curves."
     if note:
         notes.append(note)
         _LOG.warning("%s: %s", path, note)

@@ -116,8 +116,8 @@ def compare(
     if meter.headline not in (*metrics, "") or not metrics:
         what = meter.headline or "nothing"
         raise ValueError(
-            f"{what} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some clips in "
-            "media/, they may be too short or without anything that moves"
+            f"{what} could not be measured on any of the {len(pairs)} pairs, so there is no verdict; look at some "
+            "clips in media/: they may be too short, or nothing in them moves"
         )
     return metrics
 

@@ -90,7 +90,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     cluster_of = clusters_of_folders(folders)
     table = compare_systems(folders.systems, measures, seed=asked.seed, cluster_of=cluster_of, primary=asked.headline)
     if not any(table.pairs.values()):
-        raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
+        raise ValueError("no two systems have readable videos with the same name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
     pair = (folders.systems[0], folders.systems[-1])
     shapes = metrics_by_shape(pair, measures, videos, seed=asked.seed, cluster_of=cluster_of, headline=asked.headline)
@@ -118,7 +118,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
 def _check_headline(headline: str, names: Sequence[str], when: str) -> None:
     if headline and headline not in names:
         raise ValueError(
-            f"--headline: no metric {headline!r} with a better direction {when} measured; there are {', '.join(names)}"
+            f"--headline: no metric {headline!r} that defines better {when} measured; choose one of {', '.join(names)}"
         )
 
 
@@ -136,8 +136,8 @@ def _check_shapes(headline: str, folders: Folders) -> None:
         if clips and not any(_differ(need, clips) for need in metric.equal):
             return
     raise ValueError(
-        f"--headline {headline}: cannot compare clips of another {' and '.join(metric.equal)}, and no two have the "
-        "same; choose another, or convert the clips"
+        f"--headline {headline}: cannot compare clips that differ in {' and '.join(metric.equal)}, and all do; choose "
+        "another metric, or convert the clips"
     )
 
 
@@ -155,7 +155,7 @@ def _same_files(folders: Folders) -> Iterator[str]:
         same = [of.name for of, other in couples
                 if of.stat().st_size == other.stat().st_size and content_hash(of) == content_hash(other)]  # fmt: skip
         if same:
-            yield f"{first} and {second} have {counted(len(same), 'video')} of equal content: {shown(same)}."
+            yield f"{first} and {second} have {counted(len(same), 'video')} with equal content: {shown(same)}."
 
 
 def readable(folders: Folders, videos: Videos) -> Folders:
@@ -185,7 +185,7 @@ def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar
                     if key[0] in folders.stills and str(folders.stills[key[0]]) in str(error):
                         raise
                     cause = str(error).removeprefix(f"{path}: ")
-                    notes.append(f"{system}/{path.name} could not be read and counts nowhere: {cause}.")
+                    notes.append(f"{system}/{path.name} could not be read and is left out: {cause}.")
                 tick(1)
     for system, videos_of in measured_of.items():
         if not videos_of:
@@ -227,7 +227,8 @@ def _comparable(measures: Sequence[Measure], videos: Videos) -> tuple[list[Measu
         values = {system: {key: v for key, v in of.items() if key not in gone} for system, of in measure.values.items()}
         if gone:
             clauses[measure.name] = (
-                f"cannot compare clips of another {' and '.join(needs)}, so it leaves out {len(gone)} of {len(keys)}"
+                f"cannot compare clips that differ in {' and '.join(needs)}, so it leaves out {len(gone)} of "
+                f"{len(keys)}"
             )
         if any(values.values()):
             comparable.append(replace(measure, values=values))
@@ -280,7 +281,7 @@ def _unmeasured(videos: Videos) -> list[str]:
             counts = ", ".join(
                 f"{count} of {len(videos[system])} of {system}" for system, count in none.items() if count
             )
-            sentences.append(f"{name} had nothing to measure in some clips, which it leaves out: {counts}.")
+            sentences.append(f"{name} had nothing to measure in some clips and leaves them out: {counts}.")
     return sentences
 
 

@@ -65,11 +65,11 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
         videos[first].keys() & videos[second].keys() for first in videos for second in videos if first != second
     ):
         raise ValueError(
-            f"the systems {', '.join(videos)} have no video name in common; files that answer one prompt need one name"
+            f"the systems {', '.join(videos)} have no video name in common; give the videos of one prompt the same name"
         )
     asked = {prompt for of in videos.values() for prompt, _ in of}
     if unanswered := [name for name in captions if name not in asked]:
-        notes.append(f"{counted(len(unanswered), 'prompt')} no system answered: {shown(unanswered)}.")
+        notes.append(f"{counted(len(unanswered), 'prompt')} without a video from any system: {shown(unanswered)}.")
     if stills is None and prompts and (prompts.parent / "first_frames").is_dir():
         stills = prompts.parent / "first_frames"
     images = _stills(stills) if stills else {}
@@ -82,16 +82,18 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
 def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Texts by the prompt's name, and every name that a file may have for a prompt."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file of prompts; give one prompt a line, or JSON {{name: prompt}}")
+        raise ValueError(
+            f"{path}: no such file of prompts; name a file with one prompt per line, or JSON {{name: prompt}}}}"
+        )
     if path.suffix.lower() == ".json":
-        data = parse_json(read_text(path), f"{path}: not JSON, write one object {{name: prompt}}")
+        data = parse_json(read_text(path), f"{path}: not JSON; write one object {{name: prompt}}")
         if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
-            raise ValueError(f"{path}: prompts in JSON are one object {{name: prompt}}")
+            raise ValueError(f"{path}: the JSON is not an object; write one object {{name: prompt}}")
         texts = {Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name: data[name] for name in data}
     else:
         texts = {str(line): text for line, text in enumerate(read_lines(path))}
     if not texts or not all(texts.values()):
-        raise ValueError(f"{path}: empty, or a prompt in it is; write one prompt a line")
+        raise ValueError(f"{path}: the file or one of its prompts is empty; write one prompt per line")
     return texts, {text: name for name, text in texts.items()} | {name: name for name in texts}
 
 
@@ -106,15 +108,17 @@ def _videos(system: str, folder: Path, names: Mapping[str, str], notes: list[str
         if key is None:
             strange.append(name)
         elif key in paths_by_key:
-            raise ValueError(f"{path} and {paths_by_key[key]} both answer prompt {key[0]} with seed {key[1]}; keep one")
+            raise ValueError(
+                f"{path} and {paths_by_key[key]} are both for prompt {key[0]} with seed {key[1]}; keep one"
+            )
         else:
             paths_by_key[key] = path
     if strange:
         notes.append(
-            f"{counted(len(strange), 'video')} of {system} left out, as no prompt has the name: {shown(strange)}."
+            f"{counted(len(strange), 'video')} of {system} left out, because no prompt has this name: {shown(strange)}."
         )
     if not paths_by_key:
-        hint = f"; its videos {shown(strange)} have no prompt of that name (line 1 is prompt 0)" if strange else ""
+        hint = f"; no prompt has the name of its videos {shown(strange)} (line 1 is prompt 0)" if strange else ""
         raise ValueError(f"{system}={folder}: no videos to compare{hint}")
     return paths_by_key
 
@@ -139,7 +143,7 @@ def _missing(videos_of: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
 
 def _stills(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder of first frames; it holds images NAME.png")
+        raise ValueError(f"{folder}: no such folder of first frames; name a folder with images NAME.png")
     paths_by_name = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in _below(folder, lambda path: path.suffix.lower() in STILL_SUFFIXES)

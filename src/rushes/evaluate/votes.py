@@ -57,7 +57,7 @@ class VoteStanding:
         """The same in two sentences: what may be said, and what comes next."""
         if self.rate is None:
             return f"{self.run} against {BASE}: no prompt has all of its votes yet ({counted(self.pairs, 'pair')})."
-        interval = f"win rate {self.rate:.2f}, at all times within {self.low:.2f} to {self.high:.2f}"
+        interval = f"win rate {self.rate:.2f}, within {self.low:.2f} to {self.high:.2f} at any time the vote stops"
         outcome = f"{self.run} {ENOUGH[self.decision]}" if self.enough else f"{self.run} against {BASE}: undecided"
         what = f"{outcome} ({interval}; {counted(self.prompts_complete, 'independent prompt')})."
         return f"{what} {self._next()}"
@@ -67,13 +67,15 @@ class VoteStanding:
         if self.enough:
             return "Enough: the vote may stop."
         if not left:
-            return "All held-out prompts are voted on: only more prompts can tell."
+            return "All held-out prompts have their votes: only more prompts can decide."
         if self.more_prompts is None:
-            return f"{counted(left, 'prompt')} without all votes; how many more it takes cannot be told yet."
+            return f"{counted(left, 'prompt')} without all votes; it is too early to say how many more are needed."
         if self.more_prompts > left:
             more = counted(self.more_prompts, "more prompt")
-            return f"{more} expected, and {left} are left: add held-out prompts, or expect no decision."
-        return f"{counted(self.more_prompts, 'more prompt')} expected."
+            return (
+                f"{more} expected to be needed, but only {left} are left: add held-out prompts, or expect no decision."
+            )
+        return f"{counted(self.more_prompts, 'more prompt')} expected to be needed."
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def comfy_layers(family: Family, network: nn.Module, adapted: Sequence[str]) -> 
     """
     if family.comfy is None:
         raise ValueError(
-            f"ComfyUI's names for the layers of {family.name!r} are not known; export in the form of diffusers"
+            f"ComfyUI's names for the layers of {family.name!r} are unknown to Rushes; export in diffusers' form"
         )
     wanted, stacks = set(adapted), dict[str, list[tuple[str, int]]]()
     for path, layer in network.named_modules():

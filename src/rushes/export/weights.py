@@ -56,7 +56,7 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
     """
     backbone = load_run(project, name)
     train = stored_settings(find_run(project, name).settings).train
-    unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
+    unchanged = ValueError(f"run {name!r} changed no weight, so its export would equal the base model; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
     if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):
         if adapter_is_idle(backbone.network):
@@ -64,8 +64,8 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)
     if form == "comfyui":
         raise ValueError(
-            f"run {name!r} is no adapter on top of the base weights of a model out of diffusers, and ComfyUI's form "
-            "is for such adapters; leave --weights away to export the whole model"
+            f"run {name!r} is not an adapter on a diffusers model's base weights, and ComfyUI's form supports only "
+            "these; leave --weights out to export the whole model"
         )
     merge_lora(backbone.network)
     if backbone.fingerprint == base_beside(project, name).fingerprint:
@@ -75,7 +75,9 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
     size, dtype = project.settings.backbone.model_copy(update={"path": str(path)}), precision_of(project, train)
     again = load_model(size, dtype=dtype)
     if again.fingerprint != backbone.fingerprint:
-        raise ValueError(f"{path}: what is read back is not what was written; check the disk, then export again")
+        raise ValueError(
+            f"{path}: the file reads back differently from what was written; check the disk, then export again"
+        )
     return Exported(path, "model")
 
 
@@ -90,8 +92,8 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     if not effects.all():
         level = LEVELS[[bool(quiet or change) for quiet, change in zip(silent, changes, strict=True)].index(False)]
         raise ValueError(
-            f"the adapter changes nothing in a prediction at noise level {level:g}, so its export would act as the "
-            "base; train it longer"
+            f"the adapter does not change the prediction at noise level {level:g}, so its export would act like the "
+            "base model; train it longer"
         )
     _save(backbone, path, form)
     with warnings.catch_warnings(), _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
@@ -100,8 +102,9 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     rounding = ROUNDING[torch.bfloat16 if backbone.how.dtype == "mixed" else backbone.dtype]
     if (differences > ALIKE * changes + rounding).any():
         raise ValueError(
-            f"{path}: what is read back differs from the trained model by {float(differences.max()):.3g} of a "
-            f"prediction, where the adapter changes {float(changes.max()):.3g}; do not use it, and report this"
+            f"{path}: the exported weights' prediction differs from the trained model's by "
+            f"{float(differences.max()):.3g}, while the adapter itself changes {float(changes.max()):.3g}; do not use "
+            "the file, and report this"
         )
     load = load_lines(backbone, path) if form == "diffusers" else ""
     return Exported(path, f"adapter for {form}", float(effects.min()), float(differences.max()), load)

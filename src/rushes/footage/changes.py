@@ -19,7 +19,8 @@ from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
 from rushes.text_reader import counted
 
 MOST_CAPTIONS = 10  # that are shown, old and new
-CAPTION, REPLACED, GONE = "under another caption in the footage", "cut or made otherwise now", "not in the footage"
+CAPTION = "its caption changed in the footage"
+REPLACED, GONE = "now cut or converted differently", "no longer in the footage"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,10 @@ def export_set(
     everything = store.clips()
     clips = [clip for clip in everything if clip.frames > 1]
     if not clips:
-        raise ValueError(f"{store.project}: no clips are in the set; run `rushes import`, or see `rushes curate`")
+        raise ValueError(
+            f"{store.project}: the training set has no clips; run `rushes import`, or see `rushes curate` "
+            "for clips that were filtered out"
+        )
     outgoing = outgoing or Outgoing()
     clips = [outgoing.row(clip) for clip in clips]
     if form == "parquet":
@@ -150,11 +153,9 @@ def shards(sizes: Sequence[int], limit: int) -> list[range]:
 def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float, outgoing: Outgoing) -> SetExported:
     own = [clip.id for clip in clips if clip.first_frame]
     if own:
-        raise ValueError(
-            f"{len(own)} clips have a first frame of their own, which tars do not carry; use --form parquet"
-        )
+        raise ValueError(f"{len(own)} clips have their own first frame, which tars cannot store; use --form parquet")
     if outgoing.strip:
-        raise ValueError("--strip: tars carry videos as they are stored; use --form parquet")
+        raise ValueError("--strip: tars store videos unchanged, with their tags; use --form parquet")
     if shard_mb <= 0:
         raise ValueError(f"--shard-mb must be above 0, got {shard_mb:g}")
     alternatives = store.alternatives()
@@ -211,4 +212,7 @@ def _prepare(out: Path, expected: set[str]) -> None:
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".part"}
     others = sorted(there - expected)
     if others:
-        raise ValueError(f"--out: {out} holds {others[0]} and is no start of this export; choose a new or empty folder")
+        raise ValueError(
+            f"--out: {out} holds {others[0]}, which is not from an interrupted run of this export; choose "
+            "a new or empty folder"
+        )

@@ -425,7 +425,7 @@ def check_again(stored: Row | None, digest: str, what: str) -> None:
     """Raise ValueError where the file of a stored clip was lost and comes out with another content now."""
     if isinstance(stored, Clip) and stored.media != digest:
         raise ValueError(
-            f"{what} was lost from media/ or damaged, and comes out otherwise with this FFmpeg; copy the file back "
+            f"{what} was lost from media/ or damaged, and this FFmpeg does not reproduce it exactly; copy the file "
             "from a backup, or start a new project"
         )
 

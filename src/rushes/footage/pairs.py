@@ -147,7 +147,7 @@ def import_pairs(
 def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window: Window | None, folder: Path) -> _Pair:
     """A pair whose videos are as long as what will be trained on."""
     if not pair.prompt.strip() and not ask.table.allow_empty_captions:
-        raise UnusableEntry("has no prompt", remedy="give it one, or set footage.allow_empty_captions to true")
+        raise UnusableEntry("has no prompt", remedy="write one, or set footage.allow_empty_captions to true")
     sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
     ask = ask.of(*(side.facts for side in sides))  # both are seen together
     for side in sides:
@@ -156,15 +156,15 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
             raise UnusableEntry(
                 f"too short for clips of {ask.length.frames} frames at {ask.length.fps:g} fps",
                 f"{side.path}: {side.facts.seconds:.2f} s",
-                "lower backbone.frames, or take longer clips",
+                "lower backbone.frames, or use longer clips",
             )
     longest = max(sides, key=lambda side: side.facts.seconds)
     trimmed = speaks_of_part(longest.facts.seconds, ask.length.seconds)
     if trimmed and window is None:
         raise UnusableEntry(
-            f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
+            f"longer than the {ask.length.seconds:.2f} s that are trained on, while its label is about the whole video",
             f"{longest.path}: {longest.facts.seconds:.2f} s",
-            "name the part it holds for (`labels import --window first`, `rushes set PROJECT footage.window=first`; "
+            "choose the part to train on (`labels import --window first`, `rushes set PROJECT footage.window=first`; "
             "also last, best-motion), or raise backbone.frames or lengths",
         )
     if sides[0].facts.media == sides[1].facts.media:
@@ -177,7 +177,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
         ]
     if _equal(sides[0], sides[1], ask):
         raise UnusableEntry(
-            f"both sides are equal in the {ask.length.seconds:.2f} s that are trained on",
+            f"both sides are identical in the {ask.length.seconds:.2f} s that are trained on",
             f"{pair.left.name} and {pair.right.name}",
             "",
         )
@@ -276,7 +276,7 @@ def _without_other_split(
     for each in fitted:
         sides = ((each.pair.left, each.left), (each.pair.right, each.right))
         if bad := next((path for path, side in sides if shared.group(side.origin) in groups), None):
-            what = f"a video that the project has as {use}, or a copy of one"
+            what = f"the project already has this video, or a copy of it, as {use}"
             pairs.leave_out(UnusableEntry(what, bad.name, "import the pair into a project of its own"), each.pair.place)
         else:
             yield each
@@ -305,7 +305,7 @@ def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Ite
             places = ", ".join(other.pair.place for other in group[:4])
             pairs.leave_out(UnusableEntry("contradicts another entry of the same pair", places), each.pair.place)
         elif any(other.meaning_for(first) == each.meaning_for(first) for other in group[:count]):
-            pairs.leave_out(UnusableEntry("the same pair and label again", group[0].pair.place, ""), each.pair.place)
+            pairs.leave_out(UnusableEntry("the same pair and label twice", group[0].pair.place, ""), each.pair.place)
         else:
             yield each
 

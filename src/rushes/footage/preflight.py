@@ -108,8 +108,8 @@ class PreflightOptions:
         shortest, longest = self.table.shortest_s or least_s, self.table.longest_s or most_s
         if shortest > longest:
             raise ValueError(
-                f"footage.shortest_s: pieces of {shortest:g} s or more and at most {longest:g} s (footage.longest_s) "
-                "cannot be; lower the first or raise the second"
+                f"footage.shortest_s: pieces cannot be at least {shortest:g} s and at most {longest:g} s "
+                "(footage.longest_s) long; lower the first or raise the second"
             )
         return tuple(cut_spans(facts.cuts_s, facts.seconds, shortest, longest))
 
@@ -241,7 +241,7 @@ def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked
     if first == at:
         return checked
     before = done.checked[first]
-    words = f"another caption of the video of {before.item.source}"
+    words = f"another caption for the video of {before.item.source}"
     return Checked(item, checked.facts, before.id, ALTERNATIVE, words, spans=checked.spans)
 
 
@@ -269,7 +269,7 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         problem = ("first frame", f"{item.first_frame}: {words}") if words else None
         still = "" if words else content_hash(item.first_frame)
     if not problem and (item.takes or item.first_frame) and ask.finder is None and not ask.whole:
-        words = "takes and first frames are of a whole file, which footage.windows cuts into several; set it to 1"
+        words = "takes and first frames belong to a whole file, but footage.windows cuts it into several; set it to 1"
         problem = ("comes with takes", words)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if uncaptioned:  # with what else is wrong, so that nothing comes to light only once captions are written
@@ -312,8 +312,8 @@ def _take_problem(facts: VideoFacts, checked: Checked, ask: PreflightOptions) ->
     shape, wanted = ask.shape_of(facts), ask.shape_of(checked.facts)
     if lost_share(facts, shape.height_px, shape.width_px) < lost_share(facts, wanted.height_px, wanted.width_px):
         return "another shape", (
-            f"{facts.width_px} x {facts.height_px} px, so of another shape than its clip, which goes to "
-            f"{wanted.height_px} x {wanted.width_px} px (height x width); make it in that"
+            f"{facts.width_px} x {facts.height_px} px, another shape than its clip's {wanted.height_px} x "
+            f"{wanted.width_px} px (height x width); crop it to that shape"
         )
     return _problem(facts, ask.of(checked.facts))
 

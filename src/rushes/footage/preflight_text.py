@@ -29,7 +29,7 @@ def refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
     """What an import into `project` that fails says: each file with its cause, and what to do; "" where none does."""
     if not (done.failed or done.fatal):
         return ""
-    lines = ["nothing was imported, as some files cannot be used:", *done.fatal]
+    lines = ["nothing was imported, because some files cannot be used:", *done.fatal]
     by_reason, counts = dict[str, list[str]](), Counter[str]()
     for refused in done.failures():
         counts[refused.reason] += 1
@@ -40,11 +40,11 @@ def refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
         if more := counts[reason] - len(lines_of_reason):
             lines.append(f"and {more} more: {reason} ({FILE} in the project names all of them)")
     if not done.fatal:
-        lines.append(f"mend or remove {'them' if done.failed > 1 else 'it'}, or leave out what is refused, by "
-                     "name, with footage.on_refused = skip")  # fmt: skip
+        lines.append(f"repair or remove {'them' if done.failed > 1 else 'it'}, or skip refused files, with a list of "
+            "their names, by setting footage.on_refused = skip")  # fmt: skip
     lines += _too_short(done, ask)
     if any(reason.startswith(NO_CAPTION) for reason in counts):
-        lines += ["write the captions beside the videos, or have them written (by names, vlm or human)"]
+        lines += ["write the captions beside the videos, or let Rushes write them (by names, vlm or human)"]
         lines += [f"next: rushes captions {quote(str(project))} --by names"]
     return "\n".join(lines)
 
@@ -58,7 +58,7 @@ def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
         return []
     return [
         f"too short for backbone.frames = {length.frames}: leave them out, lower backbone.fps, or set backbone.frames "
-        f"to {length.largest(least)}, which the shortest of them has"
+        f"to {length.largest(least)}, which fits the shortest of them"
     ]
 
 
@@ -171,7 +171,7 @@ def shape_lines(result: PreflightSummary) -> list[str]:
     widths = [max(map(len, column)) for column in columns]
     table = zip(*columns, strict=True)
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)) for cells in table]
-    return ["", "what goes where (backbone.sizes, lengths and rates):", *lines]
+    return ["", "clips for each shape (backbone.sizes, lengths and rates):", *lines]
 
 
 def summary_lines(result: PreflightSummary) -> list[str]:
@@ -184,10 +184,10 @@ def summary_lines(result: PreflightSummary) -> list[str]:
         f"{result.unmoving} in which nothing moves"
     ]
     if result.duplicates:
-        lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
+        lines.append(f"{result.duplicates} duplicates are left out: their video and caption are already there")
     if result.alternatives:
-        lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
-                     "on under all of its captions")  # fmt: skip
+        lines.append(f"{result.alternatives} are further captions of videos that are already there: each video is one "
+            "clip, trained on with all of its captions")  # fmt: skip
     lines += advice_lines(result)
     if result.refused:
         causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
@@ -202,13 +202,14 @@ def advice_lines(result: PreflightSummary) -> list[str]:
         by = ", ".join(f"{n} by {name}" for name, n in result.captions_cut_by.items())
         lines.append(
             f"{count} caption{'s are' if count > 1 else ' is'} longer than the model reads{by and f' ({by})'}; {FILE} "
-            "says where each is cut: shorten them, or begin with what matters"
+            "shows where each is cut: shorten them, or put what matters first"
         )
     if result.captions_unmeasured:
-        lines.append(f"captions were not measured against what the model reads: {result.captions_unmeasured}")
+        lines.append(f"the length of captions was not checked against the model's limit: {result.captions_unmeasured}")
     if result.woven:
         lines.append(
-            f"look interlaced, though not marked so, and are taken as they are: {result.woven}; cure: {DEINTERLACE}"
+            f"look interlaced, though not marked as interlaced, and are used unchanged: {result.woven}; cure: "
+            f"{DEINTERLACE}"
         )
     return lines
 
@@ -218,15 +219,17 @@ def passed_over_lines(listing: Listing) -> list[str]:
     lines = []
     if listing.others:
         counts = sorted(listing.others.items(), key=lambda pair: (-pair[1], pair[0]))
-        lines.append("passed over, neither video nor caption: " + ", ".join(f"{n} {name}" for name, n in counts))
+        lines.append("ignored, neither video nor caption: " + ", ".join(f"{n} {name}" for name, n in counts))
     if names := listing.passed_over:
-        lines.append(f"passed over, videos that no row names: {len(names)} ({shown(names)})")
+        lines.append(f"ignored, videos that no row names: {len(names)} ({shown(names)})")
     if names := listing.orphans:
-        lines.append(f"passed over, captions without a video: {len(names)} ({shown(names)}); name each as its video")
+        lines.append(
+            f"ignored, captions without a video: {len(names)} ({shown(names)}); give each the name of its video"
+        )
     if names := listing.tables:
         lines.append(
-            f"passed over, tables of captions, as there are others: {len(names)} ({shown(names)}); keep one kind, or "
-            "set footage.layout to table"
+            f"ignored, tables of captions, because there are captions of another kind: {len(names)} ({shown(names)}); "
+            "keep one kind, or set footage.layout to table"
         )
     return lines
 

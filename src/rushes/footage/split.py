@@ -71,9 +71,9 @@ def held_out(
     # Where held-out clips left the footage, fewer may be held out than asked for, but not none.
     if missing > sum(map(len, fresh.values())) and not (out & groups.keys() and out - groups.keys()):
         raise ValueError(
-            f"footage.eval_fraction: {wanted} of {len(groups)} clips are to be held out, but "
-            f"{len(out & groups.keys())} are and those that may have been trained on stay on their side; start a new "
-            "project, or add clips"
+            f"footage.eval_fraction: {wanted} of {len(groups)} clips should be held out, but only "
+            f"{len(out & groups.keys())} can be: clips that may have been trained on are never held out later; start a "
+            "new project, or add clips"
         )
     left = missing
     for members in fresh.values():
@@ -84,9 +84,9 @@ def held_out(
         smallest = min(fresh.values(), key=len)
         if len(groups.keys() - out) == len(smallest):
             raise ValueError(
-                "footage.eval_fraction: all clips show the same (pieces of one film, copies, or names in a tar that "
-                "are alike up to the first dot), so none can be held out; add footage, or set it to 0 and name "
-                "held-out prompts as footage.bench"
+                "footage.eval_fraction: all clips have one origin (pieces of one film, copies, or names in a tar that "
+                "are equal up to the first dot), so none can be held out; add footage, or set it to 0 and name "
+                "held-out prompts with footage.bench"
             )
         out.update(smallest)
     return out

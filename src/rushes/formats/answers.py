@@ -92,7 +92,7 @@ class MeaningTable:
             better = next((each for each in _BETTER if each == word), None)
             if better and answer.strip():
                 if self._better.setdefault(answer.strip().casefold(), better) != better:
-                    raise ValueError(f"--answers {text!r}: the question is lower and higher there; keep one")
+                    raise ValueError(f"--answers {text!r}: the question has both lower and higher; keep one")
                 continue
             if not sign or not answer.strip() or meaning is None:
                 raise ValueError(
@@ -100,7 +100,9 @@ class MeaningTable:
                     f"mean {', '.join(LABELS)}; a question's ratings are better when lower or higher"
                 )
             if self._given.setdefault(answer.strip().casefold(), meaning) != meaning:
-                raise ValueError(f"--answers {text!r}: the answer has another meaning in an --answers before; keep one")
+                raise ValueError(
+                    f"--answers {text!r}: an earlier --answers gives this answer another meaning; keep one"
+                )
 
     def meaning(
         self,
@@ -145,16 +147,16 @@ class MeaningTable:
             words = (f"{word!r:.60} ({len(places)}, first at {places[0]})" for word, places in self.unknown.items())
             example = next(iter(self.unknown)).replace('"', "")[:40]
             raise ValueError(
-                f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a meaning here: "
-                f"{', '.join(words)}; say "
-                f'what each means with --answers "{example}=right" (left, right, tie or unjudged), or of a project '
+                f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a known meaning: "
+                f"{', '.join(words)}; give each its meaning with "
+                f'--answers "{example}=right" (left, right, tie or unjudged), or in a project '
                 f"with `rushes set PROJECT 'footage.answers=[\"{example}=right\", ...]'`"
             )
         if len(self._ways) > 1:
             turned, other = self._ways["turned"], self._ways["as it says"]
             raise ValueError(
-                f"--answers {turned!r}: {path} also has {other!r}, so that of two sides one is turned round and one is "
-                f'not; say with --answers "{other}=..." what that means'
+                f"--answers {turned!r}: {path} also has {other!r}, so one side would be swapped and the other not; "
+                f'give its meaning with --answers "{other}=..."'
             )
         for noun, given, asked in (
             ("answer", self._given, self._asked),
@@ -163,7 +165,7 @@ class MeaningTable:
             if unused := next((name for name in given if name not in asked), ""):
                 there = ", ".join(f"{name!r:.40}" for name in sorted(asked)) or "none"
                 raise ValueError(
-                    f"--answers {unused!r}: {path} has no such {noun}, it has {there}; write one as it is there"
+                    f"--answers {unused!r}: {path} has no such {noun}; it has {there}; write one of these exactly"
                 )
 
     def lines(self) -> Iterator[str]:

@@ -71,7 +71,7 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     files = FolderFiles(place, others=[place]) if place.is_file() else folder_files(place)
     tars = [path for path in files.others if path.suffix.lower() == TAR_SUFFIX or path == place]
     if not tars:
-        raise ValueError(f"{place}: no .tar file; point at the folder that holds the tars, or at one")
+        raise ValueError(f"{place}: no .tar file; name a tar, or the folder that holds the tars")
     footage, refused, orphans = Spool(SourceVideo), files.refused, list[str]()
     others = Counter(files.suffixes(tars))
     for path in tars:
@@ -110,14 +110,14 @@ def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
                 ending = str(error)
             ending = ending or _ending(path, archive.offset)
     except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
-        tar.refuse("", "unreadable", f"not an uncompressed tar ({error}); unpack it with gunzip, or get it again")
+        tar.refuse("", "unreadable", f"not an uncompressed tar ({error}); unpack it with gunzip, or download it again")
         return tar
     if ending:
         tar.videos = [video for video in tar.videos if video[1] + video[2] <= size]
         tar.refuse(
             "",
             "cut short",
-            f"the tar ends too soon ({ending}); {len(tar.videos)} whole samples were read: get it again",
+            f"the tar is cut short ({ending}); {len(tar.videos)} complete samples were read: download it again",
         )
     return tar
 
@@ -138,7 +138,7 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
     if member.isdir():
         return
     if name.is_absolute() or ".." in name.parts:
-        tar.refuse(member.name, "unsafe name", "its name leads out of the folder; rename it in the tar")
+        tar.refuse(member.name, "unsafe name", "its name points outside the folder; rename it in the tar")
         return
     if not visible(name.name):
         return
@@ -147,7 +147,7 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
         tar.refuse(member.name, "no regular file", f"{kind}; store the file itself in the tar")
         return
     if member.name in tar.names:
-        tar.refuse(member.name, "twice", "the tar holds this name twice; make it again with each name once")
+        tar.refuse(member.name, "twice", "the tar has this name twice; rebuild the tar with each name once")
         return
     tar.names.add(member.name)
     suffix = name.suffix.lower()
@@ -157,7 +157,7 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
         key = _key(member.name)
         caption = _text(tar, archive, member, names)
         if suffix == ".txt" and key in tar.written:
-            caption = Caption("", f"{key}.txt is there twice, in small and in capital letters; keep one of them")
+            caption = Caption("", f"{key}.txt is there twice, in lower and in upper case; keep one")
         if suffix == ".txt" or (any(caption) and key not in tar.texts):
             tar.texts[key] = caption
         tar.written |= {key} if suffix == ".txt" else set()
@@ -174,7 +174,7 @@ def _begins_as_video(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
 def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> Caption:
     """The caption in a member, empty where there is none."""
     if member.size > MOST_BYTES:
-        return Caption("", f"{member.name}: {member.size:,} bytes are no caption; shorten it")
+        return Caption("", f"{member.name}: {member.size:,} bytes are too long for a caption; shorten it")
     file = archive.extractfile(member)
     assert file is not None, member.name
     try:
@@ -185,7 +185,7 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
     if isinstance(value, str):
         return caption_of(value)
     if not isinstance(value, Mapping):
-        return Caption("", f"{member.name}: {value!s:.60} is not a caption; write an object with one, or a text")
+        return Caption("", f"{member.name}: {value!s:.60} is not a caption; write a text, or an object with a caption")
     others = value.get(ALTERNATIVES)
     if isinstance(others, list):
         tar.alternatives[_key(member.name)] = [caption_of(text) for text in others if isinstance(text, str)]

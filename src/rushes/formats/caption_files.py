@@ -52,7 +52,9 @@ def not_outside(folder: Path, path: Path) -> Path:
         try:
             path.resolve(strict=True).relative_to(folder.resolve())
         except (OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path}: a link that is broken or leads out of {folder}; copy the file there") from error
+            raise ValueError(
+                f"{path}: a link that is broken or points outside {folder}; replace it by a copy of the file"
+            ) from error
     return path
 
 
@@ -75,7 +77,7 @@ def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_al
     files = [path for path in named if path not in texts]
     ways = [path.name for path in files] + (["text files beside the videos"] if beside else [])
     if len(ways) > 1:
-        raise ValueError(f"{folder}: captions in {' and in '.join(ways)}; keep one of them")
+        raise ValueError(f"{folder}: captions stand in {' and in '.join(ways)}; keep one")
     if beside:
         return (_beside(folder, beside.get(video, ())) for video in videos)
     if not files:
@@ -104,7 +106,7 @@ def say_spans(path: Path, columns: Sequence[str]) -> None:
     """Say that columns with the part of the video that a row speaks of are not read, where there are any."""
     if columns:
         names = " and ".join(columns)
-        _LOG.warning("%s: the columns %s are not read: each caption is taken of the whole video", path, names)
+        _LOG.warning("%s: the columns %s are not read: each caption applies to the whole video", path, names)
 
 
 def named_in(folder: Path, name: str) -> Path | None:
@@ -115,7 +117,7 @@ def named_in(folder: Path, name: str) -> Path | None:
     with os.scandir(folder) as entries:
         paths = sorted(Path(entry.path) for entry in entries if entry.name.lower() == name and entry.is_file())
     if len(paths) > 1:
-        raise ValueError(f"{paths[0]} and {paths[1].name} differ in capital letters alone; keep one of them")
+        raise ValueError(f"{paths[0]} and {paths[1].name} differ only in upper and lower case; keep one")
     return paths[0] if paths else None
 
 
@@ -142,7 +144,7 @@ def _beside(folder: Path, paths: Sequence[Path]) -> Caption:
     if not paths:
         return Caption("")
     if len(paths) > 1:
-        return Caption("", f"{paths[0]} and {paths[1].name} are captions of one video; keep one of them")
+        return Caption("", f"{paths[0]} and {paths[1].name} are both captions of one video; keep one")
     try:
         return read_caption(not_outside(folder, paths[0]))
     except ValueError as error:
@@ -157,8 +159,8 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[Caption, ...]:
     lines = raw_lines(path)
     if named := _line_with_name(lines, videos):
         raise ValueError(
-            f"{path}, line {named}: {lines[named - 1]!r:.80} names a video, but lines go to the videos by their order; "
-            "save it as captions.csv with the columns file and caption"
+            f"{path}, line {named}: {lines[named - 1]!r:.80} names a video, but this file assigns its lines to the "
+            "videos in order; to assign by name, save it as captions.csv with the columns file and caption"
         )
     if len(lines) != len(videos):
         raise ValueError(
@@ -190,8 +192,8 @@ def _say_order(path: Path, videos: Sequence[Path]) -> None:
     if list(videos) != by_letters and not any((path.parent / name).is_file() for name in ORDERS):
         at = next(k for k, pair in enumerate(zip(videos, by_letters, strict=True)) if pair[0] != pair[1])
         _LOG.warning(
-            "%s: its lines go to the videos by the numbers in their names: line %d to %s, not to %s; list the videos "
-            "in videos.txt for another order",
+            "%s: lines are assigned to videos in the order of the numbers in their names: line %d to %s, not to %s; "
+            "for another order list the videos in videos.txt",
             *(path, at + 1, videos[at].name, by_letters[at].name),
         )
 
@@ -204,10 +206,10 @@ def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse
         place, cells = f"{path}, line {row.line}", _cells(row)
         unread = unread or spans_in(row.cells)
         if len(cells) < len(row.cells) and not row.ragged:
-            raise ValueError(f"{path}: two of its columns, {', '.join(row.cells)}, differ in capital letters alone; "
-                             "rename or delete one")  # fmt: skip
+            raise ValueError(f"{path}: two of its columns, {', '.join(row.cells)}, differ only in upper and lower "
+                "case; rename or delete one")  # fmt: skip
         if path.suffix.lower() == ".csv" and not row.problem and not {"file", "caption"} <= cells.keys():
-            raise ValueError(f"{path}: its columns are {', '.join(row.cells)}; call two of them file and caption")
+            raise ValueError(f"{path}: its columns are {', '.join(row.cells)}; rename two of them to file and caption")
         name, text = cells.get("file"), cells.get("caption")
         video = by_name(name) if isinstance(name, str) else None
         if video is not None and video in captions:

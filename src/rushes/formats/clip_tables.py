@@ -60,7 +60,8 @@ def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: st
     )
     if not names:
         raise ValueError(
-            f"{path}: no column of videos among {', '.join(kinds) or 'none'}; name it as footage.video_column"
+            f"{path}: none of its columns ({', '.join(kinds) or 'none'}) holds videos; set footage.video_column to the "
+            "column that does"
         )
     captions = (
         [named[caption.lower()]]
@@ -74,7 +75,7 @@ def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: st
     )  # fmt: skip
     for column in filter(None, (used.video, used.caption, still, scenario)):
         if other := next((name for name in kinds if name != column and name.lower() == column.lower()), ""):
-            raise ValueError(f"{path}: two columns are called {column!r} and {other!r}; rename or delete one")
+            raise ValueError(f"{path}: the columns {column!r} and {other!r} have the same name; rename or delete one")
     return used
 
 
@@ -110,7 +111,7 @@ def _in_one_form(tables: list[Path]) -> list[Path]:
         forms.setdefault((path.parent, path.stem.lower()), []).append(path.name)
     for (folder, _), names in forms.items():
         if len(names) > 1:
-            raise ValueError(f"{folder}: {shown(names)} are tables of one name, and each would be read; keep one")
+            raise ValueError(f"{folder}: {shown(names)} are tables with the same name, and all would be read; keep one")
     return tables
 
 
@@ -142,7 +143,10 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
         ValueError: no table, a table that cannot be read or has no such column.
     """
     if not tables:
-        raise ValueError(f"{top}: no table with a column of videos and one of captions; name the file as footage.path")
+        raise ValueError(
+            f"{top}: no table here has a column of videos and a column of captions; set footage.path to "
+            "the table's file"
+        )
     footage, named = Spool(SourceVideo), set[Path]()
     refused: list[RefusedVideo] = []
     metadata: dict[Path, Path] = {}  # video -> the folder's own table that names it
@@ -155,7 +159,8 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
             if row.part is None:
                 if path.name.lower() in METADATA and (other := metadata.setdefault(row.path, path)) != path:
                     raise ValueError(
-                        f"{path} and {other} both name {row.path}; keep one of the tables, as they may differ"
+                        f"{path} and {other} both name {row.path}, and may contradict each other; keep one of the "
+                        "tables"
                     )
                 named |= {row.path, Path(os.path.normpath(row.path))}  # sub/../v.mp4 is v.mp4
     files = FolderFiles(top) if top.is_file() else folder_files(top)
@@ -197,9 +202,9 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
             before, place = parts.setdefault(name, (span, where))
             if before != span:
                 raise ValueError(
-                    f"{where}: {name!r} has another {' and '.join(columns.spans)} than at {place}, and rows that "
-                    "speak of parts of a video are not read; cut the parts out (ffmpeg -ss START -to END), and name "
-                    "those"
+                    f"{where}: {name!r} has another {' and '.join(columns.spans)} than at {place}, and rows about "
+                    "parts of a video cannot be read; cut the parts into files of their own (ffmpeg -ss START -to "
+                    "END) and name these files"
                 )
         if bad := unprintable(name) if isinstance(name, str) else "":
             video: SourceVideo | RefusedVideo = RefusedVideo(where, "bad row", f"{bad} of its name; write it anew")
@@ -228,7 +233,7 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
     except UnicodeEncodeError as error:
         return RefusedVideo(where, "name", f"{name}: {odd_name(str(error.object))}")
     except ValueError as error:
-        return RefusedVideo(where, "leads out of the folder", str(error))
+        return RefusedVideo(where, "points outside the folder", str(error))
     return SourceVideo(video, caption, str(video), frame)
 
 

@@ -62,7 +62,7 @@ class Contents:
                 file.write(chunk)
                 left -= len(chunk)
         if left:
-            raise MediaError(f"{item.source}: the tar ends within it; get the tar again", "cut short")
+            raise MediaError(f"{item.source}: the tar is cut short inside it; download the tar again", "cut short")
 
     def _row(self, item: SourceVideo) -> bytes:
         assert item.part is not None
@@ -75,12 +75,14 @@ class Contents:
                 if at == item.part.at:
                     data = cell.get("bytes") if isinstance(cell, dict) else cell
                     if not isinstance(data, bytes) or not data:
-                        raise MediaError(f"{item.source}: holds no video; fill it in or delete the row", "no video")
+                        raise MediaError(
+                            f"{item.source}: the cell holds no video; fill it in or delete the row", "no video"
+                        )
                     return data
         except PARQUET_ERRORS as error:
             self._table = None
             raise MediaError(f"{item.source}: cannot be read ({error}); get the complete file", "unreadable") from error
-        raise MediaError(f"{item.source}: the table has no such row now; import it again", "unreadable")
+        raise MediaError(f"{item.source}: the table no longer has this row; import it again", "unreadable")
 
 
 def _cells(path: Path, column: str, first: int) -> Iterator[tuple[int, Any]]:

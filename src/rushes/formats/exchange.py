@@ -85,7 +85,7 @@ def import_project(store: Store, folder: Path) -> int:
     for kind in EXCHANGED:
         paths = [path for form in ("parquet", "jsonl") if (path := folder / f"{KIND_NAMES[kind]}.{form}").is_file()]
         if len(paths) > 1:
-            raise ValueError(f"{folder}: both {paths[0].name} and {paths[1].name}; keep one")
+            raise ValueError(f"{folder}: has both {paths[0].name} and {paths[1].name}; keep one")
         sources += [(kind, path) for path in paths]
     if not sources:
         raise ValueError(
@@ -166,7 +166,7 @@ def _table(batch: list[dict[str, Any]], schema: pa.Schema, path: Path) -> pa.Tab
     try:
         return pa.Table.from_pylist(batch, schema)
     except (pa.ArrowException, OverflowError) as error:
-        raise ValueError(f"{path}: a value does not fit its column ({error}); export as JSONL") from error
+        raise ValueError(f"{path}: a value does not fit its column's type ({error}); export as JSONL") from error
 
 
 def _form(path: Path) -> Form:
@@ -174,4 +174,4 @@ def _form(path: Path) -> Form:
         return "jsonl"
     if path.suffix == ".parquet":
         return "parquet"
-    raise ValueError(f"{path}: unknown form {path.suffix!r}; name the file .parquet or .jsonl")
+    raise ValueError(f"{path}: {path.suffix!r} is an unknown format; use a .parquet or .jsonl file")

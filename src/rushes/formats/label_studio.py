@@ -71,8 +71,8 @@ def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> Read:
 def _refuse_min(path: Path, task: Mapping[str, Any]) -> None:
     if any(column in task for column in _MIN):
         raise ValueError(
-            f"{path}: Label Studio's JSON-MIN export, which leaves out what an answer refers to; export the project as "
-            "JSON instead"
+            f"{path}: this is Label Studio's JSON-MIN export, which lacks the videos that answers refer to; export the "
+            "project as JSON"
         )
 
 
@@ -127,7 +127,7 @@ def _pair(
         )
     prompts = {name: data[name] for name in _PROMPTS if isinstance(data.get(name), str)}
     if "prompt" not in prompts and len(set(prompts.values())) > 1:
-        raise UnusableEntry("two texts, each of which may be the prompt", ", ".join(prompts), "name the prompt prompt")
+        raise UnusableEntry("two texts could be the prompt", ", ".join(prompts), "rename the right one to prompt")
     prompt = next(iter(prompts.values()), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
     return ForeignPair(
@@ -168,13 +168,15 @@ def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tupl
         if any(pair[0] != left for pair in by_name if left in pair):
             raise UnusableEntry(
                 f"--left {left} contradicts its toName",
-                f"{others[0]} is the first there",
-                "leave --left out, or turn the answers round with --answers left=right --answers right=left",
+                f"toName lists {others[0]} first",
+                "leave --left out, or swap the answers with --answers left=right --answers right=left",
             )
         if len(others) == 1:
             return (left, others[0]), "--left"
         raise UnusableEntry(
-            "nothing says which video is right", f"{', '.join(others)} beside {left}", "keep two videos in each task"
+            "more than two videos: the right one is unknown",
+            f"{', '.join(others)} beside {left}",
+            "keep two videos in each task",
         )
     elif len(by_name) == 1 and not any(pair[::-1] in by_name for pair in by_keys):
         return by_name.pop(), "toName"
@@ -183,7 +185,7 @@ def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tupl
     elif not by_name and len(keys) == 2 and (rated := _rated(results)) and rated <= set(keys):
         return (min(keys), max(keys)), "each side has its own rating"
     raise UnusableEntry(
-        "nothing says which video is left",
+        "the left video is unknown",
         f"its videos are {', '.join(sorted(keys))}",
         "name the left one with --left KEY",
     )
@@ -225,7 +227,7 @@ def _answers(
             raise UnusableEntry("two answers to one question", f"{question} is {' and '.join(sorted(picks))}")
     for question, by_side in ratings.items():
         if len(by_side) != 2:
-            raise UnusableEntry("a rating of one side only", f"{question} of {', '.join(by_side)}")
+            raise UnusableEntry("only one side has a rating", f"{question} of {', '.join(by_side)}")
         gap = (by_side["left"] - by_side["right"]) * (-1 if lower[question] else 1)
         meaning: Meaning = "left" if gap > 0 else "right" if gap < 0 else "tie"
         words = f"{'lower' if lower[question] else 'higher'} rating" if gap else "equal ratings"
@@ -243,13 +245,15 @@ def _refuse_turned(name: str, better: Better | None, rated: str = "") -> None:
         rated: the question without its side, where ratings answer it; "" = a side is picked.
     """
     if better == "lower" and not rated:
-        raise UnusableEntry("a direction of no rating", name, "say with --answers what each of its answers means")
+        raise UnusableEntry(
+            "lower is set for a question without ratings", name, "give each of its answers a meaning with --answers"
+        )
     words = tokens(rated or name)
     worse, faults = not _NEGATIVE.isdisjoint(words), any(map(_FAULT.fullmatch, words))
     if better is None and (worse or faults):
-        reason = "a question for the worse side" if worse else "a question of faults, of which more may be worse"
-        ways = f'say --answers "{rated}=lower", or higher where more is better'
-        picked = f'delete its results; or, where the side that is picked is the better, say --answers "{name}=higher"'
+        reason = "the question asks for the worse side" if worse else "a higher rating may mean more faults"
+        ways = f'add --answers "{rated}=lower", or "{rated}=higher" if higher is better'
+        picked = f'delete its results; or, if people picked the better side, add --answers "{name}=higher"'
         raise UnusableEntry(reason, name, ways if rated else picked)
 
 
@@ -275,7 +279,7 @@ def _rated_side(name: str, target: str, sides: tuple[str, str]) -> tuple[str, st
             return side, _question(tuple(word for word in words if word not in others))
     named = [side for side in ("left", "right") if side in words or set(own[side]) <= set(words)]
     if len(named) != 1:
-        raise UnusableEntry("nothing says which video a rating is of", f"{name} refers to {target}")
+        raise UnusableEntry("a rating's video is unknown", f"{name} refers to {target}")
     return named[0], _question(tuple(word for word in words if word != named[0] and word not in own[named[0]]))
 
 

@@ -188,13 +188,15 @@ def read_bench(folder: Path) -> Bench:
     require_folder(folder)
     path = folder / "prompts.txt"
     if not path.is_file():
-        raise ValueError(f"{folder}: a bench needs prompts.txt, one prompt a line")
+        raise ValueError(f"{folder}: a bench needs prompts.txt with one prompt per line")
     prompts = read_lines(not_outside(folder, path))
     if not prompts or "" in prompts:
-        raise ValueError(f"{path}: empty, or line {(*prompts, '').index('') + 1} is; write one prompt a line")
+        raise ValueError(
+            f"{path}: the file or its line {(*prompts, '').index('') + 1} is empty; write one prompt per line"
+        )
     systems = {name: _numbered(folder / name, videos, len(prompts)) for name, videos in _systems(folder).items()}
     if not systems:
-        raise ValueError(f"{folder}: no folder with videos beside prompts.txt; add one for each system")
+        raise ValueError(f"{folder}: no folder of videos beside prompts.txt; add one folder per system")
     stills = _by_stem(_files(folder, "first_frames", STILL_SUFFIXES))
     return Bench(prompts, _numbered(folder / "first_frames", stills, len(prompts)) if stills else (), systems)
 
@@ -291,7 +293,7 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     listed = [folder / line for line in read_lines(not_outside(folder, lists[0]))]
     if sorted(listed) != sorted(videos):
         odd = sorted(set(listed) ^ set(videos), key=natural)
-        cause = f"differ in {shown(p.relative_to(folder) for p in odd)}" if odd else "it names one twice"
+        cause = f"differ in {shown(p.relative_to(folder) for p in odd)}" if odd else "one video is listed twice"
         raise ValueError(
             f"{lists[0]}: {counted(len(listed), 'line')} for {counted(len(videos), 'video')} below {folder}, "
             f"{cause}; list each video once"
@@ -326,7 +328,7 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     if len(by_stem) < len(paths):
         twice = [path for path in paths if by_stem[path.stem] != path]
         raise ValueError(
-            f"two files of one stem, so captions cannot be matched to them: {shown(twice)}; rename or remove one"
+            f"two files share a stem, so captions cannot be matched to them: {shown(twice)}; rename or remove one"
         )
     return by_stem
 
@@ -337,8 +339,7 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
     if odd:
         raise ValueError(
             f"{folder}: {counted(len(by_stem), 'file')} for {counted(count, 'prompt')}; missing or unexpected: "
-            f"{shown(odd)}; give each "
-            "prompt one file of its number, from 0"
+            f"{shown(odd)}; give each prompt one file, named by its number from 0"
         )
     return tuple(by_stem[stem] for stem in wanted)
 
@@ -352,7 +353,7 @@ def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) 
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
-            "have them written (`rushes captions PROJECT --by vlm | names | human`), or set "
+            "let Rushes write them (`rushes captions PROJECT --by vlm | names | human`), or set "
             "footage.allow_empty_captions to true"
         )
     return footage

@@ -41,7 +41,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
             return "table"
         if place.suffix.lower() == ".tgz" or ".tar" in place.suffixes[:-1]:
             raise ValueError(f"{place}: a compressed tar; unpack it once with gunzip and name the .tar")
-        raise ValueError(f"{place}: neither a folder nor a .tar, .parquet, .jsonl or .csv file; name one of them")
+        raise ValueError(f"{place}: not a folder, .tar, .parquet, .jsonl or .csv file; name one of these")
     require_folder(place)
     if special := detect_special(place):
         return special
@@ -49,7 +49,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     if not (files.videos and _captioned_beside(place, files.videos)):
         if find_tars(place):
             if files.videos:
-                raise ValueError(f"{place}: tars and loose videos; set footage.layout to one of webdataset and folder")
+                raise ValueError(f"{place}: has both tars and loose videos; set footage.layout to webdataset or folder")
             return "webdataset"
         metadata = find_metadata(place)
         if any(fits(path, video_column, caption_column) for path in metadata):
@@ -64,13 +64,13 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
 
 def _refuse_misfit(path: Path, video: str, caption: str) -> None:
     """Raise ValueError for the folder's own table, of which the columns do not fit."""
-    way_out = "or set footage.layout to folder to take the videos without it"
+    way_out = "or set footage.layout to folder to import the videos without the table"
     try:
         columns = find_columns(path, video, caption)
     except ValueError as error:
         raise ValueError(f"{error}; {way_out}") from error
     raise ValueError(
-        f"{path}: no column of captions beside {columns.video!r}; call it text, or name it as footage.caption_column, "
+        f"{path}: no column of captions beside {columns.video!r}; rename it to text, set footage.caption_column to it, "
         f"{way_out}"
     )
 
@@ -96,7 +96,9 @@ def list_footage(
         return _list_realdpo(place)
     if layout == "folder":
         return _list_folder(place, scenario_column)
-    raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
+    raise ValueError(
+        f"footage.path: {place} is a bench: videos of several systems, not footage; set footage.bench to it"
+    )
 
 
 def _say_split(place: Path) -> None:
@@ -107,8 +109,8 @@ def _say_split(place: Path) -> None:
     train, others = ([name for name, word in parts.items() if word in words] for words in (TRAINING, HELD_OUT))
     if train and others:
         _LOG.warning(
-            "%s: %s and %s are taken as one set, of which footage.eval_fraction holds clips out anew; to keep them "
-            "apart name the first alone as footage.path",
+            "%s: %s and %s are imported as one set, and footage.eval_fraction chooses new held-out clips from it; to "
+            "keep the split, set footage.path to the first alone",
             *(place, min(train), min(others)),
         )
 
@@ -126,7 +128,7 @@ def _list_realdpo(folder: Path) -> Listing:
     orphans: list[RefusedVideo] = []
 
     def refuse(place: str, words: str) -> None:
-        orphans.append(RefusedVideo(place, "takes of no video", words))
+        orphans.append(RefusedVideo(place, "takes without their video", words))
 
     footage = read_realdpo(folder, allow_empty_captions=True, refuse=refuse)
     taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
@@ -173,11 +175,15 @@ def find_footage(footage: FootageSettings) -> Listing:
     place = Path(footage.path)
     if not place.exists():
         origin = f"; {REALDPO_DATA}" if footage.layout == "realdpo" else ""
-        raise ValueError(f"footage.path: {place} is not a folder, tar or table; name that of your videos{origin}")
+        raise ValueError(
+            f"footage.path: {place} is not a folder, tar or table; set it to the one with your videos{origin}"
+        )
     columns = (footage.video_column, footage.caption_column)
     layout = detect_layout(place, *columns) if footage.layout == "auto" else footage.layout
     if footage.scenario_column and layout in ("webdataset", "realdpo"):
-        raise ValueError(f"footage.scenario_column: {place} has no table; leave it empty")
+        raise ValueError(
+            f"footage.scenario_column: {place} has no table, so it has no columns; leave the setting empty"
+        )
     listing = list_footage(place, layout, *columns, footage.scenario_column)
     if footage.cut != "none" and any(item.takes or item.first_frame for item in listing.footage):
         raise ValueError(
@@ -194,10 +200,10 @@ def find_bench(folder: Path) -> Bench:
     """
     if not folder.is_dir():
         raise ValueError(
-            f"footage.bench: {folder} is not a folder; name one with prompts.txt, first_frames/ and a folder of "
-            "videos for each system, or leave it empty and hold out clips with footage.eval_fraction"
+            f"footage.bench: {folder} is not a folder; set it to a folder with prompts.txt, first_frames/ and a folder "
+            "of videos per system, or leave it empty and hold out clips with footage.eval_fraction"
         )
     bench = read_bench(folder)
     if not bench.first_frames:
-        raise ValueError(f"footage.bench: {folder} has no folder first_frames; held-out prompts need one still each")
+        raise ValueError(f"footage.bench: {folder} has no folder first_frames; add one with a still for each prompt")
     return bench

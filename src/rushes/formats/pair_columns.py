@@ -96,9 +96,9 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
         if len(columns) != 1:
             which = f"several columns could be {what}: {', '.join(columns)}" if columns else f"no column is {what}"
             raise ValueError(
-                f"{path}: {which}; it has {', '.join(names) or 'no columns'}: say which is which with --columns "
+                f"{path}: {which}; it has {', '.join(names) or 'no columns'}: assign the columns with --columns "
                 "chosen=COLUMN,rejected=COLUMN,prompt=COLUMN, or left=COLUMN,right=COLUMN,answer=COLUMN,prompt=COLUMN "
-                "(footage.columns of a project)"
+                "(in a project: footage.columns)"
             )
         return columns[0]
 
@@ -114,8 +114,8 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
         right = role("rejected", "the worse video", [right for _, right in better])
         if swapped(left, right):
             raise ValueError(
-                f"--columns: chosen={left} and rejected={right} are the opposite of what they are called; give "
-                f"chosen={right},rejected={left}, or call the columns otherwise"
+                f"--columns: chosen={left} and rejected={right} contradict the columns' names; give "
+                f"chosen={right},rejected={left}, or rename the columns"
             )
         return PairColumns(prompt, left, right)
     pairs = [] if named else _sides(names, _NEITHER, least=2)
@@ -141,7 +141,7 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, _, column = (word.strip() for word in part.partition("="))
         if role not in ROLES or not column or role in given:
-            raise ValueError(f"--columns {part!r}: write ROLE=COLUMN, each role once, of {', '.join(ROLES)}")
+            raise ValueError(f"--columns {part!r}: write ROLE=COLUMN, each role once; the roles are {', '.join(ROLES)}")
         given[role] = column
     sides = {role for role in given if role not in ("prompt", "answer")}
     if sides not in (set(), {"chosen", "rejected"}, {"left", "right"}) or ("answer" in given and "chosen" in sides):

@@ -65,7 +65,7 @@ def find_pairs(
         return folder_pairs(path, rejected, prompts)
     if rejected or prompts:
         raise ValueError(
-            f"{path}: not a folder of videos; name two such folders, or one table that holds the prompts too"
+            f"{path}: not a folder of videos; name two folders of videos, or one table that also holds the prompts"
         )
     return read_pairs(path, form_of(path, columns), answers=answers, columns=columns, unpacked=unpacked)
 
@@ -128,9 +128,9 @@ def read_pairs(
     for each in tables:
         _check_kind(each, form)
     if left and form != "labelstudio":
-        raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
+        raise ValueError(f"--left {left}: a {form} file defines which side is left; leave the option out")
     if columns and form != "table":
-        raise ValueError(f"--columns {columns}: {form} says itself which column is which; leave one of them out")
+        raise ValueError(f"--columns {columns}: a {form} file has fixed columns; leave the option out")
     pairs = ForeignPairs(path, MeaningTable(answers), notes=notes)
     first: PairColumns | None = None
     for each in tables:
@@ -138,7 +138,7 @@ def read_pairs(
             used = TRL if form == "trl" else find_columns(each, first_row(each), columns)
             first = first or used
             if used != first:
-                raise ValueError(f"{each} and {tables[0]} have other columns; name one of them")
+                raise ValueError(f"{each} and {tables[0]} have different columns; name one of the tables")
             top = path if path.is_dir() else each.parent
             read = table(used, pairs.meanings, VideoCells((*dict.fromkeys((each.parent, top)),), unpacked), form)
         else:
@@ -167,13 +167,15 @@ def _tables(path: Path) -> tuple[list[Path], list[str]]:
     if path.is_file():
         return [path], []
     if not path.is_dir() or not (every := _parquet_files(path)):
-        raise ValueError(f"{path}: no such folder or file; name that of the pairs")
+        raise ValueError(f"{path}: no such folder or file; name the one that holds the pairs")
     splits = {table: _split(table.relative_to(path)) for table in every}
     if len(set(splits.values())) == 1:
         return every, []
     if "train" not in splits.values():
         there = ", ".join(sorted(set(splits.values())))
-        raise ValueError(f"{path}: has {there} and no train; name the file of one, or a folder that has one alone")
+        raise ValueError(
+            f"{path}: has {there} but no train split; name the file of one split, or a folder with a single split"
+        )
     others = Counter(split for split in splits.values() if split != "train")
     notes = [f"passed over: {counted(number, 'file')} of split {split}" for split, number in sorted(others.items())]
     return [table for table in every if splits[table] == "train"], notes
@@ -191,7 +193,7 @@ def _check_kind(path: Path, form: Form) -> None:
     with path.open("rb") as file:
         begins = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if path.suffix.lower() not in SUFFIXES and begins not in (b"[", b"{"):
-        kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
+        kind = f"a file of {path.suffix}" if path.suffix else "a file that is not JSON"
         raise ValueError(
-            f"{path}: {kind} is not read; write the preferences of {form} as {_WRITTEN[form]}, and name that"
+            f"{path}: {kind} cannot be read; save the {form} preferences as {_WRITTEN[form]} and name that file"
         )

@@ -94,8 +94,8 @@ def _sides(chosen: Path, rejected: Path | None) -> tuple[Videos, Videos]:
     strange = [name for name in every if not name.endswith((_WINS, _LOSES))]
     if strange:
         raise ValueError(
-            f"{chosen}: {strange[0]} says not whether it is the better one; call the videos of a pair NAME{_WINS} and "
-            f"NAME{_LOSES}, or name two folders"
+            f"{chosen}: the name of {strange[0]} does not say whether it is the better video; name a pair's videos "
+            f"NAME{_WINS} and NAME{_LOSES}, or give two folders"
         )
     return better, worse
 
@@ -111,9 +111,9 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
 def _only(videos: Videos, name: str, side: str) -> Path:
     paths = videos.get(name, ())
     if not paths:
-        raise UnusableEntry(f"no {side} video of its name", name, "add it, or delete the other")
+        raise UnusableEntry(f"no {side} video of this name", name, "add it, or delete the other video")
     if len(paths) > 1:
-        raise UnusableEntry(f"two {side} videos of one name", ", ".join(path.name for path in paths), "delete one")
+        raise UnusableEntry(f"two {side} videos share a name", ", ".join(path.name for path in paths), "delete one")
     return paths[0]
 
 

@@ -40,7 +40,7 @@ class VideoCells:
         return local_video(self.folders[-1], text)
 
     def _unpack(self, data: bytes, label: str, name: str) -> Path:
-        assert self.unpacked is not None, "videos that a table holds need a folder"
+        assert self.unpacked is not None, "the table contains the videos themselves, which need a folder"
         path = self.unpacked / f"{re.sub(r'[^a-zA-Z0-9_.]+', '-', label)[-150:]}{suffix_of(name, data[:12])}"
         path.write_bytes(data)
         return path

@@ -99,11 +99,11 @@ class ForeignPairs:
         """Raises ValueError where no pair is left, with the reasons and the first entry of each."""
         if not self.pairs:
             if not self.entries:
-                raise ValueError(f"{self.path}: has no entries; name the file that holds the preferences")
+                raise ValueError(f"{self.path}: the file has no entries; name the file that holds the preferences")
             reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             first = "".join(f"\n{example}" for example in self.examples.values())
             entries = counted(self.entries, "entry", "entries")
-            raise ValueError(f"{self.path}: no pair of {entries} can be used ({reasons}){first}")
+            raise ValueError(f"{self.path}: none of {entries} can be used ({reasons}){first}")
 
 
 def _with_clean_prompt(pair: ForeignPair) -> ForeignPair:
@@ -124,7 +124,9 @@ def read_entries(path: Path, pairs: ForeignPairs, read: Read, before: str = "") 
         pairs.entries += 1
         try:
             if isinstance(row, TableRow):
-                raise UnusableEntry("more or fewer cells than the header" if row.ragged else "bad row", row.problem, "")
+                raise UnusableEntry(
+                    "the row has more or fewer cells than the header" if row.ragged else "bad row", row.problem, ""
+                )
             if not isinstance(row, dict):
                 raise UnusableEntry("not an object", repr(row)[:60])
             pairs.pairs.extend(map(_with_clean_prompt, read(place, row)))
@@ -187,16 +189,16 @@ def text_of(row: Mapping[Any, object], name: str) -> str:
 def local_video(folder: Path, text: str) -> Path:
     """The file that a field names, relative to a folder; whether it is a video is seen when it is opened."""
     if "://" in text:
-        raise UnusableEntry("an address in place of a file", f"{text!r:.80}", "download it, and name the file")
+        raise UnusableEntry("a web address, not a file", f"{text!r:.80}", "download the video and name its file")
     try:
         path = inside(folder, text)
     except ValueError as error:
-        raise UnusableEntry("leads out of the folder", str(error), "") from None
+        raise UnusableEntry("points outside the folder", str(error), "") from None
     if not is_file(path):
         try:
             os.fsencode(path)
         except UnicodeEncodeError:
-            raise UnusableEntry("a name that cannot be used here", text, odd_name(text)) from None
+            raise UnusableEntry("not a usable file name", text, odd_name(text)) from None
         raise UnusableEntry("no such file", f"{path!s:.200}", f"name a video, relative to {folder}")
     return path
 
@@ -213,7 +215,7 @@ def videoreward(path: Path, pairs: ForeignPairs) -> Read:
         for column, cell in row.items():
             if question := _QUESTIONS.get(str(column).lower()):
                 if question in given:
-                    raise UnusableEntry("two columns of one question", str(column), "delete one")
+                    raise UnusableEntry("two columns for one question", str(column), "delete one")
                 given[question] = str(cell or "").strip()
         answers = {question: pairs.meanings.meaning(text, place) for question, text in given.items() if text}
         if not answers:
@@ -231,7 +233,7 @@ def videodpo(path: Path, pairs: ForeignPairs) -> Read:
     """Entries of VideoDPO's pair.json. Raises ValueError where metadata.json lacks or does not name the videos."""
     table = path.parent / "metadata.json"
     if not table.is_file():
-        raise ValueError(f"{table}: no such file; it must lie beside the pairs, as it names their videos")
+        raise ValueError(f"{table}: no such file; copy it beside the pairs, as it names their videos")
     videos = [_clip_path(item, f"{table}, entry {at}") for at, item in enumerate(entries(table, read_text(table)), 1)]
 
     def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:

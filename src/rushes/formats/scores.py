@@ -76,7 +76,7 @@ def import_scores(
     if not lines:
         words = [f"{path}: holds no scores"]
     if words and not (skip and given):
-        way_out = ["mend them, or leave them out with footage.on_refused = skip"] if given else []
+        way_out = ["correct them, or skip them with footage.on_refused = skip"] if given else []
         raise ValueError("\n".join(["no score was imported:", *words, *way_out]))
     for line in words:
         say(f"left out: {line}")
@@ -99,14 +99,14 @@ def _given(lines: Iterable[_Line], subjects: _Subjects) -> tuple[dict[tuple[str,
             problems[line.place] = f"the score of {line.video!r} is {line.score!r}, not a number from 0 to 10"
         elif not ids:
             problems[line.place] = (
-                f"{line.video!r} is not a clip or take of this project; name its id, its file in media/, or one with "
-                "its content"
+                f"{line.video!r} is not a clip or take of this project; give its id, its file in media/, or a file "
+                "with the same content"
             )
         else:
             for id in ids:
                 place, before = given.setdefault((id, line.rater), (line.place, value))
                 if place != line.place:
-                    problems[line.place] = f"{line.video!r} has a score at {place} already; keep one"
+                    problems[line.place] = f"{line.video!r} already has a score at {place}; keep one"
                     if before != value:
                         problems.setdefault(place, f"its video has another score at {line.place}; keep one")
     return {key: value for key, (place, value) in given.items() if place not in problems}, problems
@@ -193,14 +193,14 @@ def read_votes(path: Path) -> list[float]:
         ValueError: no such file, no votes, or a line that is none; the line is named.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file of votes; write win, tie or loss a line")
+        raise ValueError(f"{path}: no such file of votes; name a file with win, tie or loss on each line")
     votes_by_prompt: dict[str, list[float]] = {}
     for line, prompt, vote in _votes(path):
         if (word := vote.strip().lower()) not in _WORTH:
             raise ValueError(f"{path}: line {line}: {vote!r:.60} is not a valid vote; write win, tie or loss")
         votes_by_prompt.setdefault(prompt, []).append(_WORTH[word])
     if not votes_by_prompt:
-        raise ValueError(f"{path}: no votes in it; write win, tie or loss a line")
+        raise ValueError(f"{path}: the file has no votes; write win, tie or loss on each line")
     return [sum(votes) / len(votes) for votes in votes_by_prompt.values()]
 
 
@@ -212,7 +212,9 @@ def _votes(path: Path) -> Iterator[tuple[int, str, str]]:
         yield from ((number, str(number), line) for number, line in lines)
         return
     if columns != ["vote"] and "prompt" not in columns:
-        raise ValueError(f"{path}: its columns are {', '.join(columns)}; call those of a table prompt and vote")
+        raise ValueError(
+            f"{path}: its columns are {', '.join(columns)}; a table of votes needs the columns prompt and vote"
+        )
     for row in csv_rows(path):
         cells = {str(name).lower(): cell for name, cell in row.cells.items()}
         prompt = str(row.line) if columns == ["vote"] else cells.get("prompt", "")

@@ -121,13 +121,15 @@ def _media(project: OpenProject, subject: str) -> str:
     hashes = {*media.values(), *(clip.first_frame for clip in clips)}
     if LatentKey.read(subject).media in hashes:
         return LatentKey.read(subject).media
-    raise ValueError(f"{subject}: no clip, take or latent of this project; name an id or a content hash from its rows")
+    raise ValueError(
+        f"{subject}: not a clip, take or latent of this project; give an id or a content hash from its rows"
+    )
 
 
 def _state(current: bool, stale: Sequence[str], again: str) -> str:
     if current:
         return "current"
-    return f"stale (of {', '.join(stale)}); {again} when it is needed" if stale else "missing"
+    return f"stale (from {', '.join(stale)}); {again} when it is needed" if stale else "missing"
 
 
 def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAgain:
@@ -171,11 +173,11 @@ def _unlike(stored: torch.Tensor | None, fresh: torch.Tensor | None) -> str:
     """How an entry differs from what the codec makes now; empty where it does not."""
     assert fresh is not None
     if stored is None:
-        return "is not stored, where its first frame is"
+        return "is not stored, although its first frame is"
     if stored.shape != fresh.shape:
-        return f"has the shape {list(stored.shape)}, and the codec makes {list(fresh.shape)}"
+        return f"has the shape {list(stored.shape)}, but the codec now gives {list(fresh.shape)}"
     apart = _apart(stored, fresh)
-    return f"differs by {apart:.2g} of its size from what the codec makes" if apart > SAME else ""
+    return f"has a relative error of {apart:.2g} against what the codec now gives" if apart > SAME else ""
 
 
 def _apart(stored: torch.Tensor, fresh: torch.Tensor) -> float:
@@ -197,7 +199,7 @@ def explain_texts(project: OpenProject, subject: str = "") -> TextsResult | None
         captions = _captions(project)
         caption = captions.get(subject, subject)
         listed = subject in captions or caption in captions.values() or caption in cache or cache.stale_of(caption)
-        entries = {caption: _state(caption in cache, cache.stale_of(caption), "read again")} if listed else {}
+        entries = {caption: _state(caption in cache, cache.stale_of(caption), "encoded again")} if listed else {}
     return TextsResult(cache.fingerprint, cache.depends_on, len(cache.paths()), cache.stale(), entries)
 
 
@@ -228,14 +230,16 @@ def verify_texts(project: OpenProject, share: float, seed: int) -> TextsCheck:
         for caption, rows in fresh.read(chosen):
             tick(1)
             if words := _unlike_texts(cache.get(caption) or {}, rows):
-                problems.append(f"caption {caption!r}: {words}; delete {cache.path(caption)}, it is read again")
+                problems.append(
+                    f"caption {caption!r}: {words}; delete {cache.path(caption)}, and the caption is encoded again"
+                )
     return TextsCheck(len(paths), len(chosen), tuple(problems))
 
 
 def in_words(result: TextsResult) -> list[str]:
     """The stored captions as lines."""
     made_from = ", ".join(f"{name} {value}" for name, value in result.depends_on.items())
-    lines = [f"captions are read with: {made_from}", f"captions current: {result.current}, in {result.fingerprint}"]
+    lines = [f"captions are encoded with: {made_from}", f"captions current: {result.current}, in {result.fingerprint}"]
     lines += [f"captions stale: {count}, in {name}" for name, count in result.stale.items()]
     return lines + [f"caption {caption!r}: {state}" for caption, state in (result.entries or {}).items()]
 
@@ -248,12 +252,15 @@ def texts_of(project: OpenProject) -> TextCache | None:
 def _unlike_texts(stored: Kept, fresh: Kept) -> str:
     """How kept embeddings differ from what is read now; empty where they do not."""
     if stored.keys() != fresh.keys():
-        return f"has {', '.join(stored)}, where {', '.join(fresh)} is read"
+        return f"has {', '.join(stored)}, but the encoder now gives {', '.join(fresh)}"
     for name, (ours, length) in stored.items():
         theirs, its = fresh[name]
         if (ours.shape, ours.dtype, length) != (theirs.shape, theirs.dtype, its):
-            return f"has {name} {list(ours.shape)} of {length}, where {list(theirs.shape)} of {its} is read"
+            return (
+                f"has {name} {list(ours.shape)} with {length} tokens, but the encoder now gives "
+                f"{list(theirs.shape)} with {its}"
+            )
         apart = _apart(ours, theirs)
         if apart > SAME_TEXTS.get(theirs.dtype, 0.0):
-            return f"differs in {name} by {apart:.2g} of its size from what is read"
+            return f"has a relative error of {apart:.2g} in {name} against what the encoder now gives"
     return ""

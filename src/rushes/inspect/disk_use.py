@@ -274,7 +274,9 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
     with ExitStack() as held:
         if yes:  # nothing is looked at before no run can begin
             for folder in sorted(path for path in (project.store.project / "runs").glob("*") if path.is_dir()):
-                held.enter_context(only_one(folder, "leave out --yes, as it may use what would be removed"))
+                held.enter_context(
+                    only_one(folder, "leave out --yes, as that stage may use the files that would be removed")
+                )
         return _clean(project, yes)
 
 
@@ -362,8 +364,8 @@ def space_in_words(result: SpaceResult) -> list[str]:
         parts = [f"{name} {in_bytes(size)}" for name, size in vars(use).items() if size]
         lines.append(f"{kind}: {', '.join(parts) or 'nothing'}")
     if result.no_model:
-        lines.append(f"unknown is what only the model could say: {result.no_model}")
-    return [*lines, f"in all {in_bytes(result.total)}, of which `rushes clean` removes {in_bytes(result.removable)}"]
+        lines.append(f"unknown, because the model cannot be read: {result.no_model}")
+    return [*lines, f"total {in_bytes(result.total)}; `rushes clean` removes {in_bytes(result.removable)} of it"]
 
 
 def clean_in_words(result: CleanResult) -> list[str]:
@@ -373,16 +375,20 @@ def clean_in_words(result: CleanResult) -> list[str]:
     if result.takes:
         lines.append(f"{did} {result.takes} takes of other settings from the project")
     if result.ended:
-        lines.append(f"{', '.join(result.ended)}: cannot go on to more steps without the checkpoint")
+        lines.append(f"{', '.join(result.ended)}: cannot be trained for more steps without the checkpoint")
     if result.doubted:
         lines.append(
-            f"{', '.join(result.doubted)}: the checkpoints stay, as the weights or the last of them are damaged or "
-            "have no checksum; `rushes verify` says which"
+            f"{', '.join(result.doubted)}: the checkpoints stay, because the weights or the last checkpoint are "
+            "damaged or have no checksum; `rushes verify` says which"
         )
     if result.stays:
-        lines.append(f"what was made under other settings stays: {result.stays}")
+        lines.append(f"files made with other settings stay: {result.stays}")
     lines.append(f"{did} {in_bytes(result.bytes)} in {result.files} files")
-    return lines if result.removed or not result.files else [*lines, "nothing is removed yet: add --yes"]
+    return (
+        lines
+        if result.removed or not result.files
+        else [*lines, "nothing was removed; to remove these files add --yes"]
+    )
 
 
 def in_bytes(size: int) -> str:

@@ -122,7 +122,10 @@ def examine(folder: Path) -> DoctorResult:
         *_conflicts(versions),
     ]
     if not wanted_models:
-        words = "diffusers is not installed, so only the tiny model runs; for others `make install EXTRAS=diffusers`"
+        words = (
+            "diffusers is not installed, so only the tiny model runs; for other models run `make install "
+            "EXTRAS=diffusers`"
+        )
         findings.append(MachineFinding("warning", "diffusers", words))
     there = {name: version for name, version in versions.items() if version}
     return DoctorResult(machine, there, tuple(findings))
@@ -146,7 +149,7 @@ def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
         packages |= {row["name"]: row for row in rows if "name" in row}
         begun = [row["begins"] for row in rows if "begins" in row]
         if not begun:
-            raise ValueError(f"{sys.executable} starts no process ({ran.stderr.strip()[-200:]}); install Python again")
+            raise ValueError(f"{sys.executable} cannot start a process ({ran.stderr.strip()[-200:]}); reinstall Python")
         for name in begun:
             packages.setdefault(name, {"name": name, "error": f"the process died with code {ran.returncode}"})
         left = left[len(begun) :]
@@ -190,9 +193,9 @@ def _imports(probed: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str
         if versions[package] is None:
             yield MachineFinding("error", package, f"{package} is missing; run `pip install {package}`")
         else:
-            part = ", its pipelines at least," if name == "pipelines" else ""
+            part = " (its pipelines)" if name == "pipelines" else ""
             words = (
-                f"{package} {versions[package]}{part} does not import ({error}); run `pip install --force-reinstall "
+                f"{package} {versions[package]}{part} cannot be imported ({error}); run `pip install --force-reinstall "
             )
             yield MachineFinding("error", package, f"{words}{package}`, in the version of constraints.txt")
 
@@ -204,7 +207,7 @@ def _codecs(av: Mapping[str, Any]) -> Iterator[MachineFinding]:
         words = f"this build of PyAV cannot decode {', '.join(missing)}; run `pip install --force-reinstall av`, whose "
         yield MachineFinding("error", "codecs", f"{words}wheels can")
     if ENCODER not in there:
-        words = f"this build of PyAV has no {ENCODER}, with which videos are written; run "
+        words = f"this build of PyAV has no {ENCODER}, which writes videos; run "
         yield MachineFinding("error", "codecs", f"{words}`pip install --force-reinstall av`")
 
 
@@ -219,29 +222,31 @@ def _gpus(torch: Mapping[str, Any], versions: Mapping[str, str | None], driver: 
     if driver and not torch["gpus"]:
         why = "is built without CUDA" if not torch["cuda"] else f"needs a driver for CUDA {torch['cuda']}"
         words = (
-            f"there is an NVIDIA driver and torch {versions['torch']} sees no GPU, as it {why}; install the build of "
+            f"there is an NVIDIA driver, but torch {versions['torch']} sees no GPU because it {why}; install torch's "
         )
-        yield MachineFinding("error", "gpu", f"{words}torch for your driver, see pytorch.org/get-started")
+        yield MachineFinding("error", "gpu", f"{words}build for your driver, see pytorch.org/get-started")
     elif not torch["gpus"]:
-        words = "torch sees no GPU, so models of more than some million weights take too long; use a machine with one"
+        words = (
+            "torch sees no GPU, so models with more than a few million weights are too slow; use a machine with a GPU"
+        )
         yield MachineFinding("warning", "gpu", words)
     elif not torch["bfloat16"]:
-        words = "this GPU has no bfloat16; set backbone.dtype to float32, which takes twice the memory"
+        words = "this GPU has no bfloat16; set backbone.dtype to float32, which uses twice the memory"
         yield MachineFinding("warning", "gpu", words)
 
 
 def _room(machine: MachineFacts) -> Iterator[MachineFinding]:
     disk, memory = machine.disk_free_gb * GIB, machine.memory_gb * GIB
     if disk < LITTLE_DISK:
-        words = f"{machine.disk_free_gb} GB of disk are free; a run that fills it stops, so free some"
+        words = f"{machine.disk_free_gb} GB of disk are free; a run stops when the disk is full, so free some space"
         yield MachineFinding("error" if disk < LEAST_DISK else "warning", "disk", words)
     if memory < LEAST_MEMORY:
-        words = f"the machine has {machine.memory_gb} GB of memory; imports alone take 2, so use a larger one"
+        words = f"the machine has {machine.memory_gb} GB of memory, and imports alone use 2 GB; use a machine with more"
         yield MachineFinding("warning", "memory", words)
 
 
 def _conflicts(versions: Mapping[str, str | None]) -> Iterator[MachineFinding]:
     others = [name for name in ("opencv-python", "opencv-contrib-python") if _version(name)]
     if others and versions["opencv-python-headless"]:
-        words = f"{others[0]} and opencv-python-headless own the same files; run `pip uninstall {others[0]}`, then "
+        words = f"{others[0]} and opencv-python-headless install the same files; run `pip uninstall {others[0]}`, then "
         yield MachineFinding("warning", "opencv", f"{words}`pip install --force-reinstall opencv-python-headless`")

@@ -72,7 +72,7 @@ def find_family(pipeline: str) -> Family:
             pipelines += family.pipelines
             if pipeline in pipelines:
                 return family
-    raise ValueError(f"there is no forecast for a {pipeline}; there is one for {', '.join(pipelines)}")
+    raise ValueError(f"there is no forecast for a {pipeline}; forecasts exist for {', '.join(pipelines)}")
 
 
 def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
@@ -126,7 +126,9 @@ def dry_run(
         }
     except RuntimeError as error:  # a network that looks at values, of which there are none
         why = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-        raise ValueError(f"no forecast for this {backbone.spec.name}, whose network looks at values ({why})") from error
+        raise ValueError(
+            f"no forecast for this {backbone.spec.name}, because its network's operations depend on values ({why})"
+        ) from error
     networks = sum(folder.has(part) for part in backbone.family.networks)
     return _cost(_at_depth(least, more), networks, size)
 

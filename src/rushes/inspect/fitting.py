@@ -32,7 +32,7 @@ SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half 
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
 OF_60 = Numbers(60, 12)  # the job that stages are forecast for: no stage's memory depends on how many clips there are
 READING = ("backbone.text_offload",)  # what is chosen for text encoders, whatever the clip
-NOTHING_FITS = "no smaller clip that was tried fits, so take a larger GPU or a smaller model"
+NOTHING_FITS = "none of the smaller clips tried fits either, so use a larger GPU or a smaller model"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def reading_fits(folder: Folder, settings: Settings, gpu: str) -> dict[str, Any]
         one_by_one = reader_cost(folder, replace(how, text_offload=True)).weights / GIB
         if one_by_one <= USABLE * room:
             return {"backbone.text_offload": True}
-    raise ValueError(f"--gpu {gpu}: what reads captions takes {taken:.0f} GiB, and {room} are there; take a larger GPU")
+    raise ValueError(f"--gpu {gpu}: the text encoders need {taken:.0f} GiB, but the GPU has {room}; use a larger GPU")
 
 
 def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[str]:
@@ -123,8 +123,8 @@ def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[s
     job = _job(models[fitted.backbone.quantize], fitted, gpu)
     if not job.too_large:
         return []
-    stages = ", ".join(f"{name} takes {job.gib[name]:.0f} GiB" for name in job.too_large)
-    start = f"{stages} by forecast, and {gpu} has {KINDS[gpu].memory_gb}"
+    stages = ", ".join(f"{name} needs {job.gib[name]:.0f} GiB" for name in job.too_large)
+    start = f"{stages} by forecast, but {gpu} has {KINDS[gpu].memory_gb}"
     settings = with_values(settings, {path: value for path, value in chosen.items() if path in READING})
     asked = _asked(settings)
     hopeless = asked.clip if "encode" in job.too_large else None  # as fewer bits leave the codec as it is
@@ -165,7 +165,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
     step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb
-    start = f"--gpu {gpu}: {step} takes {needed:.0f} GiB, and {room} are there"
+    start = f"--gpu {gpu}: {step} needs {needed:.0f} GiB, but the GPU has {room}"
     for change in _changes(settings, asked, spec):
         if change.quantize not in facts:
             facts[change.quantize] = _forecast(folder, replace(change, clip=asked.clip).applied(settings), gpu)

@@ -342,5 +342,5 @@ def in_words(job: JobForecast) -> list[str]:
         room = " (too large)" if name in job.too_large else ""
         lines.append(f"{name}: {hours:.2f} h, {job.gib[name]:.1f} GiB{room}{through}{alone}")
     for name, part in (job.shapes or {}).items():
-        lines.append(f"of it {name}: {part.hours:.2f} h, {part.clips} clips, {part.prompts} prompts")
-    return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s, a speed that is assumed"]
+        lines.append(f"part {name}: {part.hours:.2f} h, {part.clips} clips, {part.prompts} prompts")
+    return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s (an assumed speed)"]

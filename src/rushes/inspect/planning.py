@@ -75,7 +75,7 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     except ValueError as error:
         raise ValueError(f"{error}; for another give --gpu-memory-gb and --tflops") from None
     if gpus < 1:
-        raise ValueError(f"--gpus is 1 or more, got {gpus}")
+        raise ValueError(f"--gpus must be 1 or more, got {gpus}")
     return Machine(memory_gb or kind.memory_gb, tflops or round(step_forecast.SHARE_OF_PEAK * kind.tflops, 1), gpus)
 
 
@@ -86,7 +86,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     a model of which there is no forecast.
     """
     if (project is None) == (not asked.model):
-        raise ValueError("name a project's folder, or --model and what it is to do; one of them")
+        raise ValueError("give either a project's folder, or --model with the job's options")
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
         costs: Costs = model_for
@@ -139,11 +139,11 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     """
     if asked.quantize != "none" and asked.tune != "lora":
         raise ValueError(
-            f"--quantize {asked.quantize}: such a network is frozen; set --tune to lora, or --quantize to none"
+            f"--quantize {asked.quantize}: a quantized network stays frozen; set --tune to lora, or --quantize to none"
         )
     counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.rank)
     if min(counts) < 0:
-        raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
+        raise ValueError("--frames, --batch, --clips, --takes, --prompts and --rank must be 1 or more")
     folder = step_forecast.find_model(asked.model)
     match = find_model(asked.model)
     preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
@@ -233,5 +233,5 @@ def _size(text: str) -> tuple[int, int] | None:
         return None
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit()):
-        raise ValueError(f"--size is HEIGHTxWIDTH in pixels, such as 480x832; got {text!r}")
+        raise ValueError(f"--size must be HEIGHTxWIDTH in pixels, such as 480x832; got {text!r}")
     return int(height), int(width)

@@ -70,18 +70,18 @@ class RehearsalResult:
         """The same in words."""
         clips = counted(self.clips, "pair" if self.pairs else "clip")
         rows = [
-            f"{name}: {row.seconds:.1f} s, which makes {in_hours(row)} of the whole job"
+            f"{name}: {row.seconds:.1f} s, which is {in_hours(row)} for the whole job"
             for name, row in self.stages.items()
         ]
         memory = [f"GPU memory: {self.gpu_gib:.1f} of {self.gpu_has_gib:.1f} GiB"] if self.gpu_gib else []
-        people = [f"labels: by {self.labels} in place of people, for the rehearsal alone"] if self.labels else []
+        people = [f"labels: by {self.labels} in place of people, only for this rehearsal"] if self.labels else []
         return [
-            f"every stage ran, on {clips} and {counted(self.steps, 'step')}; nothing of it stays",
+            f"every stage ran, on {clips} and {counted(self.steps, 'step')}; its files were deleted",
             *rows,
             *memory,
             *people,
-            f"the whole job: about {in_words(self.total_hours)}, reading of footage and models left out",
-            *([f"`rushes run` would refuse the footage as it is: {self.refused}"] if self.refused else []),
+            f"the whole job: about {in_words(self.total_hours)}, without reading footage and models",
+            *([f"`rushes run` would refuse this footage: {self.refused}"] if self.refused else []),
             f"next: {self.next}",
         ]
 
@@ -192,7 +192,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     Raises ValueError: something else lies there.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ValueError(f"{folder}: a rehearsal needs this place; move what lies there")
+        raise ValueError(f"{folder}: a rehearsal needs this path; move the file that is there")
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield folder

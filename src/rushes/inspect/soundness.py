@@ -52,7 +52,7 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
     """
     if not (project / FILE).exists() and not (project / "rushes.db").exists():
         raise ValueError(
-            f"{project} is not a project: it has no {FILE}; make one with `rushes init {quote(str(project))}`"
+            f"{project} is not a project, as it has no {FILE}; make one with `rushes init {quote(str(project))}`"
         )
     checked: dict[str, int] = {}
     faults: list[str] = []
@@ -81,7 +81,7 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
                     faults += [fault] if fault else []
             except (ValueError, OSError, sqlite3.Error) as error:  # most often of a row that is named already
                 faults.append(
-                    f"{kind}: cannot be looked at ({error}); mend that, then run `rushes verify {quote(str(project))}`"
+                    f"{kind}: cannot be checked ({error}); repair that, then run `rushes verify {quote(str(project))}`"
                 )
     return VerifyResult(checked, faults=tuple(faults))
 
@@ -110,7 +110,7 @@ def _media(store: Store) -> Iterator[str]:
     for digest, way in ways.items():
         if digest in lost:
             there = store.project / "media" / digest[:2] / digest
-            yield f"{there}.*: lost, or not the content that it was; {way} makes it again, or {RESTORE}"
+            yield f"{there}.*: lost, or its content changed; {way} makes it again, or {RESTORE}"
         else:
             yield ""
 
@@ -160,8 +160,8 @@ def _checkpoints(project: Path) -> Iterator[str]:
             if checkpoint.is_whole(path):
                 yield ""
             elif path.exists() and not checkpoint.at_work(folder.parent):  # which may have begun meanwhile
-                way = f"delete it, the run goes on from the one before; or {RESTORE}"
-                yield f"{path}: torn, or was altered; {way}"
+                way = f"delete it, and the run continues from the checkpoint before; or {RESTORE}"
+                yield f"{path}: incomplete or altered; {way}"
 
 
 def _weights(store: Store) -> Iterator[str]:
@@ -204,7 +204,7 @@ def _json(path: Path) -> None:
     try:
         parse_json(read_text(path), path)
     except ValueError as error:
-        raise ValueError(f"{error}; was cut or altered: {way}") from None
+        raise ValueError(f"{error}; incomplete or altered: {way}") from None
 
 
 def _database(path: Path) -> None:

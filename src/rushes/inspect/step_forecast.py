@@ -124,7 +124,7 @@ def find_model(model: str) -> Folder:
         try:
             return released(model)
         except ValueError as error:
-            raise ValueError(f"--model: {error}; or name the folder of a model in diffusers' layout") from None
+            raise ValueError(f"--model: {error}; or give the folder of a model in diffusers' layout") from None
     index = folder / "model_index.json"
     try:
         pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""
@@ -226,29 +226,37 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
     words = []
     if not ask.how.checkpointing:
         words.append(
-            "turn backbone.gradient_checkpointing on: activations shrink many times, for a third more operations"
+            "set backbone.gradient_checkpointing to true: activations need a small part of the memory, for a third "
+            "more operations"
         )
     if ask.tune == "full":
-        words.append("train an adapter (train.trainable lora): gradients, optimiser and reference nearly vanish")
+        words.append(
+            "train an adapter (train.trainable lora): gradients, optimiser and reference need almost no memory"
+        )
     if ask.how.checkpointing and ask.activations == "keep":
-        words.append("let activations wait in main memory (train.activations offload): the inputs of all blocks leave")
+        words.append(
+            "move activations to main memory (train.activations offload): the inputs of all blocks leave the GPU"
+        )
     if not ask.how.feed_forward_chunk:
         words.append(
-            f"set backbone.chunk_size_feed_forward to {CHUNK}: what is widest in a block shrinks, for 5 % more work"
+            f"set backbone.chunk_size_feed_forward to {CHUNK}: a block's widest activations shrink, for 5 % more "
+            "operations"
         )
     if ask.tune == "lora" and ask.how.quantize == "none" and not ask.how.offload:
-        words.append("bring blocks to the GPU one by one (backbone.offload true), where main memory holds the weights")
+        words.append("move blocks to the GPU one by one (backbone.offload true), if main memory can hold the weights")
     if ask.tune == "full" and ask.optimizer == "adamw":
-        words.append("hold the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of theirs")
+        words.append("store the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of their memory")
     if ask.how.dtype in ("float32", "mixed"):
-        words.append("set backbone.dtype to bfloat16: weights and activations take half")
+        words.append("set backbone.dtype to bfloat16: weights and activations use half the memory")
     if ask.tune == "lora" and ask.how.quantize == "none":
-        words.append("hold the frozen weights in 4 bits (backbone.quantize 4bit): they take a quarter, and are rounded")
+        words.append(
+            "store the frozen weights in 4 bits (backbone.quantize 4bit): a quarter of their memory, with rounding"
+        )
     if ask.shards == 1 and cost.activations < room and static > room - cost.activations:
         count = ceil(static / (room - cost.activations))
         words.append(f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)')
     if cost.activations > max(room - static, 0):
-        words.append("take fewer frames or a smaller size: activations fall with the number of tokens")
+        words.append("use fewer frames or a smaller size: activations shrink with the number of tokens")
     return words
 
 
@@ -264,10 +272,10 @@ def in_words(step: StepForecast) -> list[str]:
     for name, row in step.modes.items():
         fits = "fits" if row.fits else "does not fit"
         lines.append(
-            f"gradients {name}: {row.memory_gb:.1f} GB, which {fits} {step.gpu_memory_gb:g} GB; "
-            f"{row.step_s:.2f} s a step at {step.tflops:g} TFLOP/s"
+            f"gradients {name}: {row.memory_gb:.1f} GB, which {fits} {step.gpu_memory_gb:g} GB; {row.step_s:.2f} s per "
+            f"step at {step.tflops:g} TFLOP/s"
         )
     lines += [f"main memory in GB: {main}"] if main else []
-    lines += [f"to make it fit: {words}" for words in step.remedies]
+    lines += [f"to make the step fit: {words}" for words in step.remedies]
     errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in step.errors.items())
     return [*lines, f"a forecast; measured on a CPU: {errors}; seconds and GPU workspace were not measured"]

@@ -126,7 +126,7 @@ def still_test(
             clusters.append(number)
         tick()
     if not outcomes:
-        raise ValueError("there are no clips to freeze; import some, or name more with --static")
+        raise ValueError("--static: there are no clips to freeze; import some")
     wins = win_rate(np.zeros(len(outcomes)), np.where(np.array(outcomes) > 0, 1.0, -1.0), "higher", clusters=clusters)
     return Still(judge.name, len(set(clusters)), wins.rate, outcomes.count(0.0), unjudged)
 
@@ -141,7 +141,10 @@ def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
             sentences += _slot_findings(what, row.first_slot)
         elif row.left and row.left.n >= _FEW and _always(row.left):
             side = "left" if row.left.value > 0.5 else "right"
-            sentences.append(f"{what} says {side} of {_percent(row.left)}: it always does, or its pairs come sorted")
+            sentences.append(
+                f"{what} says {side} of {_percent(row.left)}: the judge always prefers this slot, or the "
+                "pairs come sorted"
+            )
         if row.consistent and row.consistent.n >= _FEW and row.consistent.high < 0.5:
             sentences.append(f"{what} gives the same answer in both orders in {_percent(row.consistent)} only")
         if row.without_ties and row.without_ties.n >= _FEW and not row.judge.startswith("human"):
@@ -165,7 +168,8 @@ def _slot_findings(what: str, share: Interval) -> list[str]:
     side = "first" if share.value > 0.5 else "second"
     if _always(share):
         return [
-            f"{what} says {'A' if side == 'first' else 'B'} whatever it sees: the {side} clip won {_percent(share)}"
+            f"{what} says {'A' if side == 'first' else 'B'} regardless of content: the {side} clip won "
+            f"{_percent(share)}"
         ]
     if share.low > 0.5 or share.high < 0.5:
         return [f"{what} leans to the clip shown {side}: the first one won {_percent(share)}"]

@@ -50,15 +50,17 @@ def metric_judge(name: str, margin: float) -> PointwiseJudge:
     """
     metrics = all_metrics()
     if name not in metrics:
-        raise ValueError(f"no metric {name!r}; there are {', '.join(metrics)}")
+        raise ValueError(f"there is no metric {name!r}; choose one of {', '.join(metrics)}")
     metric = metrics[name]
     if metric.better == "neutral":
-        raise ValueError(f"metric {name!r} has no better direction, so it cannot judge")
+        raise ValueError(
+            f"metric {name!r} does not define whether higher or lower is better, so it cannot judge; choose another"
+        )
     sign = 1.0 if metric.better == "higher" else -1.0
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         if segment_s not in (None, 1.0):
-            raise ValueError(f"metric judges label seconds; set label.segment_s to 1.0, got {segment_s}")
+            raise ValueError(f"metric judges label whole seconds; set label.segment_s to 1.0 (it is {segment_s})")
         measured = metric.measure(shot)
         return tuple(sign * v for v in (measured.per_second if segment_s else (measured.value,)))
 
@@ -95,5 +97,5 @@ def _pointwise(settings: LabelSettings, *, skip: bool) -> PointwiseJudge:
     if settings.by == "reward":
         return reward_judge.make(settings.reward, settings.margin, skip=skip)
     assert settings.by != "vlm"
-    who = "nobody is named" if settings.by == "none" else "people label on a page of their own"
-    raise ValueError(f"label.by: {who}; set it to human, world, metric, vlm or reward, or give --by")
+    why = "so nobody labels" if settings.by == "none" else "but people label on a web page, not through a judge"
+    raise ValueError(f"label.by is {settings.by!r}, {why}; set it to human, world, metric, vlm or reward, or give --by")

@@ -52,7 +52,7 @@ class Spent:
 class Answers(SideFile):
     """Answers by the hash of the question, and a ledger of every request."""
 
-    loss = "what was asked is then asked, and paid, again"
+    loss = "its questions are then asked, and paid for, again"
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ T = TypeVar("T")
 _LONGEST_WAIT_S = 120.0  # a server that asks for more is told of instead
 MOST_UNREADABLE = 10  # answers in a row
 _LOG = logging.getLogger(__name__)
-_AGAIN = "what was answered is kept, so run the same command again"
+_AGAIN = "answers so far are stored, so run the same command again"
 
 
 class EndpointError(ValueError):
@@ -134,12 +134,12 @@ class ChatEndpoint:
         if settings.key_env and not key:
             raise EndpointError(
                 f"endpoint.key_env names the environment variable {settings.key_env}, which is not set; set it to the "
-                'key, or endpoint.key_env to "" where the server wants none'
+                'key, or set endpoint.key_env to "" if the server needs no key'
             )
         if not (key.isascii() and key.isprintable()):  # which a header cannot carry; the key itself is not shown
             raise EndpointError(
-                f"endpoint.key_env: the key in {settings.key_env} has a line end, a typographic quote or another sign "
-                "that no key has; set the variable to the bare key"
+                f"endpoint.key_env: the key in {settings.key_env} has a line end, a typographic quote or another "
+                "character that no key has; set the variable to the key alone"
             )
         self.settings = settings
         self._client = httpx.Client(
@@ -295,7 +295,7 @@ class ChatEndpoint:
         with self._lock:
             if other and other not in self._sent:
                 self._sent += f" {other}"
-                words = "%s: says that %s answers, not %s, with which labels are signed; check endpoint.model"
+                words = "%s: %s answers there, not %s, which labels name as their judge; check endpoint.model"
                 _LOG.warning(words, self.settings.url, _shown(other), self.settings.model)
 
     def _reserve(self) -> int:
@@ -305,10 +305,12 @@ class ChatEndpoint:
             return number
         spent = self._answers.spent()
         if spent.calls >= settings.max_calls:
-            raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} are used; raise it, then {_AGAIN}")
+            raise EndpointError(
+                f"endpoint.max_calls: all {settings.max_calls} calls are used up; raise it, then {_AGAIN}"
+            )
         raise EndpointError(
-            f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent (requests without an answer "
-            f"count as much as the most expensive), and one call more could pass it; raise it, then {_AGAIN}"
+            f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent (a request without an answer "
+            f"counts as the most expensive one), and the next call could exceed the limit; raise it, then {_AGAIN}"
         )
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -323,16 +325,15 @@ class ChatEndpoint:
             ) from error
         except httpx.LocalProtocolError as error:
             raise EndpointError(
-                f"{self.settings.url}: a request to it cannot be written; check the characters of endpoint.url and of "
-                "the key"
+                f"{self.settings.url}: no request can be sent with these characters; check endpoint.url and the key"
             ) from error
         except httpx.TimeoutException as error:
             raise _Passing(f"no answer within {self.settings.timeout_s:g} s") from error
         except httpx.TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise EndpointError(
-                    f"{self.settings.url}: its certificate cannot be checked ({error}); check the address, or name the "
-                    "authority's file in SSL_CERT_FILE"
+                    f"{self.settings.url}: its certificate cannot be verified ({error}); check the address, or set "
+                    "SSL_CERT_FILE to the authority's file"
                 ) from error
             raise _Passing(f"the connection failed ({error or type(error).__name__})") from error
 
@@ -341,13 +342,13 @@ def unreadable(settings: EndpointSettings, what: str, first: EndpointAnswer[Any]
     """What to say where answers cannot be read: how many, the first, and what to do."""
     remedies = {
         "cut off": "raise endpoint.max_tokens",
-        "empty": "raise endpoint.max_tokens, or turn the server's reasoning parser on",
+        "empty": "raise endpoint.max_tokens, or turn on the server's reasoning parser",
     }
     remedy = remedies.get(first.problem, "check endpoint.model and endpoint.json_schema")
     text = f"{first.text!r}" if len(first.text) < 200 else f"{first.text[:200]!r} and more"
     return (
-        f"{settings.url}: {what} of {settings.model} could not be read; the first ({first.problem}) is {text}. None "
-        f"of them counts: {remedy}, then run the same command again"
+        f"{settings.url}: {what} of {settings.model} could not be read, and are not used; the first ({first.problem}) "
+        f"is {text}: {remedy}, then run the same command again"
     )
 
 
@@ -377,7 +378,9 @@ def _checked(
     if status == 429 or status >= 500 or status == 408:
         wait_s = wait_s_of(response)
         if wait_s is not None and wait_s > _LONGEST_WAIT_S:
-            raise EndpointError(f"{settings.url}: status {status}, to be asked again in {wait_s:.0f} s; {_AGAIN} then")
+            raise EndpointError(
+                f"{settings.url}: status {status}, the server asks to wait {wait_s:.0f} s; {_AGAIN} then"
+            )
         raise _Passing(f"status {status} ({body})", wait_s)
     if status in (400, 413, 422):
         check = "endpoint.model, endpoint.json_schema and endpoint.max_side_px"
@@ -388,7 +391,8 @@ def _checked(
         raise EndpointError(f"{settings.url}: status {status} ({body}); check {check}")
     if body.startswith("<"):
         raise EndpointError(
-            f"{settings.url}: answers with a web page ({body}); set endpoint.url to the address up to and with /v1"
+            f"{settings.url}: the answer is a web page ({body}); set endpoint.url to the address up to and including "
+            "/v1"
         )
     try:
         data = response.json()
@@ -397,7 +401,7 @@ def _checked(
     except EndpointError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _Passing(f"an answer that is not of the kind asked for ({body})") from error
+        raise _Passing(f"an answer of another kind than the one asked for ({body})") from error
 
 
 def _shown(text: str) -> str:
@@ -425,8 +429,8 @@ def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:
     if read is None or written is None:
         if settings.max_cost:
             raise EndpointError(
-                f"{settings.url}: the server does not say how many tokens it used, so endpoint.max_cost cannot be "
-                "kept; set it to 0 and limit endpoint.max_calls"
+                f"{settings.url}: the server does not report how many tokens it used, so endpoint.max_cost cannot be "
+                "enforced; set it to 0 and use endpoint.max_calls"
             )
         return 0.0
     return (read * settings.price_in + written * settings.price_out) / 1e6

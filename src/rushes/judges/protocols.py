@@ -66,7 +66,7 @@ def question(dimension: str, caption: str) -> str:
     Raises ValueError: no such dimension.
     """
     if dimension not in QUESTIONS:
-        raise ValueError(f"no dimension {dimension!r}; there are {', '.join(QUESTIONS)}")
+        raise ValueError(f"there is no dimension {dimension!r}; choose one of {', '.join(QUESTIONS)}")
     described = f"The clip was made from this description: {caption}\n" if dimension == "text_alignment" else ""
     asked = "\n".join(f"Question {at}: {words}" for at, words in enumerate(QUESTIONS[dimension], start=1))
     scale = "Give each question a whole number from 0 (not at all) to 10 (fully)."

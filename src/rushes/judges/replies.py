@@ -100,5 +100,5 @@ def vectors_of(data: dict[str, Any], count: int) -> list[list[float]]:
     if len(vectors) != count or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
         raise ValueError(f"{len(vectors)} vectors for {count} texts")
     if not all(math.isfinite(number) for vector in vectors for number in vector):
-        raise ValueError("a number that is not finite")
+        raise ValueError("a number that is NaN or infinite")
     return vectors

@@ -57,7 +57,7 @@ def make(folder: str, margin: float, *, skip: bool = False) -> PointwiseJudge:
     path = Path(folder)
     scores, config = path / SCORES, path / CONFIG
     if not folder or scores.is_file() == config.is_file():
-        raise ValueError(f"label.reward: {folder or 'empty'}: name a folder that holds either {SCORES} or {CONFIG}")
+        raise ValueError(f"label.reward: {folder or 'empty'}: set it to a folder that holds {SCORES} or {CONFIG}")
     digest = content_hash(scores if scores.is_file() else config)[:8]
     name = f"reward:{path.name}@{digest}"
     if not scores.is_file():
@@ -65,7 +65,7 @@ def make(folder: str, margin: float, *, skip: bool = False) -> PointwiseJudge:
     lines, problems = _score_lines(scores)
     if problems and not (skip and lines):
         more = f"and {len(problems) - MOST_LINES} more" if len(problems) > MOST_LINES else ""
-        way_out = "correct the lines, or leave them out with footage.on_refused = skip"
+        way_out = "correct the lines, or skip them with footage.on_refused = skip"
         raise ValueError("\n".join(filter(None, [*problems[:MOST_LINES], more, way_out])))
     return PointwiseJudge(
         name, _looked_up(scores, lines, skip=skip), margin, left_out=tuple(problems), scored=frozenset(lines)
@@ -85,7 +85,10 @@ def _looked_up(path: Path, lines_by_media: Mapping[str, _ScoreLine], *, skip: bo
         if skip and (line is None or (segment_s is not None and len(line.segments) != wanted)):
             return (math.nan,) * wanted
         if line is None:
-            raise ValueError(f"{path}: no score for the clip {shot.media}; `rushes labels clips` lists what is needed")
+            raise ValueError(
+                f"{path}: no score for the clip {shot.media}; add it (`rushes labels clips` lists all "
+                "clips that need one)"
+            )
         if segment_s is None:
             return (overall(line.scores),)
         if len(line.segments) != wanted:
@@ -120,13 +123,15 @@ def _score_lines(path: Path) -> tuple[dict[str, _ScoreLine], list[str]]:
         before = places.setdefault(line.media, number)
         if odd := sorted(usual ^ line.scores.keys()):
             problems[number] = (
-                f"its scores are {', '.join(line.scores)} and those of most lines are {', '.join(sorted(usual))}; give "
-                f"every clip the same, {', '.join(odd)} included or left out"
+                f"its scores are {', '.join(line.scores)}, but most lines have {', '.join(sorted(usual))}; give every "
+                f"clip the same scores, with or without {', '.join(odd)}"
             )
         elif len({name.lower() for name in line.scores}) < len(line.scores):
-            problems[number] = f"two of its scores, {', '.join(line.scores)}, differ in capital letters alone; keep one"
+            problems[number] = (
+                f"two of its scores, {', '.join(line.scores)}, differ only in upper and lower case; keep one"
+            )
         elif before != number:
-            problems[number] = f"{line.media} has scores on line {before} already; delete one line"
+            problems[number] = f"{line.media} already has scores on line {before}; delete one line"
             if read[before] != line:  # which of them is right nobody knows
                 problems.setdefault(before, f"{line.media} has other scores on line {number}; delete one line")
     lines = {line.media: line for number, line in read.items() if number not in problems}

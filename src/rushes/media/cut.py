@@ -64,7 +64,9 @@ def cut_pieces(
             piece.close()
             yield left.pop(0), target
     if left:
-        raise MediaError(f"{path}: ends before {left[0][0]:g} s, where a piece begins; it changed: import it again")
+        raise MediaError(
+            f"{path}: the file changed and now ends before {left[0][0]:g} s, where a piece begins; import it again"
+        )
 
 
 class _Piece:

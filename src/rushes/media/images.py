@@ -31,14 +31,14 @@ def read_image(path: str | os.PathLike[str]) -> Frames:
         raise MediaError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     if size > MOST_BYTES:
         raise MediaError(
-            f"{path}: {size / 2**20:.0f} MiB are more than a still may have ({MOST_BYTES // 2**20})", "large"
+            f"{path}: {size / 2**20:.0f} MiB are more than the {MOST_BYTES // 2**20} MiB allowed for a still", "large"
         )
     if data:
         _check_size(path, data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:
-        raise MediaError(f"{path}: the image cannot be decoded ({error.err}); save it again as a png") from error
+        raise MediaError(f"{path}: the image cannot be decoded ({error.err}); save it as a png") from error
     if image is None:
         what = "not an image, or a damaged one" if data else "the file is empty (0 bytes)"
         raise MediaError(f"{path}: {what}; give a png, jpeg or webp file")
@@ -62,7 +62,8 @@ def _check_size(path: str | os.PathLike[str], data: bytes) -> None:
     for width, height in sizes:
         if not 0 < width * height <= MOST_PIXELS:  # FFmpeg says 0 of what it would never decode
             raise MediaError(
-                f"{path}: has more pixels than the {MOST_PIXELS / 1e6:.0f} million of a still; make it smaller",
+                f"{path}: has more pixels than the {MOST_PIXELS / 1e6:.0f} million allowed for a still; make it "
+                "smaller",
                 "large",
             )
 

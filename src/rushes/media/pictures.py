@@ -18,9 +18,9 @@ from rushes.arrays import Frames
 
 INTERLACED = "interlaced, deinterlaced by bwdif"
 TRANSPARENT = "transparent, laid over black"
-WOVEN = "looks interlaced, though not marked so, and is taken as it is"
+WOVEN = "looks interlaced, though not marked as interlaced, and is used unchanged"
 DEINTERLACE = "ffmpeg -i FILE -vf bwdif=deint=all OUT"
-UNTAGGED = "no colour matrix given, BT.709 taken as for all HD"
+UNTAGGED = "no colour matrix given; BT.709 is assumed, as for all HD"
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _HD_WIDTH_PX, _HD_HEIGHT_PX = 1280, 576  # players take BT.709 from this width on, or above this height

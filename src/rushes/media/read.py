@@ -110,7 +110,9 @@ def read_video(
             raise MediaError(_too_short(footage, shown, len(taken), fps, start_s, frames))
         own_fps = _average_fps(footage, len(taken), shown.end_s - first.start_s)
     if len({image.shape for image in taken}) > 1:
-        raise MediaError(f"{path}: the frame size changes along the file; give size_px to bring all to one size")
+        raise MediaError(
+            f"{path}: the frame size changes within the file; give size_px to scale all frames to one size"
+        )
     return Video(np.stack(taken), own_fps if rate is None else float(rate))
 
 
@@ -159,7 +161,7 @@ def _too_short(
     wanted = "at least 1 is" if frames is None else f"{frames} are"
     return (
         f"{footage.path}: {have} frames{rate} from {start_s:g} s on, but {wanted} wanted; it lasts "
-        f"{float(last.end_s):.2f} s: ask for fewer frames, a higher fps or an earlier start, or take a longer clip"
+        f"{float(last.end_s):.2f} s: ask for fewer frames, a higher fps or an earlier start, or use a longer clip"
     )
 
 

@@ -84,7 +84,7 @@ def untagged(path: Path) -> bytes:
 
 
 _UNWRITTEN = "its pictures cannot be written without its tags"
-_REMEDY = "bring it to mp4 before you import it (ffmpeg -i FILE -map_metadata -1 out.mp4), or leave --strip out"
+_REMEDY = "convert it to mp4 before you import it (ffmpeg -i FILE -map_metadata -1 out.mp4), or leave --strip out"
 
 
 def _kinds(container: InputContainer) -> Iterator[str]:

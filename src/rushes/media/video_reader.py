@@ -78,8 +78,8 @@ class VideoReader:
             self.container: InputContainer = av.open(f"file:{self.path}", options=options)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(
-                f"{self.path}: cannot be opened as video ({error.strerror}): it is something else, or was cut "
-                "short before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg, gif or y4m file"
+                f"{self.path}: cannot be opened as a video ({error.strerror}): it has another format, or was cut short "
+                "before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg, gif or y4m file"
             ) from error
         try:
             self.stream = self._main_video()
@@ -115,7 +115,7 @@ class VideoReader:
         rate = self._decoder.framerate
         if not rate:
             raise MediaError(
-                f"{self.path}: a raw {name} stream that names no frame rate; write it with its own, here 25: "
+                f"{self.path}: a raw {name} stream without a frame rate; convert it and give its frame rate, here 25: "
                 "ffmpeg -framerate 25 -i FILE -c copy out.mp4",
                 "no frame rate",
             )
@@ -159,7 +159,7 @@ class VideoReader:
             )
         if still:
             raise MediaError(
-                f"{self.path}: a single frame, a still and no video; give a clip of two frames or more", "still"
+                f"{self.path}: a still, not a video: it has a single frame; give a clip of two frames or more", "still"
             )
 
     def size_px(self, frame: VideoFrame) -> tuple[int, int]:
@@ -198,8 +198,8 @@ class VideoReader:
         aspect = self.stream.sample_aspect_ratio
         if aspect and not 1 / _WIDEST <= aspect <= _WIDEST:
             raise MediaError(
-                f"{self.path}: says that its pixels are {float(aspect):.3g} times as wide as high; mend it: ffmpeg -i "
-                "FILE -vf setsar=1 out.mp4",
+                f"{self.path}: its pixels are not square ({float(aspect):.3g} times as wide as high); repair it: "
+                "ffmpeg -i FILE -vf setsar=1 out.mp4",
                 "corrupt",
             )
         return max(1, round(frame.width * aspect)) if aspect else frame.width
@@ -209,8 +209,8 @@ class VideoReader:
         if gap * self.tick_s > LONGEST_S:
             after = float((at - origin) * self.tick_s)
             raise MediaError(
-                f"{self.path}: its clock jumps by {float(gap * self.tick_s):.0f} s, {after:.2f} s in; write it anew "
-                "with one clock: ffmpeg -i FILE out.mp4",
+                f"{self.path}: its clock jumps by {float(gap * self.tick_s):.0f} s, {after:.2f} s in; convert it to "
+                "one continuous clock: ffmpeg -i FILE out.mp4",
                 "its clock jumps",
             )
         # A clock as coarse as the frames (AVI: one tick, one frame) has nothing to round.
@@ -223,7 +223,9 @@ class VideoReader:
         first = next(stamped, None)
         if first is None:
             why = self.broken or "the stream is empty"
-            raise MediaError(f"{self.path}: no frame of it decodes ({why}); get the file again", "corrupt")
+            raise MediaError(
+                f"{self.path}: none of its frames can be decoded ({why}); download the file again", "corrupt"
+            )
         origin = first[1]
         if from_s <= _SEEK_FROM_S or not {"mov", "matroska"} & set(self.container.format.name.split(",")):
             return origin, chain([first], stamped)
@@ -291,7 +293,7 @@ class VideoReader:
         if self._ends_early(end_s):
             self.broken = "the file is cut short"
         elif is_followed(self.path, self.container.format.name):
-            self.broken = "recordings were joined end to end, of which the first ends"
+            self.broken = "it is several recordings joined end to end, and the first ends"
             self.cure = "join the single files with FFmpeg: ffmpeg -f concat -i LIST -c copy out.mp4"
 
     def _say_hole(self, packet: Packet[Any], last_dts: int | None) -> None:
@@ -299,8 +301,8 @@ class VideoReader:
         following = (later.dts for later in self.container.demux(self.stream) if later.dts is not None)
         stamps = [dts for dts in (packet.dts, *islice(following, _LOOKED_AT)) if dts is not None]
         if last_dts is not None and any(dts <= last_dts for dts in stamps):
-            self.broken = "recordings were joined end to end, as its clock starts again"
-            self.cure = "write it anew with one clock: ffmpeg -i FILE out.mp4"
+            self.broken = "it is several recordings joined end to end: its clock restarts"
+            self.cure = "convert it to one continuous clock: ffmpeg -i FILE out.mp4"
         else:
             self.broken = self.broken or "the file is cut short or has a hole"
 

@@ -43,7 +43,7 @@ class Shot:
                 raise ValueError(f"frames must be [F,H,W,3] uint8 RGB, got {frames.dtype} {list(frames.shape)}")
             if min(frames.shape[1:3]) < SMALLEST_PX:
                 raise ValueError(
-                    f"frames must be at least {SMALLEST_PX} px on a side, got {frames.shape[1:3]}: enlarge"
+                    f"frames must be at least {SMALLEST_PX} px on each side, got {frames.shape[1:3]}; enlarge them"
                 )
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps must be a positive number of frames per second, got {self.fps}")

@@ -31,6 +31,6 @@ def measure(shot: Shot, names: Iterable[str] | None = None) -> dict[str, Measure
     for name in wanted:
         if name not in by_name:
             near = get_close_matches(name, by_name, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(by_name)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(by_name)}"
             raise ValueError(f"unknown metric {name!r}: {hint}")
     return {name: by_name[name].measure(shot) for name in wanted}

@@ -35,7 +35,9 @@ def motion_agreement(first: Shot, second: Shot) -> float:
     """
     for ours, theirs in ((first.frames_FHWC.shape, second.frames_FHWC.shape), (first.fps, second.fps)):
         if ours != theirs:
-            raise ValueError(f"motions of clips of {ours} and {theirs} cannot be compared; make both alike")
+            raise ValueError(
+                f"clips of {ours} and {theirs} cannot be compared in their motion; give both the same shape"
+            )
     if not (moving(first).any() or moving(second).any()):
         return math.nan
     u, v = _displacements(first), _displacements(second)

@@ -71,7 +71,9 @@ def features_apart(
     if min(len(ours), len(reference)) < 2:
         raise ValueError(f"feature_distance needs two clips in each set, got {len(ours)} and {len(reference)}")
     if paired and len(ours) != len(reference):
-        raise ValueError(f"feature_distance: {len(ours)} and {len(reference)} clips are no pairs; leave paired off")
+        raise ValueError(
+            f"feature_distance: {len(ours)} and {len(reference)} clips cannot be paired; set paired to False"
+        )
     clips = [*ours, *reference]
     scale = np.concatenate(clips).std(0)
     clips = [clip[:, scale > 1e-9] / scale[scale > 1e-9] for clip in clips]

@@ -50,7 +50,7 @@ class TimeDraw:
         if not (self.shift > 0 and math.isfinite(self.shift)):
             raise ValueError(f"times need a shift above 0, got {self.shift}; 1 is none")
         if not self._mass(self.low, self.high) > 0:
-            raise ValueError(f"no time is ever drawn from [{self.low}, {self.high}]; widen the range")
+            raise ValueError(f"no time can be drawn from [{self.low}, {self.high}]; widen the range")
 
     def __call__(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` times [count], float32, within [low, high] as float32 has them."""

@@ -116,8 +116,8 @@ class VariancePreserving:
         shares = self.noise_share(times)
         if not float(shares[0]) <= share <= float(shares[-1]):
             raise ValueError(
-                f"this model's schedule has shares of noise from {shares[0]:.3g} to {shares[-1]:.3g}, and {share:.4g} "
-                "is not among them; choose one that is"
+                f"{share:.4g} is outside the noise levels of this model's schedule; choose one from {shares[0]:.3g} to "
+                f"{shares[-1]:.3g}"
             )
         return float(times[(shares - share).abs().argmin()])
 

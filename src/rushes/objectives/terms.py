@@ -41,7 +41,7 @@ class Term:
 
     def __post_init__(self) -> None:
         assert set(self.labels) <= {-1, 0, 1}, self.labels
-        assert 0 <= self.smoothing < 0.5, f"{self.level}: a label that is wrong half of the time or more is not a label"
+        assert 0 <= self.smoothing < 0.5, f"{self.level}: a label must be right more often than wrong"
         if self.link in ALONE:
             assert self.reduction == "clip", f"the error of {self.level} is a mean over frames"
         else:

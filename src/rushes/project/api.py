@@ -66,7 +66,7 @@ class Project(OpenProject):
         folder, clips = Path(folder), None if footage is None else Path(footage)
         check_new(folder)
         if model and clips is None:
-            raise ValueError("Project.create: a model of yours needs clips; name their folder as footage")
+            raise ValueError("Project.create: a model of your own needs clips; pass their folder as footage")
         changes, sources = _changes(settings), dict[str, str]()
         if model:
             released = model_preset(model, recipe, clips)

@@ -56,7 +56,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
         OSError: the disk is full; the same command goes on.
     """
     if to.resolve().is_relative_to(project.resolve()):
-        raise ValueError(f"{to} lies in the project; name a folder elsewhere, best on another disk")
+        raise ValueError(f"{to} is inside the project; name a folder outside it, preferably on another disk")
     Store.open(project).close()  # which says what is wrong with a database that cannot be copied
     _check_earlier(project, to)
     for folder in FOLDERS:
@@ -144,18 +144,18 @@ def _check_earlier(project: Path, to: Path) -> None:
     copy = to / "rushes.db"
     if not copy.is_file():
         if any(path.is_file() and not path.name.startswith(".") for path in to.rglob("*")):
-            raise ValueError(f"{to} holds something else than a backup; name a new folder")
+            raise ValueError(f"{to} holds files that are not a backup; name a new folder")
         return
     try:
         with closing(_reader(project / "rushes.db")) as source, closing(connect(copy, read_only=True)) as target:
             ids = target.execute("SELECT id FROM rows")
             strange = any(source.execute("SELECT 1 FROM rows WHERE id = ?", id).fetchone() is None for id in ids)
     except sqlite3.Error as error:
-        raise ValueError(f"{copy}: no copy of a project that can be read ({error}); name a new folder") from error
+        raise ValueError(f"{copy}: not a readable copy of a project ({error}); name a new folder") from error
     if strange:
         raise ValueError(
-            f"{to} holds another project, or rows that {project} lacks, and these would be lost; name a new folder "
-            "(the first is the project, the second its copy)"
+            f"{to} holds another project, or rows that {project} lacks and that would be lost; name a new folder (the "
+            "first argument is the project, the second its copy)"
         )
 
 
@@ -207,7 +207,7 @@ def _copy(source: Path, target: Path) -> bool:
         with whole_file(target) as part:
             digest = _copy_hashed(file, part)
             if content_hash(part) != digest:
-                raise ValueError(f"{target}: is not what was written; check the disk of the copy")
+                raise ValueError(f"{target}: reads back differently from what was written; check the copy's disk")
     return True
 
 

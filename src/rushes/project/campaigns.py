@@ -37,10 +37,10 @@ class CampaignPlan:
         asked = f"{counted(len(self.people), 'person', 'people')}: {counted(self.pairs, 'pair')} with a label, "
         shared = f"{self.overlap_share:.0%} of a person's pairs are labelled by {self.overlap}"
         from_what = (
-            f"{ASSUMED_S:.0f} s a pair, an assumption" if self.seconds is None else f"{self.seconds:.0f} s a pair"
+            f"{ASSUMED_S:.0f} s per pair, an assumption" if self.seconds is None else f"{self.seconds:.0f} s per pair"
         )
         return [
-            f"{asked}{self.pairs_each} each; {shared if self.overlap_share else 'none is labelled by two'}",
+            f"{asked}{self.pairs_each} each; {shared if self.overlap_share else 'no pair is labelled twice'}",
             f"about {_time(self.hours_each)} each, {_time(self.hours)} in all ({from_what})",
             self._key(),
         ]
@@ -49,8 +49,8 @@ class CampaignPlan:
         practice = f"; the others first practise on {self.practice} of them, explained" if self.practice else ""
         if self.key_pairs >= max(1, self.practice):
             return f"the key: {counted(self.key_pairs, 'pair')} by {self.key}{practice}"
-        todo = f"say the name {self.key} on the page and label some {KEY_PAIRS} pairs, with reasons"
-        return f"first the key, before links go out: {todo}{practice}"
+        todo = f"enter the name {self.key} on the page and label about {KEY_PAIRS} pairs, with reasons"
+        return f"before you send links, make the key: {todo}{practice}"
 
 
 def _time(hours_long: float) -> str:
@@ -64,7 +64,7 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         ValueError: label.by is a program, no people, more pairs than there are, or nothing to label yet.
     """
     if settings.label.by not in ("human", "none"):
-        raise ValueError(f"label.by is {settings.label.by}; a campaign is of people: --set label.by=human")
+        raise ValueError(f"label.by is {settings.label.by}, but people label in a campaign; add --set label.by=human")
     label, before = settings.label, read_campaign(project)
     with open_desk(project, settings) as desk:
         there, seconds = desk.votes.pairs, typical_seconds(desk)
@@ -72,7 +72,7 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         key_pairs = int((desk.votes.of(key) != NONE).sum())
     if pairs > there:
         more = f"`rushes generate {shlex.quote(str(project))}`"
-        raise ValueError(f"--pairs {pairs}: there are {there} pairs; {more} makes more takes")
+        raise ValueError(f"--pairs {pairs}: there are only {there} pairs; {more} makes more takes")
     wanted = pairs or (min(before.pairs, there) if before else there)
     campaign = planned(
         people or (before.people if before else ()),

@@ -48,7 +48,7 @@ def admit_uncaptioned(settings: Settings) -> Settings:
     """
     if settings.footage.kind != "folder":
         has = "whose scenes have captions" if settings.footage.kind == "world" else "which come with their prompts"
-        raise ValueError(f"footage.kind is {settings.footage.kind}, {has}; this command is for a folder of videos")
+        raise ValueError(f"footage.kind is {settings.footage.kind}, {has}; this command needs a folder of videos")
     footage = settings.footage.model_copy(update={"allow_empty_captions": True})
     return settings.model_copy(update={"footage": footage})
 
@@ -129,8 +129,8 @@ def _captioning(project: OpenProject) -> OpenProject:
     stages = (read_result(project.store.project) or {}).get("stages", [STAGE])
     if list(stages) != [STAGE]:
         raise ValueError(
-            f"{project.store.project} was curated by {', '.join(stages)}; add captions to curate.stages and run "
-            "`rushes curate`, which writes them and keeps what was chosen"
+            f"{project.store.project} was already curated by {', '.join(stages)}; add captions to curate.stages and "
+            "run `rushes curate`, which writes captions and keeps the choice of clips"
         )
     table = project.settings.curate
     captions = table.captions.model_copy(update={"write": "missing", "check": False})

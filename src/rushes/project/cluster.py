@@ -86,8 +86,8 @@ class Cluster(Ranks):
                     yield part, result
             if lost:
                 raise ValueError(
-                    f"{counted(lost, 'part')} of {len(parts)} of the work could not be done, as two workers died of "
-                    "each (a machine without memory ends them); all else is stored, run the same command again"
+                    f"{counted(lost, 'part')} of {len(parts)} of the work failed, because each made two workers die "
+                    "(perhaps for lack of memory); everything else is stored, so run the same command again"
                 )
 
         return share

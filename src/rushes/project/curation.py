@@ -106,7 +106,7 @@ def prepare(
     """
     settings, answers = project.settings, project.store.project / ANSWERS
     if not settings.curate.stages:
-        raise ValueError("curate.stages is empty; name what a clip must pass")
+        raise ValueError("curate.stages is empty; list the stages that a clip must pass")
     return [_stage(name, settings, answers) for name in settings.curate.stages], _engine(engine, jobs)
 
 
@@ -116,12 +116,12 @@ def not_ready(store: Store, clips: int) -> str:
     train, held_out = sides["train"], sides["eval"]
     what = "lower the thresholds in [curate], or add footage"
     if not train + held_out:
-        return f"no clip of {clips} is left, see the table and {CARD}: {what}"
+        return f"none of {clips} clips is left, see the table and {CARD}: {what}"
     if not train:
-        return f"no clip is left to train on, and {held_out} to evaluate on: {what}"
+        return f"no clip is left to train on ({held_out} are left to evaluate on): {what}"
     if not held_out:
         return (
-            f"{train} clip{'s are' if train > 1 else ' is'} left to train on and none to evaluate on, as no clip "
+            f"{train} clip{'s are' if train > 1 else ' is'} left to train on but none to evaluate on, and no clip "
             f"changes sides: {what}, or start a new project with a larger footage.eval_fraction"
         )
     return ""

@@ -70,7 +70,7 @@ def model_of(settings: Settings) -> ModelMatch | None:
 def in_words(given: Mapping[str, Sourced], model: str) -> str:
     """One line on what was left out and taken from the table."""
     values = ", ".join(f"{path} {_short(row.value)}" for path, row in given.items())
-    return f"left out of the settings, so those of {model} (docs/models.md): {values}"
+    return f"not in the settings, so {model}'s values apply (docs/models.md): {values}"
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:

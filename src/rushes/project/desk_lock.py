@@ -51,8 +51,9 @@ class DeskLock:
                 address = self._address_file.read_text(encoding="utf-8").strip()
             where = f" at {address}{self._page}" if address else " by another process"
             raise ValueError(
-                f"{self._lock_file.parent}: this desk is served already{where}, and two servers would give one pair to "
-                "two people; open that page with the address that its command printed, or end that command first"
+                f"{self._lock_file.parent}: this labelling page is already open{where}, and a second server would give "
+                "the same pair to two people; use the address that the first command printed, or end that command "
+                "first"
             ) from None
         if self._address:
             write_text(self._address_file, self._address)

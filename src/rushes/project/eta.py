@@ -91,7 +91,7 @@ def eta_of_project(project: OpenProject, levels: Sequence[float] = (), clips: in
     labelled = judge is not None or any(level.judged for level in summary)
     warnings = warnings_of(summary, proposed) if labelled else [_ask_people(project)]
     if labelled and len(chosen) < min(clips, LEAST_CLIPS):
-        warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
+        warnings.append(f"the project has {len(chosen)} training clips, but {clips} were asked for")
     return EtaResult(
         by=judge.name if judge else HUMAN,
         faults_by=project.meter.headline or judge.name if judge else None,
@@ -106,17 +106,17 @@ def _check_segments(settings: Settings) -> None:
     """Pairs can be mixed only over several segments."""
     label, size = settings.label, settings.backbone
     if label.whole:
-        raise ValueError("label.whole: a pair is mixed over its segments, and a whole clip is one; set it to false")
+        raise ValueError("label.whole: mixed pairs need several segments per clip; set it to false")
     seconds = max(_seconds(size, shape) for shape in size.shapes)
     if seconds < 2 * label.segment_s and label.by == "metric":
         raise ValueError(
-            f"backbone.frames: clips of {seconds:.3g} s are one segment of the {label.segment_s:g} s that metrics "
-            "measure, and a pair is mixed over several; take clips of 2 s or more, or set label.by to human or vlm"
+            f"backbone.frames: clips of {seconds:.3g} s have a single segment of the {label.segment_s:g} s that "
+            "metrics measure, but mixed pairs need several; use clips of 2 s or more, or set label.by to human or vlm"
         )
     if seconds < 2 * label.segment_s:
         raise ValueError(
-            f"label.segment_s: clips of {seconds:.3g} s have one segment of {label.segment_s:g} s, and a pair is mixed "
-            f"over several; set it to {seconds / 2:.2g} or less"
+            f"label.segment_s: clips of {seconds:.3g} s have a single segment of {label.segment_s:g} s, but mixed "
+            f"pairs need several; set it to {seconds / 2:.2g} or less"
         )
 
 
@@ -134,7 +134,7 @@ def _judge(project: OpenProject) -> Iterator[Judge | None]:
     if settings.label.by == "none":
         if not settings.label.metric:
             raise ValueError(
-                "label.by: nobody is named to judge the pairs; set it to human, world, metric, vlm or reward, or "
+                "label.by is 'none', so nobody judges the pairs; set it to human, world, metric, vlm or reward, or "
                 "label.metric to the name of a metric"
             )
         settings = settings.model_copy(update={"label": settings.label.model_copy(update={"by": "metric"})})
@@ -147,13 +147,16 @@ def _clips(project: OpenProject, count: int) -> list[Clip]:
     first stay the same."""
     size, least_s = project.settings.backbone, 2 * project.settings.label.segment_s
     if count < 1:
-        raise ValueError(f"--clips: {counted(count, 'clip')}: no pair; give 1 or more")
+        raise ValueError(f"--clips: {counted(count, 'clip')} make no pair; give 1 or more")
     clips = project.store.clips("train")
     if not clips:
-        raise ValueError("the project has no clips to make pairs of; run `rushes import` first")
+        raise ValueError("the project has no clips to make pairs from; run `rushes import` first")
     long = [clip for clip in clips if _seconds(size, size.shape_of(clip)) >= least_s]
     if not long:
-        raise ValueError(f"no training clip has the {least_s:g} s of two segments (label.segment_s, backbone.lengths)")
+        raise ValueError(
+            f"no training clip is as long as two segments, {least_s:g} s (label.segment_s); lower "
+            "label.segment_s, or raise backbone.lengths"
+        )
     return sorted(long, key=lambda clip: stable_hash(["eta", project.settings.project.seed, clip.id]))[:count]
 
 
@@ -205,7 +208,8 @@ def _answers(store: Store, settings: Settings) -> dict[frozenset[str], tuple[int
 def _ask_people(project: OpenProject) -> str:
     return (
         f"people have not labelled these pairs yet, so no range is proposed; look at the sheets, or run `rushes label "
-        f"{project.store.project} --by human --probes`, which offers {PROBE_PAIRS} pairs a level, then run this again"
+        f"{project.store.project} --by human --probes`, which offers {PROBE_PAIRS} pairs per level, then run this "
+        "command again"
     )
 
 

@@ -82,7 +82,8 @@ def of_today(settings: Settings) -> dict[str, Sourced]:
     name, match, size = settings.train.recipe, model_of(settings), settings.backbone
     if match is None and size.name != "tiny" and "." not in size.name:
         raise ValueError(
-            f"backbone.path: {size.path or 'empty'} holds no {size.name}, whose settings are looked up there"
+            f"backbone.path: {size.path or 'empty'} holds no {size.name}, so its settings cannot be looked up; set "
+            "backbone.path to the model's folder"
         )
     recipe = load_recipe(name)
     footage = source_of(settings.footage)
@@ -317,7 +318,10 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     typed = with_names_of_today(typed)[0]
     resolve_folders(typed, Path.cwd())
     if upgrade and KEY not in data:
-        raise ValueError(f"{path} has all settings itself, so no default holds in it; set what you want to change")
+        raise ValueError(
+            f"{path} has all settings itself, so no default applies and --upgrade changes nothing; set "
+            "what you want to change"
+        )
     names = {".".join(where) for where, _ in _leaves(typed, ())}
     file = {name: table for name, table in data.items() if name != KEY}
     held = read_held(project) if KEY in data and not (upgrade and not (project / FILE).is_file()) else None

@@ -122,7 +122,7 @@ def _refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
     if text and (ask.table.on_refused == "fail" or done.fatal):
         return text
     if not done.clips:
-        return f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}"
+        return f"nothing was imported: none of {len(done.checked)} clips can be used; {_causes(done)}"
     return ""
 
 
@@ -155,9 +155,12 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
     settings = project.settings
     table = settings.footage
     if table.kind == "world":
-        raise ValueError("footage.kind is world, which has nothing to check; name a folder of videos with --footage")
+        raise ValueError("footage.kind is world, which needs no check; name a folder of videos with --footage")
     if table.kind == "pairs":
-        raise ValueError("footage.kind is pairs, which `rushes import` looks at; it says what it leaves out and why")
+        raise ValueError(
+            "footage.kind is pairs, which this command does not check; run `rushes import`, which says "
+            "what it leaves out and why"
+        )
     ask = _ask(project)
     each = len(comparisons_of_a_clip(settings))
     with _reviewed(project, ask) as (_, done, _bench):
@@ -205,7 +208,7 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
     lost = result.comparisons_lost
     if lost:
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
-        lines.append(f"what is refused would have given {sum(lost.values())} more at most: {reasons}")
+        lines.append(f"refused files would have given at most {sum(lost.values())} more: {reasons}")
     lines += ["", "at other lengths (backbone.frames) and rates (backbone.fps), without what is refused for other "
               "reasons than its length; * = the settings'"]  # fmt: skip
     return [*lines, *preflight_text.choice_lines(result.choices, (size.frames, size.fps))]
@@ -243,7 +246,7 @@ def _reviewed(project: OpenProject, ask: PreflightOptions) -> Iterator[tuple[Pro
 def _causes(done: Preflight) -> str:
     counts = preflight_costs.reasons(done)
     causes = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "there are none"
-    return f"{causes}. `rushes preflight` says what to do about each"
+    return f"{causes}; `rushes preflight` says what to do about each"
 
 
 @dataclass(frozen=True)
@@ -263,9 +266,11 @@ def make_stills(
         ValueError: a project of the embedded world, no prompts, or a folder that holds no image pipeline.
     """
     if project.settings.footage.kind == "world":
-        raise ValueError("footage.kind: the embedded world draws its own first frames; stills are for footage")
+        raise ValueError(
+            "footage.kind: the embedded world draws its own first frames; run this on a project with footage"
+        )
     if not prompts or "" in prompts:
-        raise ValueError("every still needs a prompt, and one is empty; write one prompt a line")
+        raise ValueError("one prompt is empty, but every still needs one; write one prompt per line")
     size, seed = project.settings.backbone, project.settings.project.seed
     name = pipeline.resolve().name
     made_from = [name, size.height_px, size.width_px, steps, guidance, seed]

@@ -36,7 +36,9 @@ def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> Ju
     with Store.open(folder) as store:
         rows = [row for row in store.preferences() if not row.judge.endswith((AGAIN, SETTLED))]
         if not rows and not static:
-            raise ValueError(f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without")
+            raise ValueError(
+                f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without labels"
+            )
         groups = {row.id: row.group for row in store.candidates(dropped=True)}
         groups |= {row.id: row.id for row in store.clips(dropped=True)}
         audits = audit(rows, lambda judge, name: labels_to_train_on(store, HUMAN, name, without=judge), groups)
@@ -85,7 +87,8 @@ def _lines(audits: Sequence[Audit]) -> list[str]:
 def _still_line(still: Still) -> str:
     wins = _words(still.frozen_wins)
     return (
-        f"{still.judge}: {still.clips} clips, each frozen at four frames: the frozen one wins {wins}, {still.ties} ties"
+        f"{still.judge}: {still.clips} clips, each frozen at four frames: the frozen clip wins {wins}, {still.ties} "
+        "ties"
     )
 
 

@@ -81,7 +81,7 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
         stage, more = ("tune eta", "") if probes else (stage, more)
         store.close()
         remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
-        raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
+        raise ValueError(f"{counted(len(takes), 'take')} give no pair to compare; run {remedy}")
     with _desk(store, tally, LEDGER, PROBE_TALLY if probes else TALLY, plan) as desk:
         yield desk
 
@@ -122,7 +122,7 @@ def voted_run(store: Store, run: str = "") -> str:
         which = f"{run!r} and the base" if run else "the base and a run"
         others = f" (there are those of {', '.join(there)})" if there else ""
         command = shlex.join(["rushes", "evaluate", str(store.project), *(["--run", run] if run else [])])
-        raise ValueError(f"no held-out takes of {which} to vote on{others}; run `{command}`")
+        raise ValueError(f"there are no held-out takes of {which} to vote on{others}; run `{command}`")
     return run or there[-1]
 
 

@@ -88,7 +88,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
         pairs = sum(1 for _ in label.pairs(candidates))
         if not pairs:
             raise ValueError(
-                f"{counted(len(candidates), 'take')}: no pair to compare; run `rushes generate` "
+                f"{counted(len(candidates), 'take')} give no pair to compare; run `rushes generate` "
                 "with generate.takes at least 2"
             )
         made_from, segment_s = _made_from(settings), None if settings.whole else settings.segment_s
@@ -118,8 +118,8 @@ def _say_left_out(project: OpenProject, judge: Judge) -> tuple[int | None, int |
     strange = judge.scored.difference(row.media for row in rows) if judge.scored else ()
     if strange:
         project.say(
-            f"passed over, scores of clips that the project lacks: {len(strange)} ({shown(sorted(strange))}); "
-            "`rushes labels clips` lists those that it has"
+            f"ignored, scores of clips that the project does not have: {len(strange)} ({shown(sorted(strange))}); "
+            "`rushes labels clips` lists the clips that it has"
         )
     return len(judge.left_out) or None, len(strange) or None
 
@@ -173,8 +173,8 @@ def _by_people(store: Store) -> LabelResult:
     if not rows:
         folder = shlex.quote(str(store.project))
         raise ValueError(
-            f"label.by: people are named to label and have not yet; run `rushes label {folder}`, label pairs on "
-            "its page, then run this again"
+            f"label.by is human, and people have not labelled yet; run `rushes label {folder}`, label pairs on its "
+            "page, then run this command again"
         )
     counts: Counter[int | None] = sum((label.mark_counts(row) for row in rows), Counter())
     return _result(HUMAN, len(rows), counts, {})
@@ -187,8 +187,8 @@ def _scored_by_people(store: Store) -> LabelResult:
     if not scored:
         folder = shlex.quote(str(store.project))
         raise ValueError(
-            f"label.by: people are named to score takes and have not yet; run `rushes label {folder}` and give "
-            "scores on its page, or `rushes import --scores FILE`, then run this again"
+            f"label.by is human, and people have not scored takes yet; run `rushes label {folder}` and give scores on "
+            "its page, or `rushes import --scores FILE`, then run this command again"
         )
     return LabelResult(HUMAN, scored=scored, not_scored=len(takes) - scored)
 

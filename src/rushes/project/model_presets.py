@@ -62,15 +62,15 @@ def model_preset(
     checked_recipe(recipe, footage)
     if model in all_models():
         where = f"{HUB}{all_models()[model].repository}"
-        raise ValueError(f"--model: {model} is a name, and its weights are needed; give their folder, or {where}")
+        raise ValueError(f"--model: {model} is only a name, but the weights are needed; give their folder, or {where}")
     match = find_model(model)
     folder = folder_of(model, match)
     path = at_commit(model, folder.path) if model.startswith(HUB) else str(Path(model).resolve())
     check_not_distilled(folder, match.model.family, model)
     if model.startswith(HUB) and match.model.name in IN_TWO_REPOSITORIES:
         raise ValueError(
-            f"--model: {model} is an adapter and no whole model; put it together with its image model once, as "
-            "docs/backbones.md shows, and give the folder that this makes"
+            f"--model: {model} is an adapter, not a whole model; combine it with its image model, as docs/backbones.md "
+            "shows, and give the new folder"
         )
     return folder_preset(match, folder, path, recipe, footage, size, frames)
 
@@ -185,7 +185,9 @@ def _spec_of(name: str, path: str) -> BackboneSpec:
     if name == "tiny":
         return load_backbone(name, path).spec
     if not path:
-        raise ValueError(f"a {name} has no weights of its own here; name their folder, or take `rushes init --model`")
+        raise ValueError(
+            f"Rushes ships no weights for a {name}; set backbone.path to their folder, or use `rushes init --model`"
+        )
     match = find_model(path)
     if match.model.family != name:
         raise ValueError(f"{path} holds a {match.model.family}; set backbone.name to {match.model.family}")
@@ -235,7 +237,7 @@ def family_of(match: ModelMatch) -> Family:
 def _check_takes_first_frame(recipe: str, match: ModelMatch, spec: BackboneSpec) -> None:
     if "first_frame" not in spec.modes:
         raise ValueError(
-            f"--recipe: {recipe} needs a first frame, and {match.model.name} starts from captions alone; take a model "
+            f"--recipe: {recipe} needs a first frame, but {match.model.name} starts from captions alone; use a model "
             "that starts from an image (docs/models.md), or another recipe"
         )
 
@@ -257,18 +259,21 @@ def _clip(
     fitting = spec.nearest_size(height, width)
     if size and fitting != size:
         raise ValueError(
-            f"--size {height}x{width}: the model cannot take it; the nearest that it can is {fitting[0]}x{fitting[1]}"
+            f"--size {height}x{width}: the model does not support this size; the nearest that it supports is "
+            f"{fitting[0]}x{fitting[1]}"
         )
-    source = GIVEN if size else f"the nearest to {own[0]} x {own[1]} that {folder.path} can take"
+    source = GIVEN if size else f"the nearest to {own[0]} x {own[1]} that {folder.path} supports"
     if fitting != own:
         yield "backbone.height_px", Sourced(fitting[0], source)
         yield "backbone.width_px", Sourced(fitting[1], source)
     asked = frames or rows["backbone.frames"].value
     length = nearest_length(spec, asked)
     if frames and length != frames:
-        raise ValueError(f"--frames {frames}: the model cannot take so many; the nearest that it can is {length}")
+        raise ValueError(
+            f"--frames {frames}: the model does not support this length; the nearest that it supports is {length}"
+        )
     if length != rows["backbone.frames"].value:
-        source = GIVEN if frames else f"the nearest to {asked} that {folder.path} can take"
+        source = GIVEN if frames else f"the nearest to {asked} that {folder.path} supports"
         yield "backbone.frames", Sourced(length, source)
 
 

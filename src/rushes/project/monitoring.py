@@ -95,7 +95,10 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
     groups = dict.fromkeys(c.group for c in held_out)
     clips = [clip for clip in project.store.clips("train") if clip.id in groups][: project.settings.train.samples]
     if not clips:
-        raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
+        raise ValueError(
+            "train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set "
+            "train.sample_every to 0"
+        )
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
     studio = generate.TakeContext(project.latents, backbone, size, ask)
@@ -135,7 +138,7 @@ def probe_shortcuts(
     part = [frames] if frames < most.frames else []
     path, made_from = shortcuts_file(folder), stable_hash(["leak 2", [_hashed(pair) for pair in chosen], *part])
     if part:
-        project.say(f"shortcuts: looks at {frames} frames of each clip, from its middle, and not at all {most.frames}")
+        project.say(f"shortcuts: only {frames} frames from the middle of each clip are measured, of {most.frames}")
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:

@@ -18,8 +18,8 @@ from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 
 NOTHING_CHANGED = (
-    "caption.by: {by} found nothing to change in {unchanged} captions; write captions that say how things move, which "
-    "colour they have or how many there are, or set caption.by to model, or train.options.semantic_weight to 0"
+    "caption.by: {by} found nothing to change in {unchanged} captions; write captions that mention movement, colour or "
+    "number, set caption.by to model, or set train.options.semantic_weight to 0"
 )
 
 
@@ -35,7 +35,7 @@ class CaptionResult:
 
     def lines(self) -> list[str]:
         """The same in a sentence, and below it what was left alone."""
-        sentence = f"{counted(self.written, 'caption')} written by {self.by}, {self.there} were there"
+        sentence = f"{counted(self.written, 'caption')} written by {self.by}, {self.there} already existed"
         lines = [sentence, *lines_of(self, "by", "written", "there")]
         return lines if self.any else [*lines, NOTHING_CHANGED.format(by=self.by, unchanged=self.unchanged)]
 
@@ -61,7 +61,9 @@ def wrong_captions(project: OpenProject) -> CaptionResult:
     """
     settings, store = project.settings.caption, project.store
     if settings.by == "none":
-        raise ValueError("caption.by: nobody is named to write captions; set it to rules, world or model, or give --by")
+        raise ValueError(
+            "caption.by is 'none', so nobody writes captions; set it to rules, world or model, or give --by"
+        )
     clips = store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to write captions for; run `rushes import` first")
@@ -73,7 +75,7 @@ def wrong_captions(project: OpenProject) -> CaptionResult:
         chosen = _chosen(project) if writer.sees else {}
         pairs = wanted(clips, chosen, writer)
         if not pairs:
-            raise ValueError("there are no takes in which something could be wrong; run `rushes generate` first")
+            raise ValueError("there are no takes to write wrong captions for; run `rushes generate` first")
         with project.timed("caption", len(pairs)) as tick:
             made_from = settings_hash(
                 settings.model_copy(update={"about": "all", "reasons": False})

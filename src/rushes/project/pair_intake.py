@@ -47,8 +47,8 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     if table.rejected and swapped_folders(Path(table.path), Path(table.rejected)):
         paths = quote(f"footage.path={table.rejected}"), quote(f"footage.rejected={table.path}")
         raise ValueError(
-            f"footage.path: by its name {table.path} has the worse videos, and footage.rejected the better ones; run "
-            f"`rushes set {place} {' '.join(paths)}`, or call the folders otherwise"
+            f"footage.path: {table.path} seems by its name to hold the worse videos, and footage.rejected the better "
+            f"ones; run `rushes set {place} {' '.join(paths)}`, or rename the folders"
         )
     with TemporaryDirectory(dir=project.store.project, prefix=".pairs-") as unpacked:
         return _import_from(project, find_pairs(*pair_source(project.settings.footage), Path(unpacked)), ask)
@@ -60,12 +60,15 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
         pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
     prompts, place = {_prompt_id(pair.prompt) for pair in pairs.pairs}, quote(str(store.project))
     if table.eval_fraction and len(prompts) == 1:
-        more = "add pairs of others"
+        more = "add pairs with other prompts"
         if prompts == {_prompt_id("")}:
-            more = f"none has one: `rushes set {place} footage.prompts=FILE` names them (`--prompts` of `rushes init`)"
+            more = (
+                f"no pair has a prompt: `rushes set {place} footage.prompts=FILE` names them (`--prompts` of "
+                "`rushes init`)"
+            )
         raise ValueError(
-            f"{pairs.path}: all pairs are of one prompt, so none can be held out; {more}, or train without a verdict: "
-            f"`rushes set {place} footage.eval_fraction=0`, then `rushes train {place}`"
+            f"{pairs.path}: all pairs have the same prompt, so none can be held out; {more}, or train without a "
+            f"verdict: `rushes set {place} footage.eval_fraction=0`, then `rushes train {place}`"
         )
     # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
     fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))

@@ -61,10 +61,10 @@ def checked_recipe(name: str, footage: Source) -> Recipe:
     if "." not in name and name not in recipe_names():
         raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
     if isinstance(footage, Path) and not footage.exists():
-        raise ValueError(f"--footage: {footage} is not a folder, tar or table; name that of your videos")
+        raise ValueError(f"--footage: {footage} is not a folder, tar or table; name the one with your videos")
     recipe = load_recipe(name)
     if isinstance(footage, FootageSettings) and set(recipe.NEEDS) != {"labels"}:
-        raise ValueError(f"--recipe: {name} does not train on pairs alone; take dpo, or leave --pairs out")
+        raise ValueError(f"--recipe: {name} does not train on pairs alone; use --recipe dpo, or leave --pairs out")
     return recipe
 
 
@@ -77,8 +77,8 @@ def check_clips(project: Path | None, footage: Path | None) -> None:
     if project is not None and project.is_dir() and any(map(is_video, project.iterdir())):
         place = quote(str(project))
         raise ValueError(
-            f"{project} holds videos, among which a project would lie; run `rushes init NAME --footage {place}`, where "
-            "NAME is a new folder"
+            f"{project} holds videos, and a project needs a folder of its own; run `rushes init NAME --footage "
+            f"{place}`, where NAME is a new folder"
         )
     if footage is not None and footage.is_file() and is_video(footage):
         raise ValueError(f"--footage: {footage} is one video; name the folder that holds your videos")
@@ -104,7 +104,7 @@ def pairs_of(
             comes first, a table of a form that its fields do not tell, or `--footage` beside them.
     """
     if footage is not None:
-        raise ValueError("--footage and --pairs are two projects; leave one of them out")
+        raise ValueError("--footage and --pairs cannot be combined; leave one of them out")
     if len(paths) > 2:
         raise ValueError(f"--pairs: name two folders, one folder or one table, not {len(paths)}")
     for path in (*paths, *([prompts] if prompts else ())):
@@ -112,21 +112,25 @@ def pairs_of(
             raise ValueError(f"{'--prompts' if path == prompts else '--pairs'}: {path}: no such folder or file")
     chosen, *rejected = paths
     if rejected and chosen.resolve() == rejected[0].resolve():
-        raise ValueError(f"--pairs: {chosen} is both the better and the worse folder; name two")
+        raise ValueError(
+            f"--pairs: {chosen} is given as both the better and the worse folder; name two different folders"
+        )
     if rejected and swapped_folders(chosen, rejected[0]):
         order = f"rushes init {project or 'PROJECT'} --pairs {quote(str(rejected[0]))} {quote(str(chosen))}"
         more = f" --prompts {quote(str(prompts))}" if prompts else ""
         raise ValueError(
-            f"--pairs: the better folder comes first, and by its name {chosen} is the worse one; run "
-            f"`{order}{more}`, or call the folders otherwise"
+            f"--pairs: the better folder comes first, but {chosen} seems by its name to be the worse one; run "
+            f"`{order}{more}`, or rename the folders"
         )
     MeaningTable(answers)
     if chosen.is_file() or (not rejected and holds_tables(chosen, columns)):
         if rejected or prompts:
-            raise ValueError(f"--pairs: {chosen} is a table, which holds all; leave {(*rejected, prompts)[0]} out")
+            raise ValueError(
+                f"--pairs: {chosen} is a table, which already has this column; leave {(*rejected, prompts)[0]} out"
+            )
         form_of(chosen, columns)
     elif columns or answers:
-        raise ValueError(f"--columns, --answers: {chosen} is no table; leave them out")
+        raise ValueError(f"--columns, --answers: {chosen} is not a table; leave them out")
     source = _pairs(
         *(str(path.resolve()) if path else "" for path in (chosen, rejected[0] if rejected else None, prompts))
     )
@@ -174,8 +178,8 @@ def people_note(settings: Settings) -> list[str]:
     if settings.label.by != "human":
         return []
     return [
-        "label.by: people label the takes; `rushes run` makes these and stops until `rushes label` has labels of yours "
-        "(vlm in its place = a model that sees)"
+        "label.by: people label the takes; `rushes run` makes takes and stops until you have labelled with `rushes "
+        "label` (or set vlm: a vision-language model labels)"
     ]
 
 

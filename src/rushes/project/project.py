@@ -206,7 +206,7 @@ def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:
         seconds = parse_json(read_text(path), path)
         if isinstance(seconds, dict) and all(isinstance(value, int | float) for value in seconds.values()):
             return seconds
-    say(f"{path}: was damaged; it holds what stages took, which is counted anew")
+    say(f"{path}: was damaged; it holds the stages' times, which are collected anew")
     return {}
 
 
@@ -392,8 +392,8 @@ def _load_trainable(project: OpenProject, name: str, dtype: Precision | None = N
     path = run_folder(project, name) / WEIGHTS
     if project.base.fingerprint != run.base:
         raise ValueError(
-            f"run {name!r} started from other weights than [backbone] names now; set backbone.name and backbone.path "
-            "to what they were"
+            f"run {name!r} started from weights other than those that [backbone] names now; restore the old "
+            "backbone.name and backbone.path"
         )
     backbone = _untrained(project, _train_of(run), dtype or own)
     try:
@@ -401,7 +401,7 @@ def _load_trainable(project: OpenProject, name: str, dtype: Precision | None = N
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
     if dtype in (None, own) and backbone.fingerprint != run.made_by:  # it is one of the weights as the run had them
-        raise ValueError(f"{path}: not the weights that run {name!r} ended with; {_AGAIN}")
+        raise ValueError(f"{path}: not the final weights of run {name!r}; {_AGAIN}")
     return backbone
 
 

@@ -47,15 +47,15 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
         measure_likeness(project)
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
-        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, settings)}")
+        raise ValueError(f"recipe {settings.recipe!r} has nothing to compare: {_lacking(project, settings)}")
     _check_shapes(project, comparisons)
     comparisons = _with_films(project, comparisons)
     if settings.mirror:
         pairs = [(each, mirrored(each)) for each in comparisons]
         comparisons = [row for pair in pairs for row in pair if row is not None]
         count = sum(other is not None for _, other in pairs)
-        why = "; of the others a caption says left or right, or a view shows another clip" if count < len(pairs) else ""
-        project.say(f"train.mirror: {count} of {len(pairs)} comparisons are seen in a mirror too{why}")
+        why = "; in the others a caption says left or right, or a view shows another clip" if count < len(pairs) else ""
+        project.say(f"train.mirror: {count} of {len(pairs)} comparisons are also mirrored{why}")
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first for view in views if view.first is not None]
     encode_missing(project, [view.latent for view in views], firsts, "train: encode")
@@ -66,12 +66,12 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     comparisons, left_out = check_latents(comparisons, project.latents, project.grid.clean, again)
     if left_out:
         named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
-        project.say(f"{len(left_out)} comparisons are left out, or a take of them, as clips do not match: {named}")
+        project.say(f"{len(left_out)} comparisons, or a take in them, are left out because clips do not match: {named}")
     comparisons, dropped = drop_same(comparisons, project.latents)
     if not comparisons:
         raise ValueError(
             f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
-            "same clip and caption on both sides; choose other edits, or clips in which more moves"
+            "same clip and caption on both sides; choose other edits, or clips with more motion"
         )
     return RecipeData([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
 
@@ -97,9 +97,9 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
                 other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; {goes})")
     if other:
         raise ValueError(
-            f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "
-            "generate`, which makes them in the clips' shapes, and label those, or set the sizes and lengths of "
-            "[backbone] as they were"
+            f"{len(other)} takes have another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "
+            "generate`, which makes takes in the clips' shapes, and label them, or restore the old sizes and lengths "
+            "in [backbone]"
         )
 
 
@@ -115,7 +115,7 @@ def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]
     objective = settings.objective
     if objective != ObjectiveSettings() and all(term.link in ALONE for term in terms):
         raise ValueError(
-            f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
+            f"train.objective: recipe {settings.recipe!r} compares nothing, so the table does not apply; remove it"
         )
     return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
 

@@ -155,7 +155,7 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
     rows = read_history(path, ended=(path.parent / WEIGHTS).is_file())
     if not rows and any(path.parent.glob("checkpoints/step-*")):
         raise ValueError(
-            f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete "
+            f"{path}: lost or emptied, though the run has checkpoints; copy it from a backup, or delete "
             f"{path.parent} and run `rushes train {quote(str(project))}`, which makes the run again"
         )
     if not rows:

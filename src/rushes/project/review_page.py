@@ -85,7 +85,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         limits = thresholds(settings)
         shelf = shelf_of(store, settings, margins(store, limits))
         if not shelf.ids:
-            raise ValueError(f"{folder} holds no clips to look at; run `rushes import {shlex.quote(str(folder))}`")
+            raise ValueError(f"{folder} holds no clips to review; run `rushes import {shlex.quote(str(folder))}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
         review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds, cropped_to=cropped_to)
     except BaseException:

@@ -86,15 +86,15 @@ def _check(project: OpenProject, count: int) -> None:
     settings = project.settings
     needs = set(load_recipe(settings.train.recipe).NEEDS)
     if count < 1:
-        raise ValueError(f"--rounds is 1 or more, got {count}")
+        raise ValueError(f"--rounds must be 1 or more, got {count}")
     if not needs & OWN_TAKES:
         raise ValueError(
-            f"--rounds: recipe {settings.train.recipe!r} compares no takes of the model, so a second round would have "
-            "nothing new; raise train.steps instead"
+            f"--rounds: recipe {settings.train.recipe!r} does not use takes of the model, so a second round would add "
+            "nothing; raise train.steps instead"
         )
     if needs & {"labels", "scores"} and settings.label.by in ("none", "human"):
         raise ValueError(
-            f"--rounds: each round's takes need labels, and label.by is {settings.label.by!r}; set it to vlm, metric, "
+            f"--rounds: each round's takes need labels, but label.by is {settings.label.by!r}; set it to vlm, metric, "
             "reward or world, or run the rounds one by one: `rushes generate --run`, label, `rushes train`"
         )
 
@@ -126,11 +126,11 @@ def _round(project: OpenProject, before: str) -> Round:
 def _why_stop(last: Round) -> str:
     """Why a round is the last; "" where another may gain."""
     if "memorised" in last.diagnoses:
-        return f"{last.run} classifies its training pairs and not the held-out ones (`rushes health`)"
+        return f"{last.run} classifies its training pairs but not the held-out ones (`rushes health`)"
     if last.worse:
         return f"{last.run} is worse than {last.takes_by} on {', '.join(last.worse)}"
     if not last.better:
-        return f"{last.run} is not shown to be better than {last.takes_by}: its verdict claims no change"
+        return f"{last.run} is not shown to be better than {last.takes_by}: its verdict reports no change"
     return ""
 
 

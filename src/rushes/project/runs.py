@@ -87,7 +87,7 @@ def _check_needs(project: OpenProject, needs: Collection[str]) -> None:
     if "labels" in needs and settings.label.by == "none" and not store.preferences():
         raise ValueError(
             f"label.by: recipe {recipe!r} needs labels; run `rushes set {place} label.by=human` (or vlm, reward, "
-            "world), or bring pairs that you have (`rushes labels import`, or `rushes init --pairs`)"
+            "world), or import pairs that you have (`rushes labels import`, or `rushes init --pairs`)"
         )
     if "scores" in needs and settings.label.by == "none" and not store.scores():
         raise ValueError(
@@ -95,8 +95,8 @@ def _check_needs(project: OpenProject, needs: Collection[str]) -> None:
         )
     if "wrong captions" in needs and settings.caption.by == "none" and not store.captions("wrong"):
         raise ValueError(
-            f"caption.by: recipe {recipe!r} needs captions that are wrong; run `rushes set {place} caption.by=rules` "
-            f"(or model), or `rushes set {place} train.options.semantic_weight=0`, which does without"
+            f"caption.by: recipe {recipe!r} needs wrong captions; run `rushes set {place} caption.by=rules` "
+            f"(or model), or `rushes set {place} train.options.semantic_weight=0`, which does not need them"
         )
 
 

@@ -74,7 +74,7 @@ def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) 
             values = {name: typed[name].partition("=")[2].strip() for name in apart}
             words = ", ".join(f"{name} is {values[name]} here and {toml_value(file[name])} in {FILE}" for name in apart)
             keep = " ".join(quote(f"{name}={values[name]}") for name in apart)
-            _LOG.warning("%s, which other stages read; `rushes set %s %s` keeps it", words, project, keep)
+            _LOG.warning("%s, but other stages read the file; to store it run `rushes set %s %s`", words, project, keep)
 
 
 def write_settings(project: Path, settings: Settings) -> Path:
@@ -93,10 +93,10 @@ def whole_text(path: Path) -> str:
     text = read_text(path).strip()
     if text and (LAST in text or not any(first in text for first in (_FIRST, SHORT_FIRST))):
         return text
-    what = "was cut, as its last line is missing" if text else "is empty"
-    mend = f"; if nothing else is, put {LAST!r} back at its end" if text else ""
+    what = "incomplete: its last line is missing" if text else "is empty"
+    mend = f"; if nothing else is missing, add {LAST!r} at its end" if text else ""
     raise ValueError(
-        f"{path}: {what}; copy it back from a backup, or from the report of a run, which shows its settings{mend}"
+        f"{path}: {what}; copy it from a backup, or from the report of a run, which shows its settings{mend}"
     )
 
 
@@ -111,9 +111,9 @@ def check_database(folder: Path) -> None:
     left = [name for name, files in (("media", "*/*"), ("runs", "*/*.safetensors")) if any((folder / name).glob(files))]
     if left:
         raise ValueError(
-            f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
-            "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
-            f"`rushes import {quote(str(folder))} --rows FOLDER`; to begin anew, choose another folder"
+            f"{folder / 'rushes.db'} is missing, but {' and '.join(f'{name}/' for name in left)} hold the files that "
+            "it lists; copy it from a backup (made by `rushes backup`), or import the rows of a `rushes export` with "
+            f"`rushes import {quote(str(folder))} --rows FOLDER`; to start anew, choose another folder"
         )
 
 
@@ -121,7 +121,7 @@ def check_new(project: Path) -> None:
     """Raise ValueError where the folder has settings already."""
     if (project / FILE).exists():
         raise ValueError(
-            f"{project / FILE} is there already; edit it, open it with Project.open, or choose another folder"
+            f"{project / FILE} already exists; edit it, open it with Project.open, or choose another folder"
         )
 
 
@@ -161,8 +161,9 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
     if names:
         differences = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
         raise ValueError(
-            f"{project / FILE} differs from {source} and what was given with it: {differences}. "
-            f"`rushes run {quote(str(project))}` goes on with the project's own; for the others, choose another --out"
+            f"{project / FILE} differs from {source} and the options given with it: {differences}; run "
+            f"`rushes run {quote(str(project))}` to continue with the project's settings, or choose another --out for "
+            "the new ones"
         )
 
 

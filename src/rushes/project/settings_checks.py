@@ -45,7 +45,7 @@ def check_kind(settings: Settings) -> None:
     if kind != wanted:
         mode = settings.train.options.get("mode", "")
         what = f"recipe {settings.train.recipe!r}" + (f" in mode {mode!r}" if mode else "")
-        raise SettingsError(f"generate.kind: {what} compares no takes of kind {kind!r}; set it to {wanted}")
+        raise SettingsError(f"generate.kind: {what} does not use takes of kind {kind!r}; set it to {wanted}")
 
 
 def _backbone(settings: Settings) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _backbone(settings: Settings) -> Iterator[str]:
     if "." not in name and name not in backbone_names():
         yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
     if settings.backbone.text_offload and settings.backbone.text_quantize != "none":
-        yield "backbone.text_offload: layers in few bits do not come and go; set it to false, or text_quantize to none"
+        yield "backbone.text_offload: quantized layers cannot be offloaded; set it to false, or text_quantize to none"
     try:
         check_answers_offloaded(settings.backbone.offload, settings.backbone.compile)
     except ValueError as error:
@@ -62,13 +62,13 @@ def _backbone(settings: Settings) -> Iterator[str]:
     if bits == "none":
         return
     if settings.backbone.offload is True or (settings.backbone.offload and bits == "8bit"):
-        yield f"backbone.offload: blocks in {bits} do not come and go; set it to false, or backbone.quantize to none"
+        yield f"backbone.offload: blocks in {bits} cannot be offloaded; set it to false, or backbone.quantize to none"
     if settings.train.trainable != "lora":
-        yield f"train.trainable: a network in {bits} is frozen; set it to lora, or backbone.quantize to none"
+        yield f"train.trainable: a network in {bits} stays frozen; set it to lora, or backbone.quantize to none"
     if settings.train.parallel == "shard":
         yield f"train.parallel: a network in {bits} cannot be sharded; set train.parallel to replicate"
     if settings.backbone.dtype == "mixed":
-        yield f"backbone.dtype: mixed is for weights that are trained, and those in {bits} are not; set it to auto"
+        yield f"backbone.dtype: mixed is for trained weights, but weights in {bits} are frozen; set it to auto"
 
 
 def backbone_problems(settings: Settings) -> list[str]:
@@ -89,7 +89,7 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
     ]  # fmt: skip
     if spec.only_px and len(sizes) > 1:
         only = "{} x {} px".format(*spec.only_px)
-        problems.append(f"backbone.sizes: this {size.name} takes {only} alone; leave sizes out")
+        problems.append(f"backbone.sizes: this {size.name} supports only {only}; leave sizes out")
         checks = checks[: -len(sizes)]
     for where, check in checks:
         try:
@@ -97,7 +97,9 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
         except ValueError as error:
             problems.append(f"{where}: {error}")
     if size.rates and not spec.told_rate:
-        problems.append(f"backbone.rates: this {size.name} is told no rate; set it to [], and fps to a number")
+        problems.append(
+            f"backbone.rates: this {size.name} has no frame rate as input; set it to [], and fps to a number"
+        )
     scale = ask.image_cond_noise_scale
     sampling = refused(spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
     if scale > 0 and not size.first_frame and not sampling:
@@ -107,9 +109,9 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
     if tune not in groups:
         problems.append(f"train.trainable: {unknown('group of weights', tune, groups)}")
     if size.first_frame and "first_frame" not in spec.modes:
-        problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
+        problems.append(f"backbone.first_frame: this {size.name!r} cannot start from a first frame; set it to false")
     if not size.first_frame and "text" not in spec.modes:
-        problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+        problems.append(f"backbone.first_frame: this {size.name!r} needs a first frame; set it to true")
     return problems
 
 
@@ -121,8 +123,8 @@ def _first_frame_noise(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
         yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
     elif spec.first_frame != "channels":
         yield (
-            f"train.first_frame_noise: this {spec.name} has a first frame clean among its latents, and noise "
-            "is for models that are shown it as channels; set it to []"
+            f"train.first_frame_noise: this {spec.name} has the first frame, without noise, among its latents, and the "
+            "setting is for models that get it as extra channels; set it to []"
         )
 
 
@@ -134,9 +136,12 @@ def _footage(settings: Settings) -> Iterator[str]:
     if footage.kind == "world" and backbone.fps != FPS:
         yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
     if footage.windows > 1 and (footage.kind != "folder" or footage.cut != "none"):
-        yield "footage.windows: is of files that are taken whole (footage.kind folder, footage.cut none); set it to 1"
+        yield "footage.windows: works only with whole files (footage.kind folder, footage.cut none); set it to 1"
     if footage.kind == "pairs" and footage.bench:
-        yield "footage.bench: prompts of the pairs are held out (footage.eval_fraction), so none is read; set it to ''"
+        yield (
+            "footage.bench: with footage.kind pairs, held-out prompts come from the pairs (footage.eval_fraction), "
+            "not from a bench; set it to ''"
+        )
     if footage.kind != "world" and settings.label.by == "world":
         yield "label.by: the world's verifier knows only the embedded world; set it to human or vlm"
 
@@ -145,7 +150,10 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
     if label.by == "vlm" and not endpoint.model:
         yield "endpoint.model: labels by a vision-language model need its name; set it, and endpoint.url"
     if label.by == "reward" and not (label.reward and Path(label.reward).is_dir()):
-        yield f"label.reward: {label.reward or 'empty'} is not a folder; name that of the reward model or of its scores"
+        yield (
+            f"label.reward: {label.reward or 'empty'} is not a folder; set it to the folder of the reward model or "
+            "of its scores"
+        )
     if label.by != "metric":
         return
     if label.metric not in all_metrics():
@@ -156,15 +164,18 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
     except ValueError as error:
         yield f"label.metric: {error}"
     if label.segment_s != 1.0 and not label.whole:
-        yield f"label.segment_s: metrics measure seconds, so set it to 1.0 (got {label.segment_s:g})"
+        yield f"label.segment_s: metrics measure whole seconds; set it to 1.0 (got {label.segment_s:g})"
 
 
 def _train(train: TrainSettings) -> Iterator[str]:
     if train.reference_cache and train.reference != "frozen":
         moving = f"train.reference is {train.reference!r}"
-        yield f"train.reference_cache: {moving}, and a reference that moves has no errors to look up; set one of them"
+        yield (
+            f"train.reference_cache: {moving}, and a reference that changes has no fixed errors to store; change one "
+            "of them"
+        )
     if train.parallel == "shard" and train.objective.safe_dpo:
-        yield "train.objective.safe_dpo: it needs all of a gradient in one process; set train.parallel to replicate"
+        yield "train.objective.safe_dpo: it needs the whole gradient in one process; set train.parallel to replicate"
     if train.parallel == "shard" and train.sample_every:
         yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
     if train.parallel == "shard" and train.optimizer == "adamw_8bit":
@@ -190,4 +201,4 @@ def unknown(what: str, name: str, names: Iterable[str]) -> str:
     """That there is no such thing, what was perhaps meant, and what there is."""
     near = get_close_matches(name, list(names), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"no {what} {name!r}; {hint}there is {', '.join(names)}"
+    return f"no {what} {name!r}; {hint}choose one of {', '.join(names)}"

@@ -33,7 +33,7 @@ class GenerateResult:
 
     def lines(self) -> list[str]:
         """The same in a sentence."""
-        return [f"{counted(self.takes, 'take')} by {self.by}, {self.new} of them made now"]
+        return [f"{counted(self.takes, 'take')} by {self.by}, {self.new} of them new"]
 
 
 def generate_takes(
@@ -89,7 +89,7 @@ def _generate(
         lacking = generate.missing(studio, wanted)
     missing = lacking.requests
     if lacking.lost:
-        project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are made again")
+        project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are generated again")
     with project.timed(stage, len(missing)) as tick:
         if missing:  # captions are read before there is a network
             without_network(project)
@@ -142,13 +142,13 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
         remedy = f"set {setting} above 0, then run `rushes import`"
         if project.settings.footage.eval_fraction and project.settings.footage.kind != "world":
             remedy = (
-                "clips of one film go to one side, and one is needed on each: add another film to the footage and run "
-                "`rushes import`, or name held-out prompts as footage.bench"
+                "clips of one film stay on one side, and each side needs a film: add another film to the footage and "
+                "run `rushes import`, or name held-out prompts as footage.bench"
             )
         elif project.settings.footage.kind != "world":
             remedy = (
-                f"`rushes train {quote(str(project.store.project))}` trains without a verdict; for one, add footage of "
-                "other prompts or films, set footage.eval_fraction above 0 and run `rushes import`"
+                f"to train without a verdict run `rushes train {quote(str(project.store.project))}`; for a verdict, "
+                "add footage with other prompts or films, set footage.eval_fraction above 0 and run `rushes import`"
             )
         raise ValueError(f"the project has no held-out clips; {remedy}")
     films, place = Counter[str](), dict[str, int]()

@@ -143,9 +143,9 @@ class ProjectStatus:
             parts.append(f"campaign: {self.campaign.in_words()}")
         report = [f"report: {self.report}"] if self.report else []
         if self.broken_off:
-            parts.append(f"the detached run ended: {self.broken_off} ({self.project / LOG})")
+            parts.append(f"the detached run failed: {self.broken_off} ({self.project / LOG})")
         if self.detached:
-            parts.append(f"at work, without a terminal ({self.project / LOG})")
+            parts.append(f"a detached run is working ({self.project / LOG})")
         return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
 
 
@@ -358,7 +358,9 @@ def broken_off(log: Path) -> str:
         last = next(iter(deque((line.strip() for line in file if line.strip()), 1)), "")
     if last.startswith("rushes: "):
         return last.removeprefix("rushes: ")
-    return "" if last.startswith(("next: ", "report: ", "{")) else f"it was killed or broke; its last line: {last:.200}"
+    return (
+        "" if last.startswith(("next: ", "report: ", "{")) else (f"it was killed or failed; its last line: {last:.200}")
+    )
 
 
 def _own_run(project: Path) -> str:

@@ -33,7 +33,8 @@ def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
     if low >= high:
         of = f" at which the {train.expert}-noise expert answers, {least:g} to {most:.6g}," if least or most < 1 else ""
         raise ValueError(
-            f"train.t_low, t_high: no noise level{of} is left from {train.t_low:g} to {train.t_high:g}; widen them"
+            f"train.t_low, t_high: there is no noise level{of} between {train.t_low:g} and {train.t_high:g}; widen the "
+            "range"
         )
     size = settings.backbone
     own = {size.name_of(shape): _shift(settings, spec, drawn.shift, shape) for shape in size.shapes}
@@ -48,11 +49,14 @@ def _problems(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
         for where, shift in (("train.shift", train.shift), ("generate.shift", settings.generate.shift)):
             if shift not in (0.0, 1.0):
                 yield (
-                    f"{where}: {spec.name} has a variance-preserving schedule, which is not shifted; set it to 0, "
-                    f"got {shift:g}"
+                    f"{where}: {spec.name} has a variance-preserving schedule, which has no shift; set it to 0, got "
+                    f"{shift:g}"
                 )
     if train.expert != "both" and spec.boundary is None:
-        yield f"train.expert: this {spec.name} has one network and no {train.expert}-noise expert; set it to both"
+        yield (
+            f"train.expert: this {spec.name} has a single network, without a {train.expert}-noise expert; set it to "
+            "both"
+        )
 
 
 def _range_of(expert: str, spec: BackboneSpec) -> tuple[float, float]:
@@ -97,7 +101,7 @@ def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
     if few == "high" and times.high <= (spec.boundary or 0.0):
         return [
             *lines,
-            f"warning: train.t_high is {times.high:g} and the high-noise expert answers from {spec.boundary:g} up, so "
+            f"warning: train.t_high is {times.high:g}, but the high-noise expert works from {spec.boundary:g} up, so "
             "it is not trained; set train.t_high to 1",
         ]
     own = clip_shift(settings, spec, settings.backbone.shape)

@@ -161,12 +161,12 @@ def _ended(project: OpenProject, name: str, folder: Path) -> bool:
         return False
     step, _ = newest
     if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder / WEIGHTS}: is missing, as is the checkpoint; {RESTORE}, or delete {folder}")
+        raise ValueError(f"{folder / WEIGHTS}: missing, like the checkpoint; {RESTORE}, or delete {folder}")
     if project.settings.train.steps > step:
         raise ValueError(
-            f"train.steps is {project.settings.train.steps}, and run {name!r} ended at step {step}; the state of its "
-            f"optimizer, without which it cannot go on, was removed by `rushes clean`: start a run with train.name = "
-            f"NEW and train.init_from = {name}, or copy {folder / 'checkpoints'} back from a backup"
+            f"train.steps is {project.settings.train.steps}, but run {name!r} ended at step {step} and cannot "
+            "continue, because `rushes clean` removed its optimizer state: start a run with train.name = "
+            f"NEW and train.init_from = {name}, or copy {folder / 'checkpoints'} from a backup"
         )
     return True
 
@@ -177,7 +177,7 @@ def _first_row(project: OpenProject, folder: Path) -> Mapping[str, Any]:
     if rows and rows[0]["step"] == 0:
         return rows[0]
     begin = f"begin at step {rows[0]['step']}" if rows else "are empty"
-    project.say(f"{folder / CURVES}: its first rows were lost, so the curves {begin}; the weights are whole")
+    project.say(f"{folder / CURVES}: its first rows were lost, so the curves {begin}; the weights are complete")
     return {}
 
 
@@ -191,7 +191,7 @@ def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[
         )
     if settings.batch < processes:
         sentences.append(
-            f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} of them get "
+            f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} processes get "
             f"no comparison; set it to a multiple of {processes} to use all"
         )
     return sentences
@@ -237,7 +237,8 @@ def bank_run(project: OpenProject) -> BankResult:
     settings = project.settings.train
     if not settings.reference_cache:
         raise ValueError(
-            "train.reference_cache is 0, so there is nothing to compute; set it to the number of draws, such as 8"
+            "train.reference_cache is 0, so there are no reference errors to compute; set it to the number of draws, "
+            "such as 8"
         )
     name = run_name(settings)
     with only_one(run_folder(project, name)), joined() as ranks:
@@ -263,8 +264,8 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     used, held_out = split(comparisons, settings.held_out)
     if settings.held_out and not held_out:
         project.say(
-            "train.held_out: nothing is held out, as each prompt or film has more than a quarter of the "
-            f"{len(comparisons)} comparisons; the curves have no held-out figures"
+            "train.held_out: nothing is held out, because each prompt or film has more than a quarter of the "
+            "{len(comparisons)} comparisons; the curves have no held-out figures"
         )
     held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
     hashes = hashed_comparisons(comparisons)
@@ -349,8 +350,8 @@ def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) 
     contrasted = sum(len({view.caption for view in comparison.views}) > 1 for comparison in comparisons)
     if settings.caption_dropout and contrasted:
         raise ValueError(
-            f"train.caption_dropout: {contrasted} of {len(comparisons)} comparisons of recipe {settings.recipe!r} are "
-            "between captions, which an empty one would make equal; set it to 0"
+            f"train.caption_dropout: {contrasted} of {len(comparisons)} comparisons of recipe {settings.recipe!r} "
+            "contrast captions, and dropped captions would be equal; set it to 0"
         )
 
 
@@ -420,4 +421,4 @@ def _full_disk_said(folder: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
+        raise OSError(f"{folder}: cannot be written ({error}); free some disk space, then run again") from error

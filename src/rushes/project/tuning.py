@@ -63,7 +63,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     """
     if not 0 < target < 0.5:
         raise ValueError(
-            f"--target: the DPO gradient weight begins at 0.5 and falls; {target} must be between 0 and 0.5"
+            f"--target must be between 0 and 0.5, as the DPO gradient weight begins at 0.5 and falls; got {target}"
         )
     base, seed, name = project.settings.train, project.settings.project.seed, run_name(project.settings.train)
     every = recipe_comparisons(project, base).comparisons
@@ -72,7 +72,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     used, held_out = split(chosen, count // 4)
     if not held_out:
         raise ValueError(
-            f"{len(every)} comparisons are too few for a probe, which holds a quarter of them out; make more"
+            f"{len(every)} comparisons are too few for a probe, which holds out a quarter; make more takes or labels"
         )
     settings = _trial(base, steps, count // 4)
     folder = run_folder(project, name) / "beta-trial"
@@ -132,7 +132,7 @@ def beta_in_words(result: BetaResult) -> list[str]:
     lines = []
     for level, row in result.levels.items():
         read = row.proposal
-        where = "at its lowest" if read.turned else "still falling, so a longer trial may propose less"
+        where = "at its lowest" if read.turned else "still falling, so a longer trial may propose a lower beta"
         lines += [
             f"{level}: beta {read.beta:.3g}. Below {read.linear:.2g} pairs never saturate, and beta only scales the "
             f"learning rate; above {read.saturated:.2g} they saturate before anything is learned. These settings have "
@@ -142,8 +142,7 @@ def beta_in_words(result: BetaResult) -> list[str]:
         ]
         if read.winner >= 0:
             lines.append(
-                f"{level}: the winners' error never fell, and no beta changes that; hold winners with "
-                "train.objective.sft_weight"
+                f"{level}: the winners' error never fell, and no beta changes that; raise train.objective.sft_weight"
             )
     same = ((level, name, beta) for level, row in result.levels.items() for name, beta in row.conventions.items())
     return [*lines, f"sums are over a clip of {result.shape}:"] + [

@@ -19,7 +19,7 @@ def krippendorff_alpha(ratings: ArrayLike, level: Literal["nominal", "ordinal", 
     per_unit = (data[:, :, None] == values).sum(0).astype(float)  # [units, values]
     per_unit = per_unit[per_unit.sum(1) > 1]
     if per_unit.size == 0 or len(np.flatnonzero(per_unit.sum(0))) < 2:
-        raise ValueError("agreement is undefined: need units with two ratings or more, and two different values")
+        raise ValueError("agreement is undefined; it needs units with two ratings or more, and two different values")
     totals = per_unit.sum(0)
     weights = 1 / (per_unit.sum(1) - 1)
     coincidence = (per_unit * weights[:, None]).T @ per_unit - np.diag((per_unit * weights[:, None]).sum(0))

@@ -126,7 +126,7 @@ def ratio_interval(
     over, under = _pairs(bottom, top)
     scale = float(over.mean())
     if scale <= 0:
-        raise ValueError(f"a share of a mean needs a positive one, got {scale:.4g}")
+        raise ValueError(f"a margin as a share needs a positive mean, got {scale:.4g}")
     ratio = float(under.mean()) / scale
     linear = ratio + (under - ratio * over) / scale
     interval = mean_interval(linear, clusters=clusters, resamples=resamples, seed=seed, level=level)
@@ -221,7 +221,7 @@ def holm(p_values: ArrayLike) -> Floats:
 def _pairs(base: ArrayLike, trained: ArrayLike) -> tuple[Floats, Floats]:
     first, second = _finite(base, "base"), _finite(trained, "trained")
     if first.shape != second.shape:
-        raise ValueError(f"base has {first.size} values and trained {second.size}: match them pair by pair first")
+        raise ValueError(f"base has {first.size} values and trained {second.size}: give one value of each per pair")
     return first, second
 
 
@@ -230,7 +230,9 @@ def _finite(values: ArrayLike, name: str) -> Floats:
     if data.size == 0:
         raise ValueError(f"{name} is empty: there is nothing to compare")
     if not np.isfinite(data).all():
-        raise ValueError(f"{name} has {int((~np.isfinite(data)).sum())} values that are not finite: drop or score them")
+        raise ValueError(
+            f"{name} has {int((~np.isfinite(data)).sum())} values that are NaN or infinite: drop or score them"
+        )
     return data
 
 

@@ -37,7 +37,7 @@ def chance_to_see(difference: float, sd: float, prompts: int, *, level: float = 
     Raises ValueError for fewer than two prompts or a spread that is not positive.
     """
     if prompts < 2:
-        raise ValueError(f"one prompt shows no spread, so nothing can be claimed; take 2 or more, got {prompts}")
+        raise ValueError(f"one prompt has no spread, so nothing can be concluded; use 2 or more, got {prompts}")
     if not 0 < sd < math.inf:
         raise ValueError(f"the spread of the differences must be a positive number, got {sd}")
     if not 0 < level < 1:
@@ -83,12 +83,17 @@ def prompts_needed(difference: float, sd: float, *, power: float = 0.8, level: f
     """
     _check_power(power, level)
     if difference == 0:
-        raise ValueError("no number of prompts shows a difference of 0; name the smallest one that matters to you")
+        raise ValueError(
+            "no number of prompts can show a difference of 0; give the smallest difference that matters to you"
+        )
     low, high = 1, 2
     while chance_to_see(difference, sd, high, level=level) < power:
         low, high = high, 2 * high
         if high > _MOST_PROMPTS:
-            raise ValueError(f"a difference of {difference:g} at a spread of {sd:g} takes over {_MOST_PROMPTS} prompts")
+            raise ValueError(
+                f"a difference of {difference:g} at a spread of {sd:g} needs more than {_MOST_PROMPTS} "
+                "prompts; give a larger difference"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if chance_to_see(difference, sd, middle, level=level) >= power else (middle, high)
@@ -102,7 +107,9 @@ def outcome_spread(rate: float, ties: float = 0.0) -> float:
     """
     wins = rate - ties / 2
     if not 0 <= ties <= 1 or wins < 0 or wins + ties > 1 + 1e-9:
-        raise ValueError(f"a win rate of {rate:g} and a share of {ties:g} of ties cannot both be; lower the ties")
+        raise ValueError(
+            f"a win rate of {rate:g} and a share of {ties:g} of ties contradict each other; lower the ties"
+        )
     return math.sqrt(max(0.0, wins + ties / 4 - rate**2))
 
 

@@ -50,7 +50,7 @@ def rank_systems(matches: Sequence[Match], level: float = 0.95) -> dict[str, Int
     `bradley_terry` does, and for no matches.
     """
     if not matches:
-        raise ValueError("no comparisons to rank systems by: judge some pairs first")
+        raise ValueError("no comparisons to rank the systems by; judge some pairs first")
     systems = list(dict.fromkeys(name for match in matches for name in (match.left, match.right)))
     clusters = {cluster: at for at, cluster in enumerate(dict.fromkeys(match.cluster for match in matches))}
     place, size = {name: at for at, name in enumerate(systems)}, len(systems)
@@ -123,15 +123,16 @@ def _strengths(
 
 def _check_comparisons(wins: Floats, drawn: Floats) -> None:
     if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or wins.shape != drawn.shape:
-        raise ValueError(f"wins and ties must be square and alike, got {wins.shape} and {drawn.shape}")
+        raise ValueError(f"wins and ties must be square and of one shape, got {wins.shape} and {drawn.shape}")
     if (wins < 0).any() or (drawn < 0).any() or not np.array_equal(drawn, drawn.T):
         raise ValueError("counts must not be negative, and ties[i, j] must equal ties[j, i]")
     if not (wins - np.diag(np.diag(wins))).any():
-        raise ValueError("no comparison was decided: strengths cannot be estimated from ties alone")
+        raise ValueError("all comparisons are ties, from which strengths cannot be estimated; judge more pairs")
     groups, _ = connected_components(wins + drawn > 0, connection="strong")
     if groups > 1:
         raise ValueError(
-            "some systems never lost, never won, or never met the others: compare more prompts or leave them out"
+            "some systems never lost, never won, or were never compared with the others; compare more prompts or leave "
+            "these systems out"
         )
 
 

@@ -126,9 +126,9 @@ def compare_systems(
     tables. Raises ValueError for fewer than two systems, or names with a "|".
     """
     if len(systems) < 2 or len(set(systems)) < len(systems):
-        raise ValueError(f"a comparison needs two systems or more with names of their own, got {', '.join(systems)}")
+        raise ValueError(f"a comparison needs two systems or more with different names, got {', '.join(systems)}")
     if odd := [name for name in systems if "|" in name or not name]:
-        raise ValueError(f"the name {odd[0]!r} of a system is empty or has a '|' in it; call it otherwise")
+        raise ValueError(f"the name of a system, {odd[0]!r}, is empty or contains '|'; rename the system")
     measures, of = list(measures), cluster_of or {}
     means = {m.name: {system: _mean(m, system, seed, of) for system in systems} for m in measures}
     pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
@@ -148,14 +148,16 @@ def compare_systems(
 
 def read_table(text: str, where: str) -> dict[str, Any]:
     """table.json as it was written. Raises ValueError, naming `where`, for anything else."""
-    data = parse_json(text, f"{where}: not JSON, run `rushes evaluate --systems` again")
+    data = parse_json(text, f"{where}: not JSON; run `rushes evaluate --systems` again")
     try:
         table = _STORED.validate_json(text, strict=True)
         whole = all(system in row for row in table.metrics.values() for system in table.systems)
     except ValidationError:
         whole = False
     if not whole:
-        raise ValueError(f"{where}: no table of a comparison; name a table.json that `rushes evaluate --systems` wrote")
+        raise ValueError(
+            f"{where}: not the table of a comparison; name a table.json that `rushes evaluate --systems` wrote"
+        )
     return dict(data)
 
 

@@ -73,8 +73,8 @@ def check_one_source(labels: Iterable[Preference]) -> None:
     if len(pairs) > 1:
         there = ", ".join(f"{judge} ({counted(count, 'pair')})" for judge, count in pairs.most_common())
         raise ValueError(
-            f"train.options.judge: labels are by {there}, which are not pooled unasked; set it to the judge to train "
-            f"on, or to {ALL_JUDGES} for every one's"
+            f"train.options.judge: labels come from several judges ({there}), which are not mixed by default; set it "
+            f"to one judge, or to {ALL_JUDGES} to train on the labels of all"
         )
 
 

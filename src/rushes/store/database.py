@@ -147,7 +147,7 @@ class Store:
         columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
         (by,) = self._connection.execute("PRAGMA application_id").fetchone()
         if by not in (0, APPLICATION) or (tables and not columns >= {"seq", "type", "id", "body", *_COLUMNS}):
-            raise ValueError(f"{self._path}: a database of another program; choose another folder")
+            raise ValueError(f"{self._path}: the database of another program; choose another folder")
 
     def _version(self) -> int:
         return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -178,9 +178,9 @@ class Store:
         if not self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {quote(str(self.project))}`")
         if fault := self.fault():
-            raise ValueError(f"{self._path}: has lost its version stamp and is damaged ({fault}); {RESTORE}")
+            raise ValueError(f"{self._path}: is damaged and has no version stamp ({fault}); {RESTORE}")
         self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        _LOG.warning("%s: had lost its version stamp; all else is whole, and it is stamped again", self._path)
+        _LOG.warning("%s: had no version stamp; everything else is intact, and the stamp was written again", self._path)
         return SCHEMA
 
     def fault(self) -> str:
@@ -222,7 +222,7 @@ class Store:
             return True
         stored, old = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (row.id,)).fetchone()
         if stored != name or not same(kind, old, body):
-            raise ValueError(f"{name}: {row.id!r} is stored already with other content; rows are never edited")
+            raise ValueError(f"{name}: {row.id!r} is stored with other content already; give the new row another id")
         return False
 
     def put_media(self, path: Path) -> str:
@@ -291,16 +291,16 @@ class Store:
             texts = [None if value is None else value.decode() for value in values]
         except UnicodeDecodeError:
             id = (values[1] or b"").decode(errors="replace")
-            return f"{self._path}: row {id!r:.90} was altered, it is not text; {RESTORE}"
+            return f"{self._path}: row {id!r:.90} was altered: it is not text; {RESTORE}"
         (name, id, body), keys = (text or "" for text in texts[:3]), texts[3:]
         if name not in KINDS:
-            return f"{self._path}: row {id!r} is of an unknown kind, {name!r:.40}; {RESTORE}"
+            return f"{self._path}: row {id!r} has the unknown kind {name!r:.40}; {RESTORE}"
         try:
             row = self._read(KINDS[name], body, crc)
         except ValueError as error:
             return str(error)
         right = row.id == id and keys == [getattr(row, column, None) for column in _COLUMNS]
-        return "" if right else f"{self._path}: row {id!r}: its keys are not those of its body; {RESTORE}"
+        return "" if right else f"{self._path}: row {id!r}: its indexed columns differ from its content; {RESTORE}"
 
     def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:
         """Real clips that are in the set, under the captions they go by, in the order they were added (as all below).

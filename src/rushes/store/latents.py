@@ -181,7 +181,7 @@ class LatentStore:
             entries = self._forget([path])
             if not self._written_again(path):
                 path.unlink(missing_ok=True)
-                _LOG.warning("%s: was damaged and is deleted; what it held is made again", path)
+                _LOG.warning("%s: was damaged and has been deleted; its contents are computed again", path)
                 gone += entries
         return gone
 
@@ -204,7 +204,7 @@ class LatentStore:
 
     def _altered(self, path: Path, key: str) -> _DamageError:
         forget(self.folder.parent, path)
-        return _DamageError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
+        return _DamageError(f"{path}: the entry for {key!r} was altered; {_AGAIN}")
 
     def _written_again(self, path: Path) -> bool:
         """Take a damaged shard up where it is whole by now."""
@@ -259,7 +259,7 @@ class LatentStore:
             with whole_file(path) as part:
                 save_tensors(dict(latents), part, {"fingerprint": self.fingerprint, "sha256": checksums})
         except SafetensorError as error:
-            raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
+            raise OSError(f"{path}: cannot be written ({error}); free some disk space, then run again") from error
         self._torn.pop(path, None)
         self._take_up(path, json.loads(checksums))
         self._sound.update(latents)
@@ -273,7 +273,7 @@ class LatentStore:
         except json.JSONDecodeError as error:
             raise _torn(path, error) from error
         if not keys or not isinstance(checksums, dict) or set(checksums) != keys:
-            raise ValueError(f"{path}: its contents are not what its name says; move it out of the folder")
+            raise ValueError(f"{path}: its contents do not match its name; move it out of the folder")
         return checksums
 
 
@@ -282,10 +282,10 @@ class _DamageError(ValueError):
 
 
 def _torn(path: Path, error: Exception) -> _DamageError:
-    return _DamageError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}")
+    return _DamageError(f"{path}: incomplete or not a safetensors file ({error}); {_AGAIN}")
 
 
-_AGAIN = "run the same command again, which deletes the file and makes what it held again"
+_AGAIN = "run the same command again: it deletes the file and computes the contents anew"
 
 
 @contextmanager

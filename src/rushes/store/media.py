@@ -58,7 +58,7 @@ class MediaFolder:
         with whole_file(self._named(digest) or self._new(digest, path.suffix)) as part:
             shutil.copyfile(path, part)
             if content_hash(part) != digest:
-                raise MediaError(f"{path}: was damaged or altered, or its copy was; {self._way_out()}", "damaged")
+                raise MediaError(f"{path}: this file or its copy was damaged or altered; {self._way_out()}", "damaged")
         self._sound.add(digest)
 
     def put_bytes(self, data: bytes, suffix: str) -> str:
@@ -80,7 +80,7 @@ class MediaFolder:
         file = self.locate(digest)
         if not self.sound(digest):
             raise MediaError(
-                f"{file}: was damaged or altered, its content is not what its name says; {self._way_out()}", "damaged"
+                f"{file}: damaged or altered: its content does not match its name; {self._way_out()}", "damaged"
             )
         return file
 
@@ -142,12 +142,12 @@ class MediaFolder:
         return isinstance(digest, str) and self._find(digest) is not None
 
     def _way_out(self) -> str:
-        return f"`rushes verify {quote(str(self.folder.parent))}` says what makes it again"
+        return f"`rushes verify {quote(str(self.folder.parent))}` names the command that restores it"
 
     def _find(self, digest: str) -> Path | None:
         file = self._named(digest)
         if file is not None and not stat.S_ISREG(os.lstat(file).st_mode):
-            raise _LinkError(f"{file}: no file but a link or the like; delete it, then {self._way_out()}")
+            raise _LinkError(f"{file}: a link or other special file; delete it, then {self._way_out()}")
         return file
 
     def _named(self, digest: str) -> Path | None:

@@ -35,8 +35,8 @@ def check_no_links(project: Path) -> None:
         return
     word = _word(link) if os.path.dirname(link) == os.fspath(project) else ""
     raise ValueError(
-        f"{link}: a link, and a project may have come from anybody; put what it points to in its place, or delete "
-        "it (the project's folder as a whole may be a link)"
+        f"{link}: a link, which is refused inside a project, as it may point anywhere; replace it by a copy of what it "
+        "points to, or delete it (the project's folder as a whole may be a link)"
         + (f"; if you trust it, {way_to_allow(word)}" if word else "")
     )
 
@@ -51,10 +51,10 @@ def own_path(project: Path, *parts: str) -> Path:
     path = project
     for at, part in enumerate(parts):
         if part in ("", ".", "..") or "/" in part or "\\" in part or "\0" in part:
-            raise ValueError(f"{part!r:.80} is no name of a file in {path}")
+            raise ValueError(f"{part!r:.80} is not the name of a file in {path}")
         path = path / part
         if path.is_symlink() and (at or _word(os.fspath(path)) not in allowed()):
-            raise ValueError(f"{path}: a link, which is not followed; put what it points to in its place")
+            raise ValueError(f"{path}: a link, which is not followed; replace it by a copy of what it points to")
     return path
 
 

@@ -40,7 +40,7 @@ def encode(row: Row) -> str:
         text = json.dumps(vars(row), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, ValueError) as error:
-        reason = error if isinstance(error, TypeError | UnicodeError) else "NaN or infinity among its numbers"
+        reason = error if isinstance(error, TypeError | UnicodeError) else "one of its numbers is NaN or infinite"
         raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {reason}") from error
     return text
 
@@ -56,7 +56,10 @@ def decode(kind: type[R], text: str | bytes) -> R:
         raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())) from error
     for field in _IN_PATHS:
         if not _PATH_PART.fullmatch(getattr(row, field, field)):
-            raise ValueError(f"{field}: {getattr(row, field)!r:.80} would lead out of the folder of what is named so")
+            raise ValueError(
+                f"{field}: {getattr(row, field)!r:.80} would point outside its folder; use letters, "
+                "digits, dots and hyphens"
+            )
     return row
 
 

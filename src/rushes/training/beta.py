@@ -91,7 +91,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
         best = min(seen, key=lambda row: row[f"{name}/winner_relative_error"])
         margin = 2 * best[f"{name}/typical"] / best[f"{name}/beta"]
         if not margin:
-            raise ValueError("the trial moved no margin; raise train.learning_rate, or --steps")
+            raise ValueError("the trial changed no margin; raise train.learning_rate, or --steps")
         beta, low, high = (2 * math.log((1 - factor) / factor) / margin for factor in (target, LINEAR, SATURATED))
         winner = best[f"{name}/winner_relative_error"]
         proposals.append(

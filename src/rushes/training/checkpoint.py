@@ -80,7 +80,7 @@ def only_one(folder: Path, remedy: str = "set train.name to another name") -> It
                 time.sleep(0.1)
                 stack.enter_context(locked(folder / LOCK, wait=False))
         except BlockingIOError:
-            raise ValueError(f"{folder}: another process trains this run; wait for it, or {remedy}") from None
+            raise ValueError(f"{folder}: another process is training this run; wait for it, or {remedy}") from None
         yield
 
 
@@ -113,7 +113,9 @@ def restore(
             begin_state(optimiser, p)
     places = capture(network, reference, optimiser, average)
     if checkpoint.names != set(places):
-        raise ValueError("the checkpoint holds other weights than this run trains; give the run another name")
+        raise ValueError(
+            "the checkpoint holds different weights from those this run trains; set train.name to another name"
+        )
     if checkpoint.folder is not None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is meant
             alone = not torch.distributed.is_initialized()
@@ -169,7 +171,7 @@ def latest(folder: Path) -> Checkpoint | None:
         checkpoint = read(path)
         if checkpoint is not None:
             return checkpoint
-        _LOG.warning("%s is torn or was altered and is passed over for the checkpoint before", path)
+        _LOG.warning("%s is incomplete or altered; the checkpoint before it is used instead", path)
     return None
 
 

@@ -79,8 +79,8 @@ def check_latents(
     if len(failing) > MOST_LEFT_OUT * len(comparisons):
         id, views = next(iter(failing.items()))
         raise ValueError(
-            f"comparison {id}: {next(iter(views.values()))}, and so it is with {len(failing)} of {len(comparisons)}: "
-            "one of the two was encoded without normalising pixels, or at another size or crop; encode both through "
+            f"comparison {id}: {next(iter(views.values()))} (so in {len(failing)} of {len(comparisons)} comparisons): "
+            "one of the two was encoded without normalising pixels, or at another size or crop; encode both with "
             "`rushes train`, or leave these clips out"
         )
     passed = []
@@ -180,7 +180,7 @@ def unlike(winner_CFHW: Tensor, loser_CFHW: Tensor) -> str:
     if winner_CFHW.shape != loser_CFHW.shape:
         return f"their latents have the shapes {list(winner_CFHW.shape)} and {list(loser_CFHW.shape)}"
     if not (winner_CFHW.isfinite().all() and loser_CFHW.isfinite().all()):
-        return "a latent has values that are not finite"
+        return "a latent has values that are NaN or infinite"
     return same_picture(winner_CFHW[:, 0], loser_CFHW[:, 0])
 
 

@@ -13,7 +13,7 @@ from rushes.config.settings_files import flat, toml_value
 from rushes.config.tables import TrainSettings
 
 STEPS = "train.steps"
-_WAY_OUT = "begin another run with `--set train.name=NEW`, or delete the folder"
+_WAY_OUT = "start another run with `--set train.name=NEW`, or delete the folder"
 
 # Settings that came later, and what runs from before them were trained with; at it digests do not have them.
 _BEFORE = {path: value for path, value in LATER.items() if path.startswith("train.")}
@@ -98,7 +98,7 @@ def _set_back(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> str:
     if not settings:
         return ""
     values = " ".join(quote(f"{name}={toml_value(old)}") for name, old in settings.items())
-    return f"`rushes set {quote(str(folder.parent.parent))} {values}` sets them back; or "
+    return f"`rushes set {quote(str(folder.parent.parent))} {values}` restores them; or "
 
 
 def _check_steps(
@@ -110,16 +110,16 @@ def _check_steps(
 ) -> None:
     if now.steps < taken:
         raise ValueError(
-            f"{folder} has taken {taken} steps, and train.steps is {now.steps}; set it to {taken} or more, or "
+            f"{folder} already has {taken} steps, but train.steps is {now.steps}; set it to {taken} or more, or set "
             "train.name to another name"
         )
     other = next((step for step in range(taken) if learning_rate(before, step) != learning_rate(now, step)), None)
     if other is not None:
         raise ValueError(
-            f"{folder} cannot go on from {before.steps} to {now.steps} steps: train.lr_scheduler is "
+            f"{folder} cannot continue from {before.steps} to {now.steps} steps: train.lr_scheduler is "
             f'"{now.lr_scheduler}", so step {other + 1} would have had a learning rate of '
             f"{learning_rate(now, other):.3g}, not {learning_rate(before, other):.3g}; start a run with "
-            f"train.name = NEW and train.init_from = {folder.name}, or, to go on at will, train with "
+            f"train.name = NEW and train.init_from = {folder.name}, or, so that runs can always continue, train with "
             '"constant" from the start'
         )
 

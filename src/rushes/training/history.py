@@ -103,8 +103,8 @@ def _read(path: Path, last: int | None = None, ended: bool = False) -> Iterator[
         row = parsed_row(line.decode(errors="replace"))
         if row is None:
             raise ValueError(
-                f"{path}, line {number}: was cut or altered, and is no row of a run's figures; copy the file back from "
-                "a backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
+                f"{path}, line {number}: incomplete or altered, not a row of a run's figures; copy the file from a "
+                "backup, or delete the line: then only the curves lack that step"
             )
         yield row, end
         if row["step"] == last:
@@ -141,7 +141,9 @@ def with_shortcuts(rows: Sequence[Row], folder: Path) -> list[Row]:
             f"shortcut/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]
         }  # of all together
     except (LookupError, TypeError) as error:
-        raise ValueError(f"{path}: not what `rushes check-shortcuts` writes; delete it, then run it again") from error
+        raise ValueError(
+            f"{path}: not in the form that `rushes check-shortcuts` writes; delete it, then run that command again"
+        ) from error
     return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 

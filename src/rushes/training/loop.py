@@ -213,17 +213,20 @@ def _probed(settings: TrainSettings, done: int) -> bool:
 
 def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
     if not data.comparisons:
-        raise ValueError("no comparison to train on; lower train.held_out, or make more takes or labels")
+        raise ValueError("there are no comparisons to train on; lower train.held_out, or make more takes or labels")
     if data.bank and settings.reference != "frozen":
         raise ValueError(
-            f"train.reference_cache is of one reference, and train.reference is {settings.reference!r}; set one of them"
+            f"train.reference_cache works only with a fixed reference, but train.reference is {settings.reference!r}; "
+            "change one of them"
         )
     if settings.sample_every and settings.parallel == "shard" and ranks.size > 1:
-        raise ValueError("train.sample_every: one process makes the samples and none has all weights; set it to 0")
+        raise ValueError(
+            "train.sample_every: one process makes the samples, but with sharded weights none has all of "
+            "them; set it to 0"
+        )
     if settings.objective.safe_dpo and settings.parallel == "shard" and ranks.size > 1:
         raise ValueError(
-            "train.objective.safe_dpo: a process may have no loser's pass to share when others do, so weights cannot "
-            'be sharded; set train.parallel to "replicate"'
+            'train.objective.safe_dpo: it does not work with sharded weights; set train.parallel to "replicate"'
         )
 
 
@@ -351,7 +354,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
     norm = whole(nn.utils.clip_grad_norm_(work.trained, settings.max_grad_norm))
     if not math.isfinite(float(norm)):
         raise ValueError(
-            f"step {step + 1}: the gradient is not finite; lower train.learning_rate, or look for broken clips"
+            f"step {step + 1}: the gradient is NaN or infinite; lower train.learning_rate, or look for broken clips"
         )
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(settings, step)
@@ -430,4 +433,4 @@ def _shapes_in_words(way: GradientStrategy) -> str:
     if not way.by_shape:
         return ""
     each = ", ".join(f"{mib:.0f} MiB at {shape}" for shape, mib in way.by_shape.items())
-    return f"; a view takes {each}, and at most {way.view_mib:.0f}"
+    return f"; a view needs {each}, and at most {way.view_mib:.0f}"

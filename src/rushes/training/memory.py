@@ -86,20 +86,20 @@ class GradientStrategy:
         largest = max(sum(b == each for b, _ in batch.place) for each in range(count))
         room = f"of {self.budget_mib:.0f} MiB"
         if rows * self.view_mib <= self.budget_mib:
-            return GradientPlan("joint", count, f"{rows} views take {rows * self.view_mib:.0f} {room}")
+            return GradientPlan("joint", count, f"{rows} views need {rows * self.view_mib:.0f} {room}")
         if largest * self.view_mib <= self.budget_mib:
             graphs = math.ceil(count / int(self.budget_mib / (largest * self.view_mib)))
             together = math.ceil(count / graphs)  # about the same in each
             return GradientPlan(
                 "joint",
                 together,
-                f"{together} of {count} comparisons at a time fit, at {self.view_mib:.0f} MiB a view {room}",
+                f"{together} of {count} comparisons fit at a time, at {self.view_mib:.0f} MiB per view {room}",
             )
         by_segment = any(reduction == "segment" for _, _, reduction in batch.terms.forms)
         return GradientPlan(
             "two_pass" if by_segment else "stash",
             1,
-            f"a comparison of {largest} views takes {largest * self.view_mib:.0f} {room}",
+            f"a comparison of {largest} views needs {largest * self.view_mib:.0f} {room}",
         )
 
     def _sharded(self, batch: Batch, most: Callable[[int], int]) -> GradientPlan:

@@ -174,7 +174,7 @@ class Ranks:
         if len(dtypes) > 1:
             names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
             raise ValueError(
-                f"train.parallel: weights in {names} cannot be trained and sharded together; set backbone.dtype to "
+                f"train.parallel: weights in {names} cannot be both trained and sharded; set backbone.dtype to "
                 'mixed, or train.parallel to "replicate"'
             )
         # A network's answer may be a view, and nobody here changes an answer in place.

@@ -58,7 +58,7 @@ class ReferenceCache:
         entry = self.entries.get(self._key(comparison))
         if entry is None:
             raise ValueError(
-                f"the bank lacks comparison {comparison.id}; run `rushes cache reference`, which fills what is missing"
+                f"the reference cache lacks comparison {comparison.id}; run `rushes cache reference`, which adds it"
             )
         return entry
 

@@ -200,7 +200,7 @@ def figures(shortcuts: Sequence[Shortcut]) -> dict[str, float]:
 
 _WHY = {
     **dict.fromkeys(
-        FILE, "the files differ, which no model should learn; bring both sides to one rate, size and codec"
+        FILE, "the files differ, which no model should learn; convert both sides to one frame rate, size and codec"
     ),
     **dict.fromkeys(
         TRACES,
@@ -219,15 +219,16 @@ _WHY = {
 def in_words(shortcuts: Sequence[Shortcut]) -> list[str]:
     """A line for each feature, and what it means."""
     if not shortcuts:
-        return [f"shortcuts: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
+        return [
+            f"shortcuts: too little to measure; the test needs {LEAST} pairs from {FOLDS} prompts, and at least "
+            "one feature that differs"
+        ]
     lines = [f"{'feature':<16} winner picked, 95 % interval    winners   losers"]
     for each in shortcuts:
         share = each.share
         sides = "" if each.name == ALL else f"   {each.winner:9.4g} {each.loser:9.4g}"
         lines.append(f"{each.name:<16} {share.value:6.2f}   {share.low:.2f} to {share.high:.2f}       {sides}")
-    return lines + (
-        warnings(shortcuts) or ["shortcuts: no feature picks the winner beyond chance; what is learned is elsewhere"]
-    )
+    return lines + (warnings(shortcuts) or ["shortcuts: no plain feature picks the winner better than chance"])
 
 
 def warnings(shortcuts: Sequence[Shortcut]) -> list[str]:

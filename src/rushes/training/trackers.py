@@ -50,7 +50,8 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(needed[0])
     except ImportError as error:
         raise ValueError(
-            f"train.trackers: {name!r} is not installed ({error}); run `pip install {needed[1]}`, or take it out"
+            f"train.trackers: {name!r} is not installed ({error}); run `pip install {needed[1]}`, or remove it from "
+            "the list"
         ) from error
 
 

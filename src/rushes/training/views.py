@@ -43,8 +43,8 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
         return replace(view, first_frame=candidate.media)
     if clip is None:
         raise ValueError(
-            f"candidate {candidate.id} is of a clip that is not trained on, so it has no first frame; "
-            f"set backbone.first_frame to false, or take the clip into the set"
+            f"candidate {candidate.id} belongs to a clip outside the training set, so it has no first frame; set "
+            "backbone.first_frame to false, or keep the clip in the set"
         )
     return replace(view, first_frame=first_frame_of(clip))
 

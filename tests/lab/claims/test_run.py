@@ -83,7 +83,7 @@ def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.Monkey
     run._result(replace(arm, footage="random"), 0, tmp_path / "footage", NANO, first)
     assert len(ran) == 3
     with pytest.raises(
-        ValueError, match=r"realdpo\.json is of other settings .* --out, and .*evidence.parquet with --earlier"
+        ValueError, match=r"realdpo\.json was made with other settings .* --out .*evidence.parquet with --earlier"
     ):
         run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
 

@@ -53,7 +53,7 @@ def test_the_same_request_again_changes_nothing(make_session: NewSession) -> Non
     for _ in range(3):
         say(session, "ada", item, 1, "event-01")
     assert len(events(session)) == 1
-    with pytest.raises(AccessDenied, match="stored already with other content"):
+    with pytest.raises(AccessDenied, match="stored with other content already"):
         say(session, "ada", item, -1, "event-01")
     assert len(events(session)) == 1 and session.progress("ada")["done"] == 1
 

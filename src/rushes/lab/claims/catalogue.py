@@ -37,5 +37,5 @@ def arms_of(claims: Sequence[Claim]) -> tuple[Arm, ...]:
     arms: dict[str, Arm] = {}
     for claim in claims:
         for arm in claim.arms:
-            assert arms.setdefault(arm.name, arm) == arm, f"two claims have different arms of the name {arm.name}"
+            assert arms.setdefault(arm.name, arm) == arm, f"two claims have different arms named {arm.name}"
     return tuple(arms.values())

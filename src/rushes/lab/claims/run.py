@@ -176,8 +176,8 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] != made_from:
             raise ValueError(
-                f"{path} is of other settings of this arm than today's: name a new folder with --out, and "
-                f"{out / FILE} with --earlier, so that what is still current is not run again"
+                f"{path} was made with other settings of this arm; use a new --out folder, and pass {out / FILE} with "
+                "--earlier to reuse what is still valid"
             )
         return result_of(stored, stored["values"])
     result = _run(arm, settings, out, made_from)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
 
 from rushes.config.tables import LabelSettings, Settings
 from rushes.project.settings import write_settings
@@ -21,7 +23,8 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.training.checkpoint import only_one
 from rushes.training.history import CURVES
-from rushes.web.site import NotThere
+from rushes.web.accounts import Accounts
+from rushes.web.site import NotThere, SiteSection, make_site
 from rushes.web.studio import home
 
 from ..projects import Rushes, WithoutTorch
@@ -89,6 +92,14 @@ def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str
         body = {"item": item["id"], "event": "a" * 12, "labels": {"overall": [1] * item["segments"]}}
         assert ada.post("/api/label/save", json=body).json()["pairs"] == 4
         assert studio.desk.ready() is not first and ada.get("/api/label/me").json()["done"] == 1
+
+
+def test_a_page_without_a_template_of_its_own_is_the_frame_with_its_script(tmp_path: Path) -> None:
+    section = SiteSection("captions", "Captions", {"/captions": "frame.html"}, lambda person: APIRouter())
+    with Accounts(tmp_path / "people.db") as people:
+        text = TestClient(make_site(people, "p", [section]), "http://127.0.0.1").get("/captions").text
+    for part in ('src="/static/captions.js"', 'href="/static/studio.css"', "<h1>Captions</h1>", 'id="all"'):
+        assert part in text
 
 
 def test_commands_name_the_folder_as_a_shell_reads_it(address: str, studio: Studio) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -29,6 +29,12 @@ def stable_hash(value: object, length: int = 24) -> str:
     """Hex digest of a JSON-serialisable value; equal values give equal digests on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def majority(votes: Iterable[int]) -> int:
+    """The side that more of +1 and -1 are for; 0 where as many are for the other."""
+    total = sum(votes)
+    return (total > 0) - (total < 0)
 
 
 INLINE = {"inline": True}

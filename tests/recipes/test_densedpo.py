@@ -9,8 +9,8 @@ import torch
 
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
-from rushes.recipes.densedpo import Options, account, comparisons, majority
-from rushes.records import Annotation, Preference, Strength
+from rushes.recipes.densedpo import Options, account, comparisons
+from rushes.records import Annotation, Preference, Strength, majority
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.world.scenes import Scene

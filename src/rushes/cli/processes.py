@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from rushes.devices import cores
 from rushes.files import hold
 from rushes.project.settings import DETACHED, LOG
 from rushes.ray_workers import EngineName
@@ -158,8 +159,7 @@ def _launch(processes: int, arguments: list[str]) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable()  # the agent tells of each failure and of each signal at length
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     with TemporaryDirectory(prefix="rushes-") as logs:
         config = LaunchConfig(
             min_nodes=1,

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rushes.devices import cores
+
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK, LITTLE_DISK = 4 * GIB, 1 * GIB, 20 * GIB
 # module -> distribution; what a run of the tiny model needs, then what models out of diffusers need beside it
@@ -92,7 +94,7 @@ class MachineFacts:
 
     system: str
     python: str  # its version
-    cores: int | None  # that this process may use
+    cores: int  # that this process may use
     memory_gb: float
     disk_free_gb: float
     gpus: tuple[GpuFacts, ...]
@@ -168,7 +170,7 @@ def _machine(folder: Path, probed: Mapping[str, Mapping[str, Any]]) -> MachineFa
     return MachineFacts(
         system=platform.platform(),
         python=platform.python_version(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cores=cores(),
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
         disk_free_gb=round(shutil.disk_usage(there).free / GIB, 1),
         gpus=tuple(GpuFacts(**row) for row in probed.get("torch", {}).get("gpus", [])),

@@ -14,7 +14,7 @@ import numpy as np
 from rushes.judges.base import Judge
 from rushes.judges.label_agreement import Unit, labels_by, ratings_of
 from rushes.metrics.base import Shot
-from rushes.records import Preference
+from rushes.records import Preference, majority
 from rushes.stats import Interval, wilson, win_rate
 
 ALWAYS = 0.95
@@ -183,10 +183,10 @@ def whole(row: Preference) -> Preference:
     gone = len(row.unjudged) == size
     return replace(
         row,
-        labels=(_sign(sum(row.labels)),),
+        labels=(majority(row.labels),),
         segment_s=None,
         unjudged=(0,) if gone else (),
-        by_slot=tuple(_sign(sum(slots)) for slots in orders),
+        by_slot=tuple(majority(slots) for slots in orders),
     )
 
 
@@ -217,7 +217,3 @@ def _share(counted: Iterable[tuple[bool, str]]) -> Interval | None:
 
 def _percent(share: Interval) -> str:
     return f"{share.value:.0%} of {share.n} [{share.low:.0%}, {share.high:.0%}]"
-
-
-def _sign(total: int) -> int:
-    return (total > 0) - (total < 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from rushes.config.tables import Settings
 from rushes.curate import engines, funnel
 from rushes.curate.base import Engine, Stage, make_stage
 from rushes.curate.summary import Funnel
+from rushes.devices import cores
 from rushes.files import write_json
 from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
@@ -137,8 +137,7 @@ def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel
 
 
 def _engine(name: EngineName, jobs: int) -> Engine:
-    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (engines.ray if name == "ray" else engines.local)(jobs or every)
+    return (engines.ray if name == "ray" else engines.local)(jobs or cores())
 
 
 def _say_costs(project: OpenProject, stages: list[Stage | funnel.Skipped]) -> None:

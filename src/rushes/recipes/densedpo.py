@@ -37,7 +37,7 @@ from rushes.config.base import SettingsTable
 from rushes.config.ranges import Segment, Strength
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
-from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference
+from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference, majority
 from rushes.store.annotators import (
     ALL_JUDGES,
     ANNOTATOR,
@@ -124,12 +124,6 @@ class Options(PairOptions):
 def times(options: Options) -> TimeDraw:
     """The distribution of training times, where the settings name no other."""
     return TimeDraw("logit_normal")
-
-
-def majority(labels: tuple[int, ...]) -> int:
-    """The label of a whole clip from its segments: the side with more segments, a tie when equal."""
-    total = sum(labels)
-    return (total > 0) - (total < 0)
 
 
 def terms(

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from rushes.records import Preference, stable_hash
+from rushes.records import Preference, majority, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
@@ -120,14 +120,13 @@ def merged(rows: list[Preference]) -> Preference:
     latest = _counting(rows)
     first = latest[0]
     turned = on_one_grid(row if row.left == first.left else turned_round(row) for row in latest)
-    sums = [sum(votes) for votes in zip(*(row.labels for row in turned), strict=True)]
     nobody = set(turned[0].unjudged).intersection(*(row.unjudged for row in turned))
     if len(turned) == 1:
         return replace(first, judge=HUMAN)
     return replace(
         turned[0],
         id=stable_hash(["people", sorted(row.id for row in turned)]),
-        labels=tuple((total > 0) - (total < 0) for total in sums),
+        labels=tuple(majority(votes) for votes in zip(*(row.labels for row in turned), strict=True)),
         judge=HUMAN,
         strength=None,
         unjudged=tuple(sorted(nobody)),
@@ -186,8 +185,7 @@ def is_own_answer(row: Preference) -> bool:
 def whole_mark(marks: Iterable[int | None]) -> int | None:
     """What marks of segments say of the whole clip: +1, 0 or -1, by their sum; None where nothing could be told."""
     judged = [mark for mark in marks if mark is not None]
-    total = sum(judged)
-    return (total > 0) - (total < 0) if judged else None
+    return majority(judged) if judged else None
 
 
 def turned_round(row: Preference) -> Preference:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from rushes.records import Annotation, Candidate, Clip, Preference, Row, Score
+from rushes.store.annotators import turned_round
 from rushes.store.database import Store
 from rushes.web.accounts import CROWD, AccessDenied
 from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
@@ -33,7 +34,6 @@ from rushes.web.labeling.label_rows import (
 )
 from rushes.web.labeling.pair_selector import PairSelector
 from rushes.web.labeling.practice import Explanation, Practice
-from rushes.web.labeling.proposals import Proposals
 from rushes.web.labeling.remarks import Remarks, remarks_of
 from rushes.web.labeling.vote_table import NONE, VoteTable
 
@@ -346,3 +346,28 @@ class LabelingSession:
             lock = self._locks.setdefault(annotator, threading.Lock())
         with lock:
             yield
+
+
+class Proposals:
+    """Labels of one judge on one question, looked up by pair: read once, and then what is new; `judge` "" has none."""
+
+    def __init__(self, store: Store, judge: str, dimension: str) -> None:
+        self._store, self._judge, self._dimension = store, judge, dimension
+        self._lock = threading.Lock()
+        self._rows: dict[frozenset[str], Preference] = {}
+        self._last = 0
+
+    def of(self, first: str, second: str) -> tuple[int | None, ...] | None:
+        """The newest label of a pair: +1 the first is better, 0 tie, -1 the second, None = unjudged, a value for each
+        segment; None where there is no label."""
+        if not self._judge:
+            return None
+        with self._lock:
+            for number, row in self._store.tail(Preference, self._last):
+                self._last = number
+                if row.judge == self._judge and row.dimension == self._dimension:
+                    self._rows[frozenset((row.left, row.right))] = row
+            row_of_pair = self._rows.get(frozenset((first, second)))
+        if row_of_pair is None:
+            return None
+        return (row_of_pair if row_of_pair.left == first else turned_round(row_of_pair)).marks

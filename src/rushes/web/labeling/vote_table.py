@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.files import whole_file
-from rushes.records import Preference, stable_hash
+from rushes.records import Preference, majority, stable_hash
 from rushes.store.annotators import ANNOTATOR, is_own_answer
 from rushes.store.database import Store
 from rushes.web.labeling.expected_information import gains
@@ -103,8 +103,7 @@ class VoteTable:
             return None
         pair, sign = place
         marks = self.of(event.judge.removeprefix(ANNOTATOR))
-        total = sum(event.labels)
-        mark = UNJUDGED if len(event.unjudged) == len(event.labels) else sign * ((total > 0) - (total < 0))
+        mark = UNJUDGED if len(event.unjudged) == len(event.labels) else sign * majority(event.labels)
         if marks[pair] == mark:
             return None
         marks[pair] = mark

@@ -42,17 +42,19 @@ Many = Parameter(consume_multiple=True, negative=())
 Threshold = Annotated[float | None, GE_0, Parameter(help="lowest score that counts as yes: 0.5; 4 for VideoPhy-2")]
 
 
+PromptFile = Annotated[Path | None, Parameter(help="file with one prompt per line (0, 1, ...), or JSON {name: prompt}")]
+FirstFrames = Annotated[
+    Path | None, Parameter(help="folder of stills NAME.png; default: first_frames beside the prompts")
+]
+
+
 def evaluate(
     project: Annotated[Path | None, Parameter(help="the project's folder; not with --systems")] = None,
     *,
     run: RunName = "",
     systems: Annotated[tuple[str, ...], Many, Parameter(help="folders of videos, as NAME=FOLDER, the base first")] = (),
-    prompts: Annotated[
-        Path | None, Parameter(help="file with one prompt per line (0, 1, ...), or JSON {name: prompt}")
-    ] = None,
-    first_frames: Annotated[
-        Path | None, Parameter(help="folder of stills NAME.png; default: first_frames beside the prompts")
-    ] = None,
+    prompts: PromptFile = None,
+    first_frames: FirstFrames = None,
     out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
     headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
     seed: Annotated[int, GE_0, Parameter(help="seed of the bootstrap and of the choice of clips (with --systems)")] = 0,

@@ -49,6 +49,15 @@ PairPaths = Annotated[
 prompts_ = App(name="prompts")
 
 
+RecipeName = Annotated[
+    str,
+    Parameter(
+        help="recipe, with its paper's settings (with --model) or settings for the tiny backbone; default: realdpo, or "
+        "dpo with --pairs"
+    ),
+]
+
+
 def init(
     project: Annotated[
         Path | None, Parameter(help="the project's folder; without it --model prints the model's settings")
@@ -57,13 +66,7 @@ def init(
     model: Annotated[
         str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; default: the tiny backbone")
     ] = None,
-    recipe: Annotated[
-        str,
-        Parameter(
-            help="recipe, with its paper's settings (with --model) or settings for the tiny backbone; default: "
-            "realdpo, or dpo with --pairs"
-        ),
-    ] = "",
+    recipe: RecipeName = "",
     footage: Annotated[
         Path | None, Parameter(help="folder, tar or table of your videos; default without --model: the embedded world")
     ] = None,
@@ -311,6 +314,15 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
         tell(training.encode_run(work), as_json)
 
 
+Rehearse = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="run every stage on a few clips and steps, in a copy, to check that it works and how long it takes",
+    ),
+]
+
+
 def run(
     project: Annotated[Path, Parameter(help="a project's folder, or a settings file")],
     *,
@@ -326,13 +338,7 @@ def run(
         bool,
         Parameter(negative="", help="with --rounds: for comparison, also train as long on the first round's takes"),
     ] = False,
-    rehearse: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="run every stage on a few clips and steps, in a copy, to check that it works and how long it takes",
-        ),
-    ] = False,
+    rehearse: Rehearse = False,
     gpus: Gpus = 1,
     detach: Annotated[
         bool, Parameter(negative="", help="continue without the terminal; watch with `rushes status --follow`")

@@ -318,10 +318,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     typed = with_names_of_today(typed)[0]
     resolve_folders(typed, Path.cwd())
     if upgrade and KEY not in data:
-        raise ValueError(
-            f"{path} has all settings itself, so no default applies and --upgrade changes nothing; set "
-            "what you want to change"
-        )
+        raise ValueError(f"{path} has all settings, so --upgrade changes nothing; set those that you want to change")
     names = {".".join(where) for where, _ in _leaves(typed, ())}
     file = {name: table for name, table in data.items() if name != KEY}
     held = read_held(project) if KEY in data and not (upgrade and not (project / FILE).is_file()) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,13 @@ def constant(room: str, name: str, constant: str) -> Any:
             if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
                 return ast.literal_eval(node.value)
     return None
+
+
+def needs_under(
+    options: Mapping[str, Any], usual: Sequence[str], where: Mapping[tuple[str, Any], Sequence[str]]
+) -> tuple[str, ...]:
+    """What a part needs under its options: that of `where` whose option has its value, else the usual."""
+    return tuple(next((needs for (name, value), needs in where.items() if options.get(name) == value), usual))
 
 
 def load(kind: str, name: str, room: str, required: Sequence[str], names: Sequence[str] = ()) -> Any:

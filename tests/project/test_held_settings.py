@@ -163,7 +163,7 @@ def test_set_works_on_a_file_with_all_settings(tmp_path: Path, monkeypatch: pyte
     settings, after = read_settings(tmp_path), text_of(tmp_path).splitlines()
     assert (settings.train.learning_rate, settings.footage.bench) == (1e-6, str(tmp_path / "prompts"))
     assert len(after) == len(before) and sum(a != b for a, b in zip(before, after, strict=True)) == 2
-    with pytest.raises(ValueError, match="has all settings itself, so no default applies"):
+    with pytest.raises(ValueError, match="has all settings, so --upgrade changes nothing"):
         set_values(tmp_path, [], upgrade=True)
 
 

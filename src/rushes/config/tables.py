@@ -5,7 +5,6 @@ A recipe keeps its own settings in `[train.options]` and validates them with its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -295,10 +294,6 @@ class TrainSettings(SettingsTable):
         return noise
 
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe, see its page")
-
-    def needs(self, usual: tuple[str, ...], where: Mapping[tuple[str, Any], tuple[str, ...]]) -> tuple[str, ...]:
-        """What a recipe needs under its options here: that of `where` whose option has its value, else the usual."""
-        return next((needs for (name, value), needs in where.items() if self.options.get(name) == value), usual)
 
 
 class EvaluateSettings(SettingsTable):

@@ -36,7 +36,8 @@ def recipe_table() -> list[RecipeRow]:
 
 def recipe_needs(train: TrainSettings) -> tuple[str, ...]:
     """What the recipe of some settings needs beside clips; see `_constant`."""
-    return train.needs(_constant(train, "NEEDS") or (), _constant(train, "NEEDS_WHERE") or {})
+    where = _constant(train, "NEEDS_WHERE") or {}
+    return plugins.needs_under(train.options, _constant(train, "NEEDS") or (), where)
 
 
 def by_majority(train: TrainSettings) -> bool:

@@ -61,7 +61,7 @@ def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
 def needs_of(train: TrainSettings) -> tuple[str, ...]:
     """The rows that the recipe of some settings needs. Raises as `chosen_recipe` does."""
     recipe, _ = chosen_recipe(train)
-    return train.needs(recipe.NEEDS, getattr(recipe, "NEEDS_WHERE", {}))
+    return plugins.needs_under(train.options, recipe.NEEDS, getattr(recipe, "NEEDS_WHERE", {}))
 
 
 def recipe_names() -> list[str]:

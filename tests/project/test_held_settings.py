@@ -102,7 +102,7 @@ def test_what_is_held_must_be_there_and_fit(project: Path) -> None:
     for text, beside, words in (
         (whole, held[: len(held) // 2], "defaults.json: was damaged; copy it from a backup, or use today's"),
         (whole, '{"version": "0.1", "settings": 3, "sources": {}}', "was damaged"),
-        (whole.replace('"0.1"', '"0.0"'), held, "defaults is '0.0', and .* is of '0.1'"),
+        (whole.replace('"0.1"', '"0.0"'), held, "defaults is '0.0', but .* has '0.1'"),
         (whole.replace('"realdpo"', '"sft"'), held, "`rushes set .* train.recipe=sft` to use the defaults"),
     ):
         (project / "rushes.toml").write_text(text)

@@ -104,6 +104,18 @@ def test_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert [each.name for each in doctor._room(replace(machine, memory_gb=2.0))] == ["memory"]
 
 
+def test_a_network_drive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = doctor._file_system(Path("/proc/self"))
+    assert here == "proc" and list(doctor._drive(tmp_path)) == [], "the machine's own mounts"
+    kinds = (("/", "ext4"), ("/data\\040team", "nfs4"), ("/data\\040team/fast", "xfs"), ("/far", "fuse.sshfs"))
+    lines = [f"{k} 1 0:{k} / {point} rw shared:{k} - {kind} it:/x rw\n" for k, (point, kind) in enumerate(kinds)]
+    monkeypatch.setattr(doctor, "MOUNTS", tmp_path / "mounts")
+    (tmp_path / "mounts").write_text("".join(lines))
+    for folder, kind in (("/data team/p", "nfs4"), ("/data team/fast/p", ""), ("/data", ""), ("/far", "fuse.sshfs")):
+        drive = [each.words for each in doctor._drive(Path(folder))]
+        assert [f"{folder} is on a network drive ({kind})" in words for words in drive] == [True] * bool(kind), folder
+
+
 def test_two_opencvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(doctor._conflicts(VERSIONS)) == []
     plant(tmp_path, monkeypatch, "opencv-python", "")

@@ -78,6 +78,14 @@ def test_an_answer_without_end_is_not_read_to_its_end(fake: FakeEndpoint, make: 
         make().ask(["text"], Verdict)
 
 
+def test_a_packed_answer_is_not_unpacked(fake: FakeEndpoint, make: Make) -> None:
+    """Some hundred kilobytes of it unpacked to as much as fills memory."""
+    fake.script.append(Does('{"choice": "first"}', headers={"content-encoding": "gzip"}))
+    with pytest.raises(EndpointError, match="an answer packed as 'gzip', which nobody asked for"):
+        make().ask(["text"], Verdict)
+    assert fake.headers[0]["accept-encoding"] == "identity"
+
+
 def test_large_frames_are_shrunk_and_small_ones_sent_as_they_are() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (400, 800, 3), np.uint8)
     assert len(data_url(noise, 100)) < len(data_url(noise, 200)) < len(data_url(noise, 800))

@@ -66,6 +66,28 @@ def test_a_folder_of_media_that_is_a_link_is_refused(theirs: Path, rushes: Rushe
     assert status == 2 and f"{part}: a link" in err
 
 
+def test_folders_of_systems_give_no_file_from_elsewhere(
+    theirs: Path, secret: Path, rushes: Rushes, tmp_path: Path
+) -> None:
+    """A folder of another model's videos, of which `--write-vbench` makes copies and a comparison shows frames."""
+    video = next((theirs / "media").rglob("*.mp4"))
+    (tmp_path / "prompts.txt").write_text("a ball\na cube\n")
+    for name in ("a", "b"):
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            shutil.copy(video, tmp_path / name / f"{number}.mp4")
+    folders = [f"{name.upper()}={tmp_path / name}" for name in ("a", "b")]
+    out = tmp_path / "out"
+    words = ("evaluate", "--systems", *folders, "--prompts", tmp_path / "prompts.txt", "--write-vbench", out)
+    linked(tmp_path / "b" / "1.mp4", tmp_path / "b" / "0.mp4")
+    assert rushes(*words)[0] == 0, "a link within the folder is the folder's own"
+    shutil.rmtree(out)
+    link = linked(tmp_path / "b" / "1.mp4", secret)
+    status, _, err = rushes(*words)
+    assert status == 2 and f"'1.mp4' points outside {link.parent}; copy the file there" in err
+    assert held(tmp_path, SECRET) == [secret]
+
+
 OWN = (
     *("media", "latents", "runs", "reports", "texts", "weights", "eta", "bank", "rushes.db"),
     *("rushes.db-wal", "rushes.toml"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushes.files import inside
 from rushes.formats.caption_files import natural, shown
 from rushes.formats.layouts import VIDEO_SUFFIXES, is_video
 from rushes.media.images import STILL_SUFFIXES
@@ -53,7 +54,8 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
     Without `stills` a folder `first_frames` beside the prompts file is taken, where there is one.
 
     Raises ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one
-    name, or nothing in common.
+    name, nothing in common, or a link out of its folder: whoever made the folder would choose which of this user's
+    files are copied and shown.
     """
     if len(systems) < 2:
         raise ValueError(f"a comparison needs two systems or more, as NAME=FOLDER; got {len(systems)}")
@@ -157,4 +159,4 @@ def _below(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden and fits(path):
-            yield path
+            yield inside(folder, path.relative_to(folder))

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,24 @@ MODELS = {"transformers": "transformers", "diffusers": "diffusers", "sentencepie
 DEEP = "from diffusers import WanPipeline"
 DECODERS = ("h264", "hevc", "vp9", "av1")
 ENCODER = "libx264"  # the one that videos are written with
+MOUNTS = Path("/proc/self/mountinfo")  # of Linux; elsewhere no drive is looked at
+NETWORK = (
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "davfs",
+    "gcsfuse",
+    "gluster",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "rclone",
+    "s3fs",
+    "smb",
+    "sshfs",
+)  # how the kinds of file systems over a network begin, behind "fuse."
 
 _PROBE = """
 import importlib, json, sys
@@ -121,6 +140,7 @@ def examine(folder: Path) -> DoctorResult:
         *_codecs(probed.get("av", {})),
         *_gpus(probed.get("torch", {}), versions, has_driver()),
         *_room(machine),
+        *_drive(folder),
         *_conflicts(versions),
     ]
     if not wanted_models:
@@ -245,6 +265,26 @@ def _room(machine: MachineFacts) -> Iterator[MachineFinding]:
     if memory < LEAST_MEMORY:
         words = f"the machine has {machine.memory_gb} GB of memory, and imports alone use 2 GB; use a machine with more"
         yield MachineFinding("warning", "memory", words)
+
+
+def _drive(folder: Path) -> Iterator[MachineFinding]:
+    kind = _file_system(folder.resolve())
+    if kind.removeprefix("fuse.").startswith(NETWORK):
+        words = (
+            f"{folder} is on a network drive ({kind}), where the log of the project's database does not work and rows "
+            "may be lost; keep the project on a disk of this machine, and a copy of it there (`rushes backup`)"
+        )
+        yield MachineFinding("warning", "drive", words)
+
+
+def _file_system(folder: Path) -> str:
+    """The kind of what is mounted where a folder is or will be, such as ext4; empty where this cannot be seen."""
+    kinds = dict[Path, str]()
+    for line in MOUNTS.read_text(errors="replace").splitlines() if MOUNTS.exists() else ():
+        about, _, source = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), about.split()[4])  # a blank is \040
+        kinds[Path(point)] = source.split()[0]
+    return next((kinds[path] for path in (folder, *folder.parents) if path in kinds), "")
 
 
 def _conflicts(versions: Mapping[str, str | None]) -> Iterator[MachineFinding]:

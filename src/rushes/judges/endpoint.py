@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from rushes.config.model_endpoint import EndpointSettings
-from rushes.judges.http_answers import TooLong, bounded, wait_s_of
+from rushes.judges.http_answers import ASKED, RefusedAnswer, bounded, wait_s_of
 from rushes.judges.questions import Part, content, has_frames
 from rushes.judges.replies import EndpointAnswer, Reply, is_result, other_model, parse, reply_of, vectors_of
 from rushes.records import now, stable_hash
@@ -143,7 +143,7 @@ class ChatEndpoint:
             )
         self.settings = settings
         self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=ASKED | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
         )
         self._key = key
@@ -317,7 +317,7 @@ class ChatEndpoint:
         try:
             with self._client.stream("POST", f"{self.settings.url.rstrip('/')}/{path}", json=body) as response:
                 return bounded(response, self._key)
-        except TooLong as error:
+        except RefusedAnswer as error:
             raise EndpointError(f"{self.settings.url}: {error}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise EndpointError(

@@ -70,7 +70,7 @@ def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
     train = settings.train.model_copy(update={"steps": 200, "batch": 16})
     write_settings(project, settings.model_copy(update={"train": train}))
     code, out, _ = rushes("status", project)
-    assert code == 0 and "run realdpo: finished, 4 of 4 steps" in out and "\nevaluated\n" in out
+    assert code == 0 and "run realdpo: finished, 4 of 4 steps" in out and "\nevaluated: Too few held-out" in out
     code, _, err = rushes("run", project)
     command = f"rushes set {project} train.batch=2 train.steps=4"
     assert code == 2 and command in err and "--set train.name=NEW" in err

@@ -221,6 +221,11 @@ def test_the_way_is_shown_step_by_step(tmp_path: Path) -> None:
     assert facts.steps[3].text == "densedpo, training: 1,000 of 1,200 steps"
     some = replace(STATUS, takes=8, labels=1, labels_wanted=12, labels_decided=0)
     assert states(some)[2] == "next" and home_facts(some, SETTINGS).steps[2].text == "1 of 12 pairs labelled, 0 decided"
+    ended = replace(labelling, labels=8, labels_decided=8, run=replace(run, ended=True, training=False))
+    undecided = replace(ended, evaluated=True, report=tmp_path, verdict="No change shown: a to b.")
+    steps = home_facts(undecided, SETTINGS).steps
+    assert (steps[4].state, steps[4].text) == ("measured", "No change shown: a to b."), "nothing is green by itself"
+    assert states(replace(undecided, better=True))[4] == "done"
     none = replace(STATUS, takes=None, takes_wanted=None, labels=None)
     assert states(none) == ["done", "not needed", "not needed", "next", "later"]
     (tmp_path / "run.log").write_text("importing\ngenerate: 3 of 8\n\n")

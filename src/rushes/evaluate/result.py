@@ -249,28 +249,20 @@ class ComparedSystems:
         """For every pair with a prompt in common, as "FIRST|SECOND", the verdict, and what else got worse."""
         by_pair = {}
         for pair in filter(self.keys, self.metrics):
-            report = self.bare(pair)
-            by_pair["|".join(pair)] = _in_words(report)
+            by_pair["|".join(pair)] = text.whole_verdict(self.bare(pair))
         return by_pair
-
-
-def _in_words(report: Report) -> str:
-    """The verdict, and what else got worse."""
-    more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
-    return f"{text.verdict(report)} {text.regressions(report) if more else ''}".strip()
 
 
 def warned_verdict(result: EvaluateResult) -> list[str]:
     """The verdict on a run, and under it what is wrong with the run."""
-    return [verdict_of(result), *result.diagnoses]
+    return [text.whole_verdict(bare_report(result)), *result.diagnoses]
 
 
-def verdict_of(result: EvaluateResult) -> str:
-    """The verdict on a run in a sentence or two."""
+def bare_report(result: EvaluateResult) -> Report:
+    """The report of a run with its metrics alone."""
     metrics = tuple(result.metrics.values())
     pairs = max((metric.n for metric in metrics), default=0)
-    systems = ("base", result.run)
-    return _in_words(Report("", result.run, result.headline, metrics, systems=systems, pairs=pairs))
+    return Report("", result.run, result.headline, metrics, systems=("base", result.run), pairs=pairs)
 
 
 def build_report(

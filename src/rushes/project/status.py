@@ -13,12 +13,14 @@ from pathlib import Path
 
 from rushes.config.tables import Settings, run_name
 from rushes.config.uses import nothing
+from rushes.evaluate.result import bare_report, read_evaluation
 from rushes.files import is_locked
 from rushes.project.label_counts import LabelCounts, count_labels
 from rushes.project.recipe_table import recipe_needs, takes_that_came
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES, CandidateKind, Run
+from rushes.report.text import outcome_of, whole_verdict
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
 from rushes.text_reader import counted
@@ -92,6 +94,8 @@ class ProjectStatus:
     labels_wanted: int | None = None  # pairs, or takes, that there are; null = nobody is named to label
     labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
     other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
+    verdict: str = ""  # of the evaluation, a sentence or two; "" = there is none
+    better: bool = False  # whether that claims that the run is better
     broken_off: str = ""  # why `rushes run --detach` ended before its end, as far as its log says; "" = it did not
 
     def takes_text(self) -> str:
@@ -138,7 +142,7 @@ class ProjectStatus:
             parts[-1] += f", about {run.left_s / 60:.0f} min left"
         if self.other_runs:
             parts.append(f"other runs: {self.others_text()}")
-        parts.append("evaluated" if self.evaluated else "not evaluated")
+        parts.append(f"evaluated: {self.verdict}".rstrip(": ") if self.evaluated else "not evaluated")
         if self.campaign:
             parts.append(f"campaign: {self.campaign.in_words()}")
         report = [f"report: {self.report}"] if self.report else []
@@ -179,6 +183,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
             campaign = _campaign(store)
             evaluated = progress.ended and summary_path(store, name).is_file()
             lacking = _lacking(store, settings, needs)
+    verdict, better = _verdict(project, name) if evaluated else ("", False)
     status = ProjectStatus(
         project,
         settings.backbone.name,
@@ -197,9 +202,19 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         evaluated=evaluated,
         report=page if evaluated and page.is_file() else None,
         next="",
+        verdict=verdict,
+        better=better,
         broken_off="" if evaluated else broken_off(project / LOG),
     )
     return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
+
+
+def _verdict(project: Path, run: str) -> tuple[str, bool]:
+    """What the evaluation of a run says, and whether it is better; nothing where the file is damaged."""
+    with suppress(ValueError):
+        result = bare_report(read_evaluation(project / "reports" / f"{run}.json"))
+        return whole_verdict(result), outcome_of(result) == "better"
+    return "", False
 
 
 def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:

@@ -232,6 +232,7 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     for title, section, done, text in rows:
         ahead: StepState = "running" if title == busy else "next" if title == first else "later"
         its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
+        its = "measured" if its == "done" and title == "Proof" and not status.better else its
         steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
     # In place of the command: it would begin a second server, which is refused while this one has the desk open.
     here = "/label" if _is_here(status, settings) else ""
@@ -267,8 +268,9 @@ def _training_text(status: ProjectStatus) -> str:
 
 
 def _proof_text(status: ProjectStatus) -> str:
-    measured = "measured on held-out clips" if status.evaluated else "not measured"
-    return f"{measured}, report written" if status.report else measured
+    if not status.evaluated:
+        return "not measured"
+    return status.verdict or "measured on held-out clips"
 
 
 def _running(status: ProjectStatus) -> RunningNow | None:

@@ -14,7 +14,7 @@ from rushes.files import write_text
 from rushes.report import curves, figures, text
 from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Step
 from rushes.report.text import asset, templates
-from rushes.stats import Interval, Outcome, wilson
+from rushes.stats import Interval, wilson
 
 KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}
 _SMALL_PX = 160  # videos up to this wide are shown enlarged, two cases to a row
@@ -56,10 +56,9 @@ def _page_bytes(report: Report, cases: Sequence[Case]) -> int:
 
 
 def _render(report: Report, cases: Sequence[Case]) -> str:
-    headline = next((metric.outcome for metric in report.metrics if metric.name == report.headline), "undecided")
     return _TEMPLATE.render(
         report=report,
-        headline=headline if report.headline else _overall(report.metrics),
+        headline=text.outcome_of(report),
         corrected=all(metric.p_adjusted is not None for metric in report.metrics),
         verdict=text.verdict(report),
         in_short=text.in_short(report),
@@ -81,15 +80,6 @@ def _render(report: Report, cases: Sequence[Case]) -> str:
 def _metric_names(arms: Sequence[ReportArm]) -> list[str]:
     """The metrics that any of them has."""
     return list(dict.fromkeys(metric.name for arm in arms for metric in arm.metrics))
-
-
-def _overall(metrics: Sequence[MetricRow]) -> Outcome:
-    outcomes = {metric.outcome for metric in metrics}
-    return (
-        "undecided"
-        if {"better", "worse"} <= outcomes
-        else next((o for o in ("worse", "better") if o in outcomes), "undecided")
-    )
 
 
 def _groups(metrics: Sequence[MetricRow]) -> list[tuple[str, list[MetricRow]]]:

@@ -169,6 +169,14 @@ def verdict(report: Report) -> str:
     return f"{went}, and the interval includes zero {proof}."
 
 
+def outcome_of(report: Report) -> Outcome:
+    """What the verdict claims: of the headline metric, or of all metrics where there is none."""
+    if report.headline:
+        return next((metric.outcome for metric in report.metrics if metric.name == report.headline), "undecided")
+    claims = {metric.outcome for metric in report.metrics} & {"better", "worse"}
+    return claims.pop() if len(claims) == 1 else "undecided"
+
+
 def too_few(prompts: int, pairs: int) -> str:
     """That so few independent prompts make no claim."""
     of = f"{pairs} pair{'' if pairs == 1 else 's'} of {prompts} independent prompt{'' if prompts == 1 else 's'}"
@@ -200,6 +208,12 @@ def regressions(report: Report) -> str:
         f"Of {count}, {len(worse)} got worse: {', '.join(worse)}." if worse else f"Of {count}, none is shown worse."
     )
     return f"{count_text} But {leaning}" if suspect else count_text
+
+
+def whole_verdict(report: Report) -> str:
+    """The verdict, and what else got worse."""
+    more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
+    return f"{verdict(report)} {regressions(report) if more else ''}".strip()
 
 
 def asset(name: str) -> Markup:

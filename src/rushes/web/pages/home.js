@@ -4,8 +4,8 @@ import { away } from "/static/session.js";
 
 const LOOK_MS = 3000;
 const $ = (selector) => document.querySelector(selector);
-const WORDS = { done: "done", running: "running", next: "next", later: "later", "not needed": "not needed" };
-const SIGNS = { done: "✓", running: "▶", next: "→", later: "·", "not needed": "–" };
+const WORDS = { done: "done", measured: "measured", running: "running", next: "next", later: "later", "not needed": "not needed" };
+const SIGNS = { done: "✓", measured: "–", running: "▶", next: "→", later: "·", "not needed": "–" };
 
 function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);

@@ -16,7 +16,8 @@ from rushes.web.site import NotThere, SiteSection
 
 _LOOK_S, _LOOK_SHARE = 2.0, 20  # looked anew after so long, and after 20 times the time that it took
 
-StepState = Literal["done", "running", "next", "later", "not needed"]
+# measured: an evaluation that does not say "better"
+StepState = Literal["done", "measured", "running", "next", "later", "not needed"]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,12 @@ class Page:
         place = {"--port": self.port != PORT, "--host": self.host != HOST}
         people = {"--annotators": self.annotators, "--open-link": self.open_pairs}
         return {**place, **people, "--behind-proxy": self.behind_proxy}
+
+    def only_here(self, local: Collection[str]) -> str:
+        """That links for others open on this machine alone, where they do; `local`: its names for itself."""
+        if not (self.annotators or self.open_pairs) or self.host not in local or self.behind_proxy:
+            return ""
+        return "these links open on this machine alone: --host 0.0.0.0, or an address of it, serves others"
 
     def check(self) -> None:
         """Raise ValueError where options of a page that is not opened are given."""
@@ -117,6 +124,8 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
             crowd = people.open_link(page.open_pairs)
             print(f"open link, ID is the platform's: {address}/label?id=ID#open={crowd.door}", flush=True)
             print(f"completion code after {page.open_pairs} pairs: {crowd.code}", flush=True)
+        if note := page.only_here(LOCAL):
+            print(note, file=sys.stderr, flush=True)
         place = f"{address}{at or '/'}#key={people.key}"
         words = f"{what} {studio.title} at {place}; Ctrl-C ends it, everything saved is safe"
         print(printable(words), file=sys.stderr, flush=True)

@@ -12,7 +12,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from rushes.web.site import LOCAL
 
-_EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold
+# No address that a link could hold, and one of documentation alone, towards which this machine has an address.
+_EVERYWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
 HEAD_S, HEADS, HEAD_BYTES = 10.0, 400, 64 * 1024
 
 
@@ -78,6 +79,23 @@ def config_of(app: Any, behind_proxy: bool = False) -> uvicorn.Config:
     )
 
 
+def reachable(host: str) -> str:
+    """What stands for a host in a link.
+
+    A machine that listens at all addresses stands there by the address through which it reaches others: its name may
+    mean nothing to them. Without such an address it stands there by its name.
+    """
+    if host in _EVERYWHERE:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as asked:
+                asked.connect((_EVERYWHERE[host], 9))  # which sends nothing
+                host = asked.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
 def serve(app: Any, host: str, port: int, on_ready: Callable[[str], None], behind_proxy: bool = False) -> None:
     """Serve a page until the process is told to stop. `on_ready` gets the address once it is known.
 
@@ -96,7 +114,6 @@ def serve(app: Any, host: str, port: int, on_ready: Callable[[str], None], behin
         raise ValueError(
             f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
         ) from error
-    named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
     with listener:
-        on_ready(f"http://{named}:{listener.getsockname()[1]}")
+        on_ready(f"http://{reachable(host)}:{listener.getsockname()[1]}")
         uvicorn.Server(config_of(app, behind_proxy)).run(sockets=[listener])

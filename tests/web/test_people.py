@@ -124,7 +124,8 @@ def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: R
     code, out, _ = rushes("campaign", project, "--plan", "--set", "label.gold_by=ada", "--set", "label.practice=3")
     assert code == 0 and "the key: 3 pairs by ada; the others first practise on 3 of them, explained" in out
     code, _, err = rushes("campaign", project, "--people", "ada", "--pairs", "9", "--plan")
-    assert code == 2 and "there are 3 pairs" in err
+    assert code == 2 and "there are only 3 pairs; 3 takes of each of 3 clips make 9: `rushes set " in err
+    assert f"generate.takes=3`, then `rushes generate '{project}'`" in err
     code, out, _ = rushes("status", project)
     assert "campaign: 3 of 3 pairs have a label, enough to train" in out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,16 @@ def _time(hours_long: float) -> str:
     return f"{hours_long:.1f} h" if hours_long >= 1 else f"{max(1, round(60 * hours_long))} min"
 
 
+def _more_pairs(project: Path, settings: Settings, pairs: int, clips: int) -> str:
+    """What makes so many pairs: more takes of each clip, as any two of them are a pair."""
+    if settings.footage.kind == "pairs" or not clips:
+        return "ask for as many at most"
+    takes = next(count for count in itertools.count(2) if clips * math.comb(count, 2) >= pairs)
+    place = shlex.quote(str(project))
+    commands = f"`rushes set {place} generate.takes={takes}`, then `rushes generate {place}`"
+    return f"{takes} takes of each of {counted(clips, 'clip')} make {clips * math.comb(takes, 2)}: {commands}"
+
+
 def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], pairs: int) -> CampaignPlan:
     """Store who labels how much; without names or a number those of the campaign before hold.
 
@@ -70,9 +82,11 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
         there, seconds = desk.votes.pairs, typical_seconds(desk)
         key = label.gold_by or KEY_BY
         key_pairs = int((desk.votes.of(key) != NONE).sum())
+        clips = len(desk.store.clips("train"))
     if pairs > there:
-        more = f"`rushes generate {shlex.quote(str(project))}`"
-        raise ValueError(f"--pairs {pairs}: there are only {there} pairs; {more} makes more takes")
+        raise ValueError(
+            f"--pairs {pairs}: there are only {there} pairs; {_more_pairs(project, settings, pairs, clips)}"
+        )
     wanted = pairs or (min(before.pairs, there) if before else there)
     campaign = planned(
         people or (before.people if before else ()),

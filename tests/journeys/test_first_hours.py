@@ -69,7 +69,7 @@ def test_an_engineer_with_a_model_of_theirs(tmp_path: Path, browser: Browser) ->
     shown = me.type(
         f"rushes init wan --model model --footage clips {SMALL_MODEL} --set train.steps=4 --set train.batch=2"
     )
-    assert "next: rushes run wan" in shown
+    assert "next: rushes preflight wan" in shown
     assert "next: rushes captions wan --by names" in me.type("rushes preflight wan", expect=1)
     me.type("rushes captions wan --by names")
     assert "all stages: " in me.type("rushes plan wan --gpu 4090", expect=0)

@@ -423,13 +423,15 @@ def test_init_writes_the_models_settings_and_prints_their_sources(
     assert (
         settings.train.objective == ObjectiveSettings() and settings.train.lora_alpha == settings.train.lora_rank == 32
     )
-    assert facts["next"] == f"rushes run {tmp_path / 'p'}"
+    assert facts["next"] == f"rushes preflight {tmp_path / 'p'}"
 
 
 def test_init_without_footage_says_where_it_goes(wan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path / "p"), "--model", str(wan)])
-    assert f"next: rushes run {tmp_path / 'p'} --footage CLIPS" in capsys.readouterr().out
+    assert f"next: rushes set {tmp_path / 'p'} footage.path=CLIPS" in capsys.readouterr().out
     assert "footage.path: footage of kind 'folder' needs the path" in refused(capsys, "import", tmp_path / "p")
+    main(["set", str(tmp_path / "p"), f"footage.path={tmp_path}"])
+    assert read_settings(tmp_path / "p").footage.path == str(tmp_path)
 
 
 def test_init_without_a_project_prints_and_writes_nothing(

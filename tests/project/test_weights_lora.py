@@ -15,6 +15,7 @@ from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.cli import main
 from rushes.export import weights
 from rushes.export.weights import Form, export_weights
+from rushes.formats.exchange import ProjectExported
 from rushes.project import stages, training
 from rushes.project.project import OpenProject, find_run, load_run, open_project, run_folder
 from rushes.training.history import read_history
@@ -91,7 +92,9 @@ def test_the_command_says_how_it_is_loaded(
     trained: OpenProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["export", str(trained.store.project), "--out", str(tmp_path), "--run", "sft"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if "load_lora" in line]
+    shown = capsys.readouterr().out.splitlines()
+    lines = [line for line in shown if "load_lora" in line]
+    assert lines[-1] == shown[-1], "the last line is what diffusers needs"
     if trained.base.spec.boundary is None:
         assert lines == [f"load: pipeline.load_lora_weights('{tmp_path / 'sft'}')"]
     else:
@@ -157,6 +160,16 @@ def test_an_adapter_without_effect_is_refused(
     ):
         export_weights(trained, "sft", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [0.5, None])
+def test_the_last_line_says_where_weights_without_python_go(change: float | None) -> None:
+    exported = ProjectExported({"clips": 2, "scores": 0}, {}, Path("out/sft"), None, change, 1e-6)
+    assert exported.lines()[0] == "rows: clips 2"
+    place = (
+        "put out/sft/*.safetensors in ComfyUI's models/loras" if change else "set backbone.path of a project to out/"
+    )
+    assert exported.lines()[-1].startswith(f"load: {place}")
 
 
 def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

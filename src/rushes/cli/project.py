@@ -158,15 +158,17 @@ def _init_model(
     else:
         where = {path: row.source for path, row in rows.items()}
         file = create_project(project, settings) if full else begin_project(project, settings, where, overrides)
-        missing = "" if settings.footage.path else " --footage CLIPS"
-        result = replace(result, project=project, file=file, next=f"rushes run {quote(str(project))}{missing}")
+        result = replace(result, project=project, file=file, next=_first_look(project, settings))
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
     tell(result, as_json, lines)
 
 
 def _first_look(project: Path, settings: Settings) -> str:
-    """The command after `init`: own footage is looked at before hours are spent on it."""
-    return f"rushes {'preflight' if settings.footage.kind == 'folder' else 'run'} {quote(str(project))}"
+    """The command after `init`: own footage is named, and looked at before hours are spent on it."""
+    place, footage = quote(str(project)), settings.footage
+    if footage.kind == "folder" and not footage.path:
+        return f"rushes set {place} footage.path=CLIPS"
+    return f"rushes {'preflight' if footage.kind == 'folder' else 'run'} {place}"
 
 
 def _pixels(size: str) -> tuple[int, int] | None:
@@ -435,4 +437,4 @@ def export(
             output_change=wrote.change,
             read_back_difference=apart,
         )
-    tell(result, as_json)
+    tell(result, as_json, result.lines())

@@ -67,6 +67,23 @@ class ProjectExported:
     output_change: float | None = None  # size of the adapter's effect on a prediction, over the prediction's
     read_back_difference: float | None = None  # of the file's effect from the trained model's, over the prediction's
 
+    def lines(self) -> list[str]:
+        """The same in words; the last line puts the weights to use."""
+        rows = ", ".join(f"{kind} {count}" for kind, count in self.rows.items() if count)
+        personal = ", ".join(f"{kind} {count}" for kind, count in self.personal_data.items())
+        lines = [f"rows: {rows or 'none'}", *([f"personal data in them: {personal}"] if personal else [])]
+        if self.weights is None:
+            return lines
+        lines += [f"weights: {self.weights}"]
+        if self.output_change is None:  # a whole model
+            return [*lines, f"load: set backbone.path of a project to {self.weights}"]
+        lines.append(
+            f"read back, the adapter changes a prediction by {self.output_change:.2g} of its size; it differs from the "
+            f"trained model by {self.read_back_difference or 0:.2g}"
+        )
+        comfy = f"put {self.weights / '*.safetensors'} in ComfyUI's models/loras, and choose it in a Load LoRA node"
+        return [*lines, f"load: {self.load or comfy}"]
+
 
 @dataclass(frozen=True)
 class RowsImported:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from rushes.project import labels, runs, stages, training
 from rushes.project.project import OpenProject, load_run, open_project, run_folder
-from rushes.records import Run
+from rushes.records import Clip, Run
 
 from ..projects import SmallProject, changed
 
@@ -85,6 +85,11 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     one_film = settings.footage.model_copy(update={"kind": "folder", "eval_fraction": 0.2, "path": str(tmp_path)})
     by_people = settings.label.model_copy(update={"by": "human"})
     lonely = open_project(tmp_path / "c", settings.model_copy(update={"footage": one_film, "label": by_people}))
+    with pytest.raises(ValueError, match=r"the project has no clips; run `rushes import .*c`"):
+        stages.held_out_clips(lonely)
+    lonely.store.add(
+        [Clip("clip", "0.mp4", "a", width_px=8, height_px=8, frames=1, fps=8.0, source="a", split="train")]
+    )
     with pytest.raises(ValueError, match="no held-out clips; clips of one film stay on one side"):
         stages.held_out_clips(lonely)
     train = settings.train.model_copy(update={"recipe": "densedpo"})

@@ -12,7 +12,7 @@ from rushes.project import recipe_data
 from rushes.project.project import open_project
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.settings import read_settings
-from rushes.project.training import doubts
+from rushes.project.training import TrainResult, doubts
 from rushes.training import comparison_checks as checks
 
 
@@ -61,3 +61,12 @@ def test_processes_without_a_comparison_are_said() -> None:
     assert doubts(TrainSettings(batch=8), network, 8) == []
     (line,) = doubts(TrainSettings(batch=4), network, 8)
     assert "so 4 processes get no comparison; set it to a multiple of 8" in line
+
+
+def test_a_result_is_told_in_words() -> None:
+    lines = TrainResult("one", 4, 4, gradients="joint", gradients_why="8 views take 5 of 256 MiB").lines()
+    assert lines[:2] == [
+        "run one: 4 steps, 4 of them now, on 0 comparisons; 0 held out",
+        "gradients: joint (8 views take 5 of 256 MiB)",
+    ]
+    assert not any("gradients_why" in line for line in lines)

@@ -77,7 +77,7 @@ def captions(
         result = write_captions(work, by)
     if by == "human":
         reviewed(project, overrides, Page(HOST, port))
-    tell(result, as_json)
+    tell(result, as_json, result.lines())
     if result.refused and settings.footage.on_refused == "fail":
         sys.exit(1)
 

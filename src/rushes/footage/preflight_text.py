@@ -125,7 +125,8 @@ def _cells(checked: Checked, ask: PreflightOptions, short: bool) -> Iterator[str
         yield "; ".join(_fate(checked, ask, loss(checked, ask)))
         return
     state = checked.reason if checked.reason in NO_FAILURE else f"refused, {checked.reason}"
-    yield state if short else f"{state}: {checked.words.removeprefix(f'{checked.reason}; ')}"
+    alone = short or checked.words == checked.reason
+    yield state if alone else f"{state}: {checked.words.removeprefix(f'{checked.reason}; ')}"
 
 
 def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:

@@ -19,6 +19,7 @@ from rushes.records import Clip, Decision, now, stable_hash
 from rushes.report.card import read_result
 from rushes.store.database import Store
 from rushes.store.decisions import histories_of
+from rushes.text_reader import counted
 
 NAMES = "file names"
 STAGE = "captions"  # of curation
@@ -38,6 +39,14 @@ class CaptionsResult:
     without: int  # clips of the set that still have none
     next: str  # command
     refused: int | None = None  # files that are left out, as they cannot be used
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        left = (
+            "every clip has one" if not self.without else f"{self.without} of {counted(self.clips, 'clip')} have none"
+        )
+        out = [f"{counted(self.refused, 'file')} left out, as they cannot be used"] if self.refused else []
+        return [f"{counted(self.written, 'caption')} written now ({self.by}); {left}", *out, f"next: {self.next}"]
 
 
 def admit_uncaptioned(settings: Settings) -> Settings:

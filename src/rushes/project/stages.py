@@ -137,6 +137,8 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
         ValueError: there are none.
     """
     clips = project.store.clips("eval")
+    if not clips and not project.store.clips("train"):
+        raise ValueError(f"the project has no clips; run `rushes import {quote(str(project.store.project))}`")
     if not clips:
         setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
         remedy = f"set {setting} above 0, then run `rushes import`"

@@ -55,6 +55,10 @@ LATENTS = "what latents are made with"
 SIZE = ("name", "frames", "fps", "height_px", "width_px", "tiling")  # of [backbone]: they depend on it
 
 
+# What the result of a training run says in sentences of its own.
+SAID = "run", "steps", "steps_now", "comparisons", "held_out", "gradients", "gradients_why", "times", "diagnoses"
+
+
 @dataclass(frozen=True)
 class TrainResult:
     """A finished run: what it was trained on, and what is wrong with it."""
@@ -83,7 +87,8 @@ class TrainResult:
         return [
             f"run {self.run}: {counted(self.steps, 'step')}, {now}, on {counted(self.comparisons, 'comparison')}; "
             f"{self.held_out} held out",
-            *lines_of(self, "run", "steps", "steps_now", "comparisons", "held_out", "times", "diagnoses"),
+            *([f"gradients: {self.gradients} ({self.gradients_why})"] if self.gradients_why else []),
+            *lines_of(self, *SAID),
             *wrong,
         ]
 

@@ -88,7 +88,7 @@ def begin(browser: Browser, link: str, name: str, eyes: Eyes, judgement: Judgeme
         assert seat.pair()["practice"]["size"] == PRACTICE and seat.tab.locator("#practice").is_visible()
         seat.answer((lambda item: -eyes.nearer(item)) if number == 1 else eyes.nearer)
         lessons.append(seat.lesson())
-    assert "As in the key" in lessons[0] and "The key says otherwise" in lessons[1]
+    assert "Same as the key" in lessons[0] and "The key differs" in lessons[1]
     assert all("flicker" in lesson and "much" in lesson for lesson in lessons)  # what the lead said
     assert "4 of 5 right: passed. From now on your labels count." in lessons[-1]
     for _ in range(5):
@@ -131,7 +131,7 @@ def look_at_people(lead: Terminal, tab: Page) -> None:
     assert {*PEOPLE, "lead"} == set(table)
     for name in PEOPLE:
         of = table[name]
-        assert 200 < int(of["pairs an hour"]) < 700 and of["time left"] == "done", of
+        assert 200 < int(of["pairs per hour"]) < 700 and of["time left"] == "done", of
         assert of["practice"] == "passed, 4 of 5" and "overall: " in of["agreement: raw, alpha"], of
         assert all("% of" in of[column] for column in ("same on repeats", "same as the key", "chose A")), of
         assert (f"{name} leans to A" in of["chose A"]) is (name == "eve"), of

@@ -131,6 +131,13 @@ def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: R
 
 
 @pytest.mark.browser
+def test_a_campaign_that_was_not_begun_says_how_it_begins(project: Path, served: Served, tab_of: NewTab) -> None:
+    tab = tab_of(f"{served.address}/campaign#key={served.site.state.people.key}")
+    tab.wait_for_selector("#headline:text-is('No campaign yet')")
+    assert f"rushes campaign '{project}' --people" in tab.inner_text("#target")
+
+
+@pytest.mark.browser
 @pytest.mark.flaky(reruns=2)
 def test_vote_and_settle_by_keyboard(project: Path, served: Served, tab_of: NewTab) -> None:
     with Store.open(project) as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,7 +55,8 @@ def campaign_section(
             except ValueError:
                 stands = None
             vote = {**plain(stands), "words": stands.in_words(), "enough": stands.enough} if stands else None
-            return {**facts.read(), "vote": vote}
+            begin = f"rushes campaign {shlex.quote(str(folder))} --people ada,bob"
+            return {**facts.read(), "vote": vote, "begin": begin}
 
         return router
 

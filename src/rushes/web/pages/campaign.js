@@ -35,10 +35,11 @@ function drawJudges({ judges, dimensions }) {
 
 async function load() {
   const facts = await call("/api/campaign/facts");
-  $("#headline").textContent = text("campaign.headline", facts);
+  const begun = facts.campaign || facts.people.length;
+  $("#headline").textContent = text(begun ? "campaign.headline" : "campaign.none", facts);
   $(".share i").style.width = `${facts.wanted ? Math.min(100, (100 * facts.labelled) / facts.wanted) : 0}%`;
   const left = facts.left_s ? text("campaign.left.all", { time: time(facts.left_s) }) : "";
-  $("#target").textContent = [facts.enough, left, facts.code && text("campaign.code", facts)].filter(Boolean).join(" · ");
+  $("#target").textContent = !begun ? text("campaign.begin", facts) : [facts.enough, left, facts.code && text("campaign.code", facts)].filter(Boolean).join(" · ");
   drawPeople(facts);
   drawJudges(facts);
   const reasons = Object.entries(facts.reasons).map(([word, n]) => `${word} ${n}`).join(", ");

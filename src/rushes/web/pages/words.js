@@ -166,6 +166,8 @@ export default {
 
   "campaign.title": "Campaign",
   "campaign.headline": "{labelled} of {wanted} pairs have a label",
+  "campaign.none": "No campaign yet",
+  "campaign.begin": "{begin} starts one: it prints hours and a link for each person.",
   "campaign.left.all": "{time} of work left",
   "campaign.code": "completion code of the open link: {code}",
   "campaign.disputes": "Settle disagreements",

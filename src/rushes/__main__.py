@@ -29,6 +29,7 @@ except KeyboardInterrupt:  # in the first tenths of a second
 def run() -> None:
     """The command line. A process of torchrun's skips the interpreter's clean-up, which may abort after all is done."""
     code: object = 0
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers are started by `python -c`, which looks in the current folder first
     try:
         main()
     except SystemExit as stop:

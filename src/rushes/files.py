@@ -179,7 +179,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     part = path.with_name(f".{path.name}.{_writer()}{secrets.token_hex(2)}.part")
     try:
-        _sweep(path)
+        sweep(path)
         _PARTS.add(part.name)
         mode = _new(part)
         yield part
@@ -234,8 +234,11 @@ def _writer() -> str:
     return f"{_machine()}{os.getpid():08x}"
 
 
-def _sweep(path: Path) -> None:
-    """Delete temporary files of `path` whose processes are gone; those of other machines may be at work."""
+def sweep(path: Path) -> None:
+    """Delete temporary files of `path` whose processes are gone; those of other machines may be at work.
+
+    Raises OSError where the system refuses.
+    """
     if sys.platform == "win32":  # where nobody can be asked without being ended
         return
     for part in path.parent.glob(f".{glob.escape(path.name)}.{_machine()}????????????.part"):

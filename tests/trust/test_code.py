@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,28 @@ SHADOWS = (
 )
 
 
-def test_python_m_does_not_see_the_current_folder(tmp_path: Path) -> None:
-    for name in SHADOWS:
-        (tmp_path / f"{name}.py").write_text(f"open('{name}-ran', 'w')\n")
+def run_in(folder: Path, modules: Iterable[str], *words: str) -> list[str]:
+    """Run `python -m rushes` in a folder that has such modules: those that ran."""
+    for name in modules:
+        (folder / f"{name}.py").write_text(f"open('{name}-ran', 'w')\n")
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     environment.pop("PYTHONSAFEPATH", None)
-    words = [sys.executable, "-m", "rushes", "trust"]
-    ran = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert not list(tmp_path.glob("*-ran"))
+    command = [sys.executable, "-m", "rushes", *words]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    there = [path.name for path in folder.glob("*-ran")]
+    assert there or ran.returncode == 0, ran.stderr
+    return there
+
+
+def test_python_m_does_not_see_the_current_folder(tmp_path: Path) -> None:
+    assert run_in(tmp_path, SHADOWS, "trust") == []
+
+
+@pytest.mark.slow
+def test_workers_do_not_see_the_current_folder(theirs: Path) -> None:
+    """Python starts them by `-c`, which puts the current folder first, before any line of ours."""
+    stages = "--set=curate.stages=['technical']"
+    assert run_in(theirs, [*SHADOWS, "socket", "random", "struct"], "curate", ".", "--jobs", "2", stages) == []
 
 
 def functions_with(text: str) -> list[tuple[str, str]]:

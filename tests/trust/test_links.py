@@ -92,7 +92,7 @@ OWN = (
     *("media", "latents", "runs", "reports", "texts", "weights", "eta", "bank", "rushes.db"),
     *("rushes.db-wal", "rushes.toml"),
     *("answers.db", "labelling.db", "labelling.npz", "footage.db", "embeddings.db", "seconds.json", "preflight.json"),
-    ".compared",
+    *(".compared", "run.log"),
     *("pairs.json", "reports/realdpo.json", "reports/realdpo.html", "runs/realdpo", "runs/realdpo/.lock"),
     *("runs/realdpo/checkpoints", "runs/realdpo/weights.safetensors", "latents/x", "eta/pairs.jsonl"),
 )
@@ -221,3 +221,10 @@ def test_a_database_says_that_it_is_ours_and_older_ones_are_known_by_their_table
     database.close()
     with pytest.raises(ValueError, match="another program"):
         Store.open(tmp_path / "new")
+
+
+def test_a_detached_run_says_nothing_through_a_link(theirs: Path, rushes: Rushes, tmp_path: Path) -> None:
+    """One that leads to no file yet: the log is opened before the project is."""
+    linked(theirs / "run.log", tmp_path / "profile")
+    status, _, err = rushes("run", theirs, "--detach")
+    assert status == 2 and f"{theirs / 'run.log'}: a link" in err and not (tmp_path / "profile").exists()

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from rushes.project.project import open_project
 from rushes.store.database import SCHEMA
 
-from ..projects import Rushes
+from ..durability.crash_points import TINY
+from ..forked import start
+from ..projects import Rushes, new_project
 
 CURVES = "runs/realdpo/metrics.jsonl"
 
@@ -69,6 +72,24 @@ def test_clocks_are_counted_anew(project: Path, rushes: Rushes, damage: Callable
     sentence = "seconds.json: was damaged; it holds the stages' times"
     assert code == 0 and (damage is other or sentence in err)
     assert json.loads((project / "seconds.json").read_text())["import"] >= 0
+
+
+KILLED = """
+import os, signal
+from rushes.files import whole_file
+
+with whole_file(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_kill_left_of_the_clocks_goes_though_no_stage_writes_them(tmp_path: Path) -> None:
+    """Seen after `cache reference`: all but the clocks was stored, so that the same command had nothing to time."""
+    folder = new_project(tmp_path / "p", TINY)
+    start(KILLED, path=folder / "seconds.json").join(60)
+    assert len(list(folder.glob(".seconds.json.*.part"))) == 1
+    open_project(folder, TINY).store.close()
+    assert not list(folder.glob(".seconds.json.*.part"))
 
 
 @pytest.mark.parametrize(("damage", "words"), [(cut, "incomplete: its last line is missing"), (emptied, "is empty")])

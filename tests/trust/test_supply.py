@@ -1,4 +1,4 @@
-"""What is installed, fetched and started is what was pinned, and nothing that runs here calls home."""
+"""What is installed, fetched and started is what was pinned, and statistics of libraries are off."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from hatchling.build import get_requires_for_build_editable
 
 from rushes.backbones.folders import cached_folder, read_folder, repository_of
 from rushes.cli import QUIET
@@ -16,9 +18,7 @@ from rushes.project.held_settings import begin_project, keep_commit
 from rushes.project.model_presets import model_preset
 
 from ..backbones.tiny_pipelines import write
-from ..durability.crash_points import TINY
-from ..forked import start_into
-from ..projects import Rushes, new_project
+from ..projects import Rushes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -44,6 +44,14 @@ def test_hashes_are_of_the_same_versions_and_name_no_place() -> None:
     assert {"torch"} <= apart and all(re.match(r"torch|triton|nvidia|cuda", name) for name in apart), apart
     assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", text)) >= len(locked)
     assert "://" not in text and "/home" not in text and "file:" not in text
+
+
+def test_hashes_have_what_the_build_of_rushes_itself_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make LOCKED=1` builds without an environment of its own, so that pip looks for nothing."""
+    monkeypatch.chdir(REPOSITORY)
+    asked = [*get_requires_for_build_editable(), *requires("hatchling")]  # type: ignore[misc]
+    names = {re.split(r"[^\w.-]", text)[0] for text in asked if "python_version < '3.11'" not in text}
+    assert names >= {"editables", "pathspec"} and names <= set(pins("locked.txt"))
 
 
 @pytest.fixture
@@ -81,84 +89,6 @@ def test_the_commit_that_was_fetched_is_written_into_the_settings(hub: Path, tmp
     assert keep_commit(file.parent, "hub:a/b", tmp_path) == "hub:a/b" and file.read_text() == before
     assert keep_commit(file.parent, "hub:a/b", hub / "snapshots" / COMMIT) == f"hub:a/b@{COMMIT}"
     assert file.read_text() == before.replace('"hub:a/b"', f'"hub:a/b@{COMMIT}"')
-
-
-# Commands one after the other in one process. Every attempt to reach another machine is noted and refused, and names of
-# hosts are not looked up. What the tests' own environment says against libraries that would is taken back.
-REFUSING = """
-import os, socket, sys
-import huggingface_hub.constants
-huggingface_hub.constants.HF_HUB_OFFLINE = False
-for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-    os.environ.pop(name, None)
-line = ""
-
-def refuse(event, arguments):
-    if event == "socket.connect":
-        address = arguments[1][0] if isinstance(arguments[1], tuple) else "localhost"
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        address = arguments[0] or "localhost"
-    else:
-        return
-    if str(address).strip("b'") not in ("localhost", "127.0.0.1", "::1"):
-        print(f"{line}: {address}", file=attempts, flush=True)
-        raise OSError("refused by the test")
-
-attempts = open(noted, "a")
-sys.addaudithook(refuse)
-from rushes.cli import main
-for line in lines:
-    try:
-        main(line)
-    except SystemExit as end:
-        assert end.code in (None, 0, 1, *refused), line
-"""
-
-
-def attempts(folder: Path, *lines: list[str], refused: tuple[int, ...] = ()) -> str:
-    """What other machines commands try to reach."""
-    noted, out, err = folder / "noted", folder / "words", folder / "errors"
-    process = start_into(out, err, REFUSING, noted=str(noted), lines=list(lines), refused=refused)
-    process.join(300)
-    assert process.exitcode == 0, err.read_text()[-2000:]
-    return noted.read_text()
-
-
-def test_the_socket_that_refuses_is_seen(project: Path, tmp_path: Path) -> None:
-    """A server by its number and by its name."""
-    hosts = ("192.0.2.7", "models.invalid")
-    words = ["label", str(project), "--by", "vlm", "--set", "endpoint.model=m", "--set", "endpoint.attempts=1"]
-    seen = attempts(tmp_path, *([*words, "--set", f"endpoint.url=http://{host}/v1"] for host in hosts), refused=(2,))
-    assert all(host in seen for host in hosts), seen
-
-
-COMMANDS = (
-    *(
-        "status P",
-        "health P",
-        "report P",
-        "verify P",
-        "space P",
-        "clean P",
-        "judges P",
-        "settings P",
-        "recipes",
-        "models",
-    ),
-    *("review P --progress", 'curate P --set curate.stages=["technical"]', "card P", "export P --out A --run realdpo"),
-    *("labels export P --out B", "footage export P --out C", "backup P D"),
-)
-
-
-def test_no_command_calls_anybody(project: Path, tmp_path: Path) -> None:
-    places = {name: str(tmp_path / name) for name in "ABCD"} | {"P": str(project)}
-    assert attempts(tmp_path, *([places.get(word, word) for word in line.split()] for line in COMMANDS)) == ""
-
-
-@pytest.mark.whole
-def test_nor_does_a_whole_run(tmp_path: Path) -> None:
-    lines = [["run", str(new_project(tmp_path / "p", TINY))], ["plan", "--model", "wan2.1-t2v-1.3b"], ["doctor"]]
-    assert attempts(tmp_path, *lines) == ""
 
 
 def test_statistics_of_libraries_are_off_unless_the_user_turns_them_on(

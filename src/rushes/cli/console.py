@@ -19,9 +19,10 @@ from rushes.cli.bars import shown
 from rushes.config.tables import Settings
 from rushes.files import is_locked
 from rushes.progress import Tick, waiting
-from rushes.project.settings import DETACHED, FILE, LOG
+from rushes.project.settings import DETACHED, FILE
 from rushes.ray_workers import EngineName
 from rushes.records import lines_of, plain
+from rushes.store.own_files import LOG
 from rushes.text_reader import printable
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
-from rushes.project.settings import LOG, read_settings
+from rushes.project.settings import read_settings
+from rushes.store.own_files import LOG
 
 tune = App(name="tune")
 

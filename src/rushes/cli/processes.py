@@ -23,8 +23,9 @@ from cyclopts import Parameter
 
 from rushes.devices import cores
 from rushes.files import hold
-from rushes.project.settings import DETACHED, LOG
+from rushes.project.settings import DETACHED
 from rushes.ray_workers import EngineName
+from rushes.store.own_files import LOG, own_path
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -87,9 +88,9 @@ def detached(folder: Path) -> Path:
     The log is locked as long as it works (`rushes status --follow` looks in).
 
     Raises:
-        ValueError: another such command works on the project.
+        ValueError: another such command works on the project, or the log is a link.
     """
-    log = folder / LOG
+    log = own_path(folder, LOG)
     with log.open("a", encoding="utf-8") as file:
         try:
             hold(file.fileno(), wait=False)

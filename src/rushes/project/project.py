@@ -26,7 +26,7 @@ from rushes.config.tables import BackboneSettings, FootageSettings, Settings, Tr
 from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
-from rushes.files import whole_file
+from rushes.files import sweep, whole_file
 from rushes.generate import in_tiles
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
@@ -200,6 +200,8 @@ def open_project(
 
 def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:
     """What stages have taken so far; from nothing where the file cannot be read, as it holds clocks alone."""
+    with suppress(OSError):  # a stage that was killed with all but its clocks done never writes the file again
+        sweep(path)
     if not path.is_file():
         return {}
     with suppress(ValueError):

@@ -21,7 +21,7 @@ from rushes.store.database import Store
 from rushes.text_reader import read_text
 
 FILE = "rushes.toml"
-LOG, DETACHED = "run.log", "RUSHES_DETACHED"  # of `run --detach`: what it says, in a project; in its environment
+DETACHED = "RUSHES_DETACHED"  # in the environment of what `run --detach` starts
 _LOG = logging.getLogger(__name__)
 # What more than one stage reads; labels of several judges stand beside each other.
 _SHARED = ("project.seed", "backbone.", "footage.", "generate.", "train.recipe", "train.init_from")

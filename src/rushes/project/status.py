@@ -18,11 +18,12 @@ from rushes.files import is_locked
 from rushes.project.label_counts import LabelCounts, count_labels
 from rushes.project.recipe_table import recipe_needs, takes_that_came
 from rushes.project.reports import summary_path
-from rushes.project.settings import DETACHED, LOG, read_settings
+from rushes.project.settings import DETACHED, read_settings
 from rushes.records import OWN_TAKES, CandidateKind, Run
 from rushes.report.text import outcome_of, whole_verdict
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
+from rushes.store.own_files import LOG
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, LOCK, Row, last_rows, read_history, speed, step_in_words
 from rushes.web.labeling.campaign import enough, read_campaign

@@ -19,10 +19,11 @@ from rushes.config.uses import nothing
 from rushes.project.desk_lock import DeskLock
 from rushes.project.labeling_page import LEDGER, VOTE_LEDGER, open_desk, open_vote, vote_standing
 from rushes.project.review_page import open_review
-from rushes.project.settings import FILE, LOG, read_settings
+from rushes.project.settings import FILE, read_settings
 from rushes.project.status import ProjectStatus, status_of
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.store.own_files import LOG
 from rushes.text_reader import counted
 from rushes.web.labeling.app import VOTE_DESK, labeling_section
 from rushes.web.labeling.assignments import AssignmentStore

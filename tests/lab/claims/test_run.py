@@ -28,7 +28,7 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     """The first two arms of a claim; workers are forked, as a start of their own takes seconds."""
     context = get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    monkeypatch.setattr(run, "get_context", lambda way: context)
+    monkeypatch.setattr("multiprocessing.get_context", lambda way=None: context)
     whole = CLAIMS["dfdpo"]
     arms = whole.arms[:2]
     names = {BASE, *(arm.name for arm in arms)}

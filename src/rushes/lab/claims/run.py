@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from statistics import fmean
@@ -95,7 +95,7 @@ def reproduce(
     claims = find_claims(names)
     make_folder(out)
     of_seed = [{arm: results[seed] for arm, results in earlier.items() if seed in results} for seed in seeds]
-    done = get_context("spawn").Value("i", 0)
+    done = multiprocessing.get_context("spawn").Value("i", 0)
     arms = sum(len(_arms_of_seed(claims, seed)) for seed in seeds)
     with worker_pool(jobs, _begin, done) as pool, bar("arms", arms) as advance:
         running = [pool.submit(_run_seed, claims, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]

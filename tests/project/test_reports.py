@@ -46,11 +46,24 @@ def test_summary_holds_finite_numbers_only(tmp_path: Path) -> None:
 
 def test_report_needs_a_summary_that_can_be_read(tmp_path: Path) -> None:
     with Store.create(tmp_path / "project") as store:
-        with pytest.raises(ValueError, match=r"run 'realdpo' has no results to report; run `rushes evaluate .*` first"):
+        with pytest.raises(ValueError, match=r"no run 'realdpo' is finished in .* run `rushes train .*` to its end"):
             write_report(store, Settings())
         summary_path(store, "realdpo").write_text("{torn")
         with pytest.raises(ValueError, match="not JSON; run `rushes evaluate`, which writes it again"):
             write_report(store, Settings())
+
+
+def test_a_run_that_was_not_evaluated_has_a_report_without_a_verdict(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "project"))
+    (folder / "reports" / "realdpo.json").unlink()
+    with Store.open(folder) as store:
+        page = write_report(store, Settings(), "realdpo", out=tmp_path / "out").report.read_text()
+    text = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.S)
+    assert text.count("Not evaluated: this report has the curves") == 1 and 'id="results"' not in text
+    assert (
+        "Good is a rise from 0.5" in text and "Settings that differ" in text and "4 steps" in text.replace("\xa0", " ")
+    )
+    assert not re.search(r"got worse|No other metric|Too few|\bnan\b|No change shown", text)
 
 
 def test_the_page_lists_what_its_user_chose(finished: Path, tmp_path: Path, small: SmallProject) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from rushes.report import curves
 from rushes.report.model import Curve
+from rushes.training.monitor import MEASURED
 
 from .conftest import training_rows
 
@@ -31,6 +32,21 @@ def test_the_weight_on_the_gradient_is_one_panel_and_its_norm_another() -> None:
         "Weight on the gradient": {"clip": "clip/gradient", "held out clip": "held_out/clip/gradient"},
         "Gradient norm": {"training": "gradient_norm"},
     }
+
+
+def test_every_figure_of_a_run_has_a_sentence_on_what_is_good() -> None:
+    figures = ("winner_relative_error", "loss", "accuracy", "margin", "spread", "gradient", "saturated", "typical")
+    keys = [f"held_out/clip/{name}" for name in figures] + [f"samples/{name}" for name in MEASURED]
+    keys += ["loss", "gradient_norm", "learning_rate", "loser_scale", "supervised/error", "above_reference/excess"]
+    drifts = ("drift", "reference_error", "conditional_drift", "unconditional_drift")
+    keys += [f"held_out/{name}" for name in drifts]
+    parts = ("noise/0-0.25", "noise/0.25-0.5", "source/a", "source/b")
+    keys += [f"held_out/clip/margin_by_{part}" for part in parts]
+    meanings = {panel.title: panel.meaning for panel in curves.panels(keys)}
+    lacking = [title for title, words in meanings.items() if "Good is" not in words and "It " not in words]
+    assert not lacking and len(meanings) == 5 + 3 + 6 + 4 + 7 + 2
+    (strange,) = curves.curves([{"step": step, "of/another": step} for step in range(3)])
+    assert strange.meaning == "" and "Share of pairs" in curves.curves(training_rows())[2].meaning
 
 
 def test_plain_fine_tuning_has_no_ln_2() -> None:

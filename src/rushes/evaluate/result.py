@@ -311,7 +311,7 @@ def build_report(
         scatter=_scatter(result),
         judged=result.judged,
         strengths=result.strengths,
-        limits=limits(report.metrics, prompts, seen),
+        limits=limits(report.metrics, prompts, seen) if report.metrics else (),
         reaches=reaches(report.metrics),
         versions={"rushes": rushes.__version__, "python": platform.python_version()},
         notes=tuple(notes),

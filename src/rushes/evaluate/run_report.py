@@ -23,6 +23,7 @@ from rushes.evaluate.result import (
     headline_seconds,
     stored_video,
 )
+from rushes.evaluate.stored import finished_run
 from rushes.evaluate.votes import judged_by_people
 from rushes.formats.outgoing import Outgoing
 from rushes.records import BASE, Candidate, Clip, Run
@@ -36,6 +37,10 @@ from rushes.training.health import diagnoses
 from rushes.training.history import with_shortcuts
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
+UNMEASURED = (
+    "Not evaluated: this report has the curves, the footage and the settings of the run, and no verdict. "
+    "`rushes evaluate` compares the run with its base."
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,10 +51,10 @@ def collect(
 
     Evaluation pairs are candidates of split "eval" by "base" and by the run that share group and seed; up to `cases` of
     each kind (random by `seed`, worst, best by the headline metric) become cases. `outgoing` says how names and
-    settings leave. Raises ValueError when the run is unknown.
+    settings leave. Without metrics the run was not evaluated. Raises ValueError when the run is not finished.
     """
     outgoing = outgoing or Outgoing()
-    run = _find_run(store, result.run)
+    run = finished_run(store, result.run)
     notes: list[str] = []
     pairs = _pairs(store, result.run, notes)
     settings = with_names_of_today(run.settings)[0]
@@ -80,6 +85,7 @@ def collect(
     left_out = (f"Runs of this project without results here: {', '.join(silent)}.",) if silent else ()
     return replace(
         report,
+        unmeasured="" if result.metrics else UNMEASURED,
         title=result.title or store.project.resolve().name,
         run=result.run,
         warning=toy_note(run.backbone, settings.get("footage", {}).get("kind", "")),
@@ -119,13 +125,6 @@ def _data(store: Store) -> Markup:
     return card_section(store, result) if result else Markup()
 
 
-def _find_run(store: Store, name: str) -> Run:
-    runs = {run.name: run for run in store.runs()}
-    if name not in runs:
-        raise ValueError(f"{store.project}: there is no run {name!r}; runs: {', '.join(runs) or 'none yet'}")
-    return runs[name]
-
-
 def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidate, Candidate]]:
     base, trained = (
         {(candidate.group, candidate.seed): candidate for candidate in store.candidates(split="eval", system=system)}
@@ -133,7 +132,7 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidat
     )
     alone = len(base.keys() ^ trained.keys())
     if alone:
-        notes.append(f"{alone} evaluation clips are not shown: no other clip has the same prompt and seed.")
+        notes.append(f"{alone} evaluation clips have no partner with the same prompt and seed and are not shown.")
     return [(base[key], trained[key]) for key in sorted(base.keys() & trained.keys())]
 
 
@@ -143,7 +142,7 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
     rows, unread = curves.read_rows(lines)
     note = f"{unread} lines of metrics.jsonl could not be read and are missing from the curves." if unread else ""
     if not rows:
-        note = "The run has no readable metrics.jsonl, so there are no training curves."
+        note = "The run has no metrics.jsonl that can be read, so there are no training curves."
     if note:
         notes.append(note)
         _LOG.warning("%s: %s", path, note)

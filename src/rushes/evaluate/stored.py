@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from shlex import quote
 
 from rushes.arrays import Frames
 from rushes.evaluate.prompt_clusters import clusters_of_store
@@ -12,13 +13,27 @@ from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.progress import Sharing, in_turn
-from rushes.records import Candidate, Score, stable_hash
+from rushes.records import Candidate, Run, Score, stable_hash
 from rushes.report.model import MetricRow
 from rushes.stats import Key, Measure, compare_systems
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
 
 PAIR = ("base", "trained")
+
+
+def finished_run(store: Store, name: str) -> Run:
+    """The finished run of this name; the latest, where its folder was deleted and it was trained again.
+
+    Raises:
+        ValueError: there is none.
+    """
+    runs = {run.name: run for run in store.runs()}
+    if name not in runs:
+        there = f"there is {', '.join(runs)}" if runs else "there is none yet"
+        train = f"rushes train {quote(str(store.project))}"
+        raise ValueError(f"no run {name!r} is finished in {store.project} ({there}); run `{train}` to its end")
+    return runs[name]
 
 
 def unmeasured(store: Store, candidates: Sequence[Candidate], meter: MetricSuite) -> list[Candidate]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
@@ -25,6 +24,7 @@ from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
 from rushes.devices import default_device
 from rushes.encode import open_latents
+from rushes.evaluate.stored import finished_run
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import sweep, whole_file
 from rushes.generate import in_tiles
@@ -218,19 +218,8 @@ def run_folder(project: OpenProject, run: str) -> Path:
 
 
 def find_run(project: OpenProject, name: str) -> Run:
-    """The finished run of this name; the latest, where its folder was deleted and it was trained again.
-
-    Raises:
-        ValueError: there is none.
-    """
-    runs = {run.name: run for run in project.store.runs()}
-    if name not in runs:
-        there = f"there is {', '.join(runs)}" if runs else "there is none yet"
-        raise ValueError(
-            f"no run {name!r} is finished in {project.store.project} ({there}); run `rushes train "
-            f"{quote(str(project.store.project))}` to its end"
-        )
-    return runs[name]
+    """See `finished_run`, of a project."""
+    return finished_run(project.store, name)
 
 
 def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:

@@ -96,13 +96,15 @@ def write_report(
     store: Store, settings: Settings, run: str = "", out: Path | None = None, anonymous: bool = False
 ) -> ReportResult:
     """RUN.html from the store and the summary, in reports/ or the folder `out`; `run` is the one that the settings name
-    if it is empty. With `out` nothing of the project is written. `anonymous`: people by pseudonyms.
+    if it is empty. With `out` nothing of the project is written. `anonymous`: people by pseudonyms. The report of a run
+    that was not evaluated says so, and has no verdict.
 
     Raises:
-        ValueError: the run was not evaluated.
+        ValueError: no such run is finished.
     """
     run = run or run_name(settings.train)
-    result = read_summary(store, run)
+    evaluated = summary_path(store, run).is_file()
+    result = read_summary(store, run) if evaluated else EvaluateResult(run, "", {}, version=rushes.__version__)
     result = replace(result, title=result.title or settings.project.name)
     outgoing = Outgoing.of(store, settings.footage.path, anonymous)
     report = collect(store, result, settings.report.cases, settings.project.seed, outgoing)

@@ -60,6 +60,7 @@ class Curve:
     series: Mapping[str, tuple[tuple[float, float], ...]]
     idle: float | None = None
     idle_name: str = ""
+    meaning: str = ""  # what it shows and what is good, in plain words
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ class Report:
     metrics: tuple[MetricRow, ...]
     _: KW_ONLY
     warning: str = ""  # what to know before anything else, above the verdict
+    unmeasured: str = ""  # in place of a verdict, where the run was not evaluated
     systems: tuple[str, str] = ("base", "trained")  # what the two sides are called
     wins: WinRate | None = None  # pair by pair, by the headline metric
     steps: tuple[Step, ...] = ()

@@ -148,6 +148,8 @@ def verdict(report: Report) -> str:
 
     Without a headline it is about all metrics together, and with few independent prompts about none.
     """
+    if report.unmeasured:
+        return report.unmeasured
     if report.too_few:
         return too_few(report.too_few, report.pairs)
     if not report.headline:
@@ -188,7 +190,7 @@ def too_few(prompts: int, pairs: int) -> str:
 
 def regressions(report: Report) -> str:
     """One sentence that says which of the other metrics got worse; "" where there are too few prompts to say."""
-    if report.too_few:
+    if report.too_few or report.unmeasured:
         return ""
     others = [metric for metric in report.metrics if metric.name != report.headline and metric.better != "neutral"]
     worse, suspect = named(others, "worse"), named(others, "suspect")

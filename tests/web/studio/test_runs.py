@@ -73,6 +73,7 @@ def test_panels_are_those_of_the_report_for_all_runs_that_are_shown(caller: Call
     assert list(panels)[:3] == ["Loss", "Relative error (policy \u2212 reference)", "Implicit accuracy"]
     assert panels["Weight on the gradient"]["series"] == [{"name": "clip", "key": "clip/gradient"}]
     assert panels["Supervised: error"]["first"] is False and panels["Loss"]["first"] is True
+    assert panels["Supervised: error"]["meaning"].startswith("Error on the clips that the SFT term trains on.")
     assert not any("memory" in title.lower() or "seconds" in title.lower() for title in panels)
 
 

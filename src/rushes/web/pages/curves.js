@@ -53,7 +53,7 @@ function draw(place, panel, lines, smoothed) {
   if (!chart) {
     const figure = make("figure", "", "chart");
     const inner = make("div");
-    figure.append(make("figcaption", panel.title), inner);
+    figure.append(make("figcaption", panel.title), ...(panel.meaning ? [make("p", panel.meaning, "faint")] : []), inner);
     place.append(figure);
     chart = { figure, place: inner, plot: null, signature: "" };
     charts.set(panel.title, chart);

@@ -26,7 +26,7 @@ REPORTS, ENDING = "reports", ".html"
 VALID_S = 60.0
 _MOST = 200  # addresses that are not used yet
 NONE_YET = (
-    "There are no reports yet. `rushes report {project}` writes one of a run that was evaluated, and "
+    "There are no reports yet. `rushes report {project}` writes one of a finished run, and "
     "`rushes card {project}` one of the clips."
 )
 FRAME = f"{HEADERS['content-security-policy']}; frame-src 'self'"  # of the page around a report

@@ -93,5 +93,5 @@ def _drawn(logs: Sequence[RunLog]) -> list[dict[str, Any]]:
 
 def _panel(panel: Panel) -> dict[str, Any]:
     series = [{"name": name, "key": key} for name, key in panel.keys.items()]
-    return {"title": panel.title, "series": series, "idle": panel.idle, "idle_name": panel.idle_name,
-            "first": panel.title in _FIRST}  # fmt: skip
+    return {"title": panel.title, "meaning": panel.meaning, "series": series, "idle": panel.idle,
+            "idle_name": panel.idle_name, "first": panel.title in _FIRST}  # fmt: skip

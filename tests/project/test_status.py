@@ -266,8 +266,14 @@ def test_the_next_command_does_not_fail(tmp_path: Path, rushes: Rushes) -> None:
     project = begun(tmp_path / "dpo one", "dpo", takes=1)
     generate = f"next: rushes generate '{project}'"
     assert next_of(rushes, project) == f"{generate} --set generate.takes=2", "pairs are takes, of which one has none"
-    assert "2 of 4 takes" in rushes("status", project)[1]
+    assert "2 of 4 takes\n0 of 2 labels\n" in rushes("status", project)[1], "a pair of each clip, once it has two takes"
+    with Store.open(project) as store:  # as where generation was stopped: one clip has its pair
+        (first, _) = store.candidates(split="train")
+        store.add([replace(first, id="another", seed=9)])
+    assert "3 of 4 takes\n0 of 2 labels\n" in rushes("status", project)[1]
+    assert next_of(rushes, project) == f"{generate} --set generate.takes=2"
     project = begun(tmp_path / "dpo", "dpo")
+    assert "\n4 takes\n0 of 2 labels\n" in rushes("status", project, "--set", "generate.takes=2")[1]
     assert next_of(rushes, project) == f"next: rushes label {project} --by human"
     project = begun(tmp_path / "dense", "densedpo")
     assert next_of(rushes, project).endswith("dense --set generate.kind=guided --set generate.takes=2")

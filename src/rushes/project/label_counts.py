@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rushes import label
 from rushes.config.tables import Settings
@@ -23,6 +23,7 @@ class LabelCounts:
     wanted: int | None  # that there are; null = nobody is named to label
     decided: int  # of `labelled`, such as a recipe can compare; where takes are scored, prompts with a pair
     judge: str = ""  # that training has to be told, as there are labels of several
+    scored: bool = False  # whether takes are scored, and not compared
 
 
 def count_labels(store: Store, settings: Settings, needs: Set[str]) -> LabelCounts | None:
@@ -34,7 +35,7 @@ def count_labels(store: Store, settings: Settings, needs: Set[str]) -> LabelCoun
     takes = [take for take in every if take.kind in (kind, "imported")]
     counts = _scores(store, settings, takes) if "scores" in needs else _pairs(store, settings, takes)
     nobody = settings.label.by == "none" and counts.labelled
-    return LabelCounts(counts.labelled, None if nobody else counts.wanted, counts.decided, counts.judge)
+    return replace(counts, wanted=None if nobody else counts.wanted)
 
 
 def _pairs(store: Store, settings: Settings, takes: list[Candidate]) -> LabelCounts:
@@ -64,4 +65,4 @@ def _scores(store: Store, settings: Settings, takes: list[Candidate]) -> LabelCo
             clip = row.clip_id if isinstance(row, Candidate) else row.id
             by_prompt.setdefault(row.caption if options.get("pairs") == "caption" else clip, set()).add(scores[row.id])
     wanted = len(takes) if settings.label.form == "scores" else None
-    return LabelCounts(len(scores), wanted, sum(len(values) > 1 for values in by_prompt.values()))
+    return LabelCounts(len(scores), wanted, sum(len(values) > 1 for values in by_prompt.values()), scored=True)

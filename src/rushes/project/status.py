@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import comb
 from pathlib import Path
 
 from rushes.config.tables import Settings, run_name
@@ -195,7 +196,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         takes_wanted=takes[1] if takes else None,
         campaign=campaign,
         labels=labels.labelled if labels else None,
-        labels_wanted=labels.wanted if labels else None,
+        labels_wanted=_labels_wanted(labels, takes, clips["train"] * comb(_takes_wanted(settings, needs), 2)),
         labels_decided=labels.decided if labels else None,
         run=progress,
         other_runs=tuple(others),
@@ -229,15 +230,23 @@ def _takes(
     """Takes that a recipe can use, and how many there should be; None where it needs none.
 
     Where some came with the footage none are made, unless people are to label pairs and none of those is one. Labels
-    that came with their pairs need no other takes.
+    that came with their pairs need no other takes, but pairs of takes that were made need the takes of all clips.
     """
-    unpaired = "labels" in needs and not (labels and (labels.wanted or labels.labelled))
-    if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
-        return None
-    came, wanted = len(takes_that_came(store)), _takes_wanted(settings, needs)
+    wanted = _takes_wanted(settings, needs)
     own = store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from)
     there = sum(min(count, wanted) for count in Counter(row.clip_id for row in own).values())
+    unpaired = "labels" in needs and bool(there or not (labels and (labels.wanted or labels.labelled)))
+    if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
+        return None
+    came = len(takes_that_came(store))
     return (came, came) if came and not unpaired else (there, clips * wanted)
+
+
+def _labels_wanted(labels: LabelCounts | None, takes: tuple[int, int] | None, pairs: int) -> int | None:
+    """Labels that there should be: of the pairs that there are, or while takes lack of those `pairs` that all make."""
+    if labels is None or labels.wanted is None or not takes or takes[0] >= takes[1] or labels.scored:
+        return labels.wanted if labels else None
+    return max(labels.wanted, pairs)
 
 
 def _takes_wanted(settings: Settings, needs: Set[str]) -> int:

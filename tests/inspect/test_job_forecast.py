@@ -22,7 +22,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import LabelSettings, Settings
 from rushes.inspect import part_costs as partcosts
 from rushes.inspect.dry_run import find_family
-from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, how_of, model_of
+from rushes.inspect.job_forecast import CODEC_SHARE, HalfSize, Machine, Model, forecast_job, how_of, in_words, model_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, forecast, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
@@ -233,6 +233,17 @@ def test_a_folder_is_planned_as_init_writes_it(tmp_path: Path) -> None:
     (model / "rushes.toml").write_text("[backbone]\nframes = 9\n[generate]\nsteps = 3\n")
     settings, _ = settings_of(PlanRequest(str(model)), 1)
     assert (settings.backbone.frames, settings.generate.steps, settings.evaluate.steps) == (9, 3, 3)
+
+
+def test_the_job_at_half_the_size_stands_beside(tmp_path: Path) -> None:
+    model = str(write("wan_unipc", tmp_path / "model"))
+    whole, half, small = (
+        forecast(None, PlanRequest(model, size=size, frames=5, clips=10), Machine(24, 1e-6), ())
+        for size in ("64x96", "32x48", "16x16")
+    )
+    assert whole.half == HalfSize(32, 48, half.total_hours, max(half.gib.values()))
+    assert whole.total_hours > half.total_hours > 0 and small.half is None, "a model takes no size below its least"
+    assert f"half size, 32 x 48 px: {half.total_hours:.2f} h for all stages" in "\n".join(in_words(whole))
 
 
 def test_text_encoders_take_what_the_settings_make_of_them() -> None:

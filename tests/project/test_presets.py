@@ -44,6 +44,29 @@ def test_a_run_on_footage_stops_where_people_label(recipe: str, what: str, tmp_p
         label_takes(OpenProject(store, preset(recipe, tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("videos", "words"),
+    [
+        (30, "6 of 30 videos held out: too few for a verdict, which takes 8; add footage"),
+        (
+            60,
+            "12 of 60 videos held out: enough for large changes only (from 0.89 standard deviations, or",
+        ),
+        (300, "60 of 300 videos held out: enough for medium and large changes (from 0.37 standard deviations"),
+        (500, "64 of 500 videos held out: "),
+    ],
+)
+def test_init_says_what_the_held_out_videos_can_show(videos: int, words: str, tmp_path: Path, rushes: Rushes) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for number in range(videos):
+        (clips / f"{number}.mp4").write_bytes(b"")
+    shown = rushes("init", tmp_path / "p", "--footage", clips)[1]
+    assert f"note: {words}" in shown
+    cut = rushes("init", tmp_path / "q", "--footage", clips, "--set", "footage.cut=scenes")[1]
+    assert "held out" not in cut and "toy model" in cut, "how many clips they are cut into is not known yet"
+
+
 def test_init_refuses_footage_without_videos_and_a_project_among_them(tmp_path: Path, rushes: Rushes) -> None:
     clips, empty = tmp_path / "clips", tmp_path / "empty"
     for folder in (clips, empty):

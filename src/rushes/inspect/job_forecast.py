@@ -73,6 +73,16 @@ class ShapeForecast:
 
 
 @dataclass(frozen=True)
+class HalfSize:
+    """The same job at half the height and width, or the nearest to it that the model takes."""
+
+    height_px: int
+    width_px: int
+    hours: float  # of all stages
+    gib: float  # 2^30 bytes on the GPU that needs most, in the stage that needs most
+
+
+@dataclass(frozen=True)
 class JobForecast:
     """A whole job before anything is loaded, by stage."""
 
@@ -89,6 +99,7 @@ class JobForecast:
     too_large: tuple[str, ...]  # stages whose memory is not there
     shapes: Mapping[str, ShapeForecast] | None = None  # by size and length; null where all clips have one
     unit: Literal["clip", "pair"] = "clip"  # what `clips` counts
+    half: HalfSize | None = None  # null where clips have several sizes, or the model takes no smaller one
 
 
 def how_of(settings: Settings) -> LoadOptions:
@@ -343,4 +354,7 @@ def in_words(job: JobForecast) -> list[str]:
         lines.append(f"{name}: {hours:.2f} h, {job.gib[name]:.1f} GiB{room}{through}{alone}")
     for name, part in (job.shapes or {}).items():
         lines.append(f"part {name}: {part.hours:.2f} h, {part.clips} clips, {part.prompts} prompts")
+    if half := job.half:
+        at = f"half size, {half.height_px} x {half.width_px} px"
+        lines.append(f"{at}: {half.hours:.2f} h for all stages, {half.gib:.1f} GiB")
     return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s (an assumed speed)"]

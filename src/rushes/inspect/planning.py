@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
+from rushes.backbones.base import BackboneSpec
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.config.clip_shapes import ClipShape
@@ -19,6 +20,7 @@ from rushes.footage.split import share_held_out
 from rushes.formats.listing import find_footage
 from rushes.inspect import step_forecast
 from rushes.inspect.job_forecast import (
+    HalfSize,
     JobForecast,
     Machine,
     Model,
@@ -101,7 +103,33 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         costs = partial(model_of, folder)
     check_settings(settings)
     check_offload(settings)
-    return forecast_shapes(settings, by_shape, costs, machine, asked.views)
+    specs: list[BackboneSpec] = []
+
+    def seen(own: Settings) -> Model:
+        model = costs(own)
+        specs.append(model.spec)
+        return model
+
+    job = forecast_shapes(settings, by_shape, seen, machine, asked.views)
+    return replace(job, half=_half(settings, by_shape, costs, specs[0], machine))
+
+
+def _half(
+    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: Costs, spec: BackboneSpec, machine: Machine
+) -> HalfSize | None:
+    """The job at half the size; None where clips have several sizes, or the model has no smaller one."""
+    if len(by_shape) > 1:
+        return None
+    ((shape, numbers),) = by_shape.items()
+    height, width = spec.nearest_size(shape.height_px // 2, shape.width_px // 2)
+    if height >= shape.height_px or width >= shape.width_px:
+        return None
+    size = settings.backbone.at(settings.backbone.name_of(shape)).model_copy(
+        update={"height_px": height, "width_px": width}
+    )
+    half = replace(shape, height_px=height, width_px=width)
+    job = forecast_shapes(settings.model_copy(update={"backbone": size}), {half: numbers}, costs, machine)
+    return HalfSize(height, width, job.total_hours, max(job.gib.values()))
 
 
 def forecast_shapes(

@@ -14,7 +14,9 @@ from rushes.config.tables import (
     LabelSettings,
     Settings,
     TrainSettings,
+    toy_note,
 )
+from rushes.footage.split import share_held_out
 from rushes.formats.answers import MeaningTable
 from rushes.formats.archives import TAR_SUFFIX
 from rushes.formats.clip_tables import TABLE_SUFFIXES
@@ -22,9 +24,12 @@ from rushes.formats.layouts import folder_files, is_video
 from rushes.formats.pair_files import form_of, holds_tables
 from rushes.formats.pair_folders import swapped_folders
 from rushes.project.settings_checks import unknown
+from rushes.stats import LEAST_PROMPTS, detectable_difference, detectable_win_rate
+from rushes.text_reader import counted
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
+MEDIUM = 0.5  # standard deviations of a change that is called medium (Cohen, 1988)
 TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes tune eta` on the embedded world
 
 
@@ -181,6 +186,34 @@ def people_note(settings: Settings) -> list[str]:
         "label.by: people label the takes; `rushes run` makes takes and stops until you have labelled with `rushes "
         "label` (or set vlm: a vision-language model labels)"
     ]
+
+
+def notes_on(settings: Settings) -> tuple[str, ...]:
+    """What to know of a new project on the tiny backbone."""
+    toy = toy_note(settings.backbone.name, settings.footage.kind)
+    return (*([toy] if toy else []), *people_note(settings), *held_out_note(settings))
+
+
+def held_out_note(settings: Settings) -> list[str]:
+    """What evaluation can show on the share of a folder's videos that is held out; nothing of other footage.
+
+    Videos that are cut into clips are not counted here, nor footage whose prompts are named apart.
+    """
+    footage = settings.footage
+    folder = Path(footage.path)
+    if footage.kind != "folder" or not footage.path or not folder.is_dir() or footage.cut != "none" or footage.bench:
+        return []
+    videos = len(folder_files(folder).videos)
+    held_out = min(share_held_out(footage.eval_fraction, videos), settings.evaluate.prompts)
+    if not held_out:
+        return []
+    what = f"{held_out} of {counted(videos, 'video')} held out"
+    if held_out < LEAST_PROMPTS:
+        return [f"{what}: too few for a verdict, which takes {LEAST_PROMPTS}; add footage, or see `rushes sample-size`"]
+    change, rate = detectable_difference(1.0, held_out), detectable_win_rate(held_out)
+    enough = "enough for large changes only" if change >= MEDIUM else "enough for medium and large changes"
+    wins = "" if rate is None else f", or a win rate of {100 * rate:.0f} %"
+    return [f"{what}: {enough} (from {change:.2f} standard deviations{wins}, 4 times in 5)"]
 
 
 def scores_of(label: LabelSettings) -> str:

@@ -225,7 +225,7 @@ def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Calla
     assert f"`rushes generate {empty} --set generate.kind=guided`" in told and f"`rushes label {empty}`" in told
     assert "label.by is 'none', so nobody labels; set it to human, world, metric, vlm" in refused("label", empty)
     assert f"run `rushes generate {empty}`" in refused("label", empty, "--by", "world")
-    assert f"run `rushes evaluate {empty}` first" in refused("report", empty)
+    assert f"run `rushes train {empty}` to its end" in refused("report", empty)
     assert f"run `rushes import {empty}`" in refused("evaluate", empty)
     assert f"run `rushes train {empty}` to its end" in refused(
         "export", empty, "--out", empty / "out", "--run", "realdpo"

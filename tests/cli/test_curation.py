@@ -47,7 +47,7 @@ def test_mixed_footage_becomes_a_set_with_a_card(tmp_path: Path, capsys: pytest.
     assert "7 clips went in, 5 stay" in out and "cut short.mp4" in err
     assert re.search(r"motion +7 +1 +6 +share of frames in which nothing moves 1\n", out)
     assert re.search(r"duplicates +6 +1 +5 +copy of 1\n", out)
-    assert f"next: rushes run {project}" in out
+    assert f"next: rushes run '{project}'" in out
     card = (project / "reports" / "data-card.md").read_text(encoding="utf-8")
     assert "licence: my own" in card and "it's frozen.mp4 1 |" in card
     page = (project / "reports" / "data-card.html").read_text(encoding="utf-8")

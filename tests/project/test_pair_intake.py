@@ -114,7 +114,7 @@ def test_a_refusal_counts_pairs_of_both_sides(rushes: Rushes, sides: tuple[Path,
     assert rushes("init", project, "--pairs", *sides, "--set", "backbone.frames=9")[0] == 0
     code, _, err = rushes("import", project)
     assert code == 2 and f"none of {PAIRS} entries can be used ({PAIRS} longer" in err, err
-    assert "`rushes set PROJECT footage.window=first`" in err
+    assert f"`rushes set {project} footage.window=first`" in err
 
 
 def shards(sides: tuple[Path, Path], folder: Path, names: tuple[str, str] = ("video_w", "video_l")) -> Path:

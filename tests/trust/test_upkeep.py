@@ -196,7 +196,8 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     assert kinds["media"]["orphaned"] == 1000 and kinds["media"]["leftover"] == 1000 and kinds["media"]["stale"] == 0
     assert kinds["checkpoints"]["stale"] > 0 and kinds["checkpoints"]["needed"] == 0  # all weights were trained
     code, out, _ = rushes("clean", project)
-    assert code == 0 and "add --yes" in out and "realdpo: cannot be trained for more steps" in out
+    assert code == 0 and f"next: rushes clean {project} --yes" in out
+    assert "realdpo: cannot be trained for more steps" in out
     assert sorted(path for path in project.rglob("*") if not path.name.startswith("rushes.db")) == [
         path for path in tree if not path.name.startswith("rushes.db")
     ]

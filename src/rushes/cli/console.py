@@ -101,9 +101,14 @@ def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None
         print(printable(line))
 
 
-def tell_stage(result: Any, as_json: bool, project: Path, settings: Settings) -> None:
-    """What a stage of a project did, and the command that comes next."""
-    tell(result, as_json, [] if as_json else [*result.lines(), next_line(project, settings)])
+def tell_stage(
+    result: Any, as_json: bool, project: Path, settings: Settings, lines: Sequence[str] | None = None, *, run: str = ""
+) -> None:
+    """What a stage of a project did, in its lines or those given, and the command that comes next."""
+    if as_json:
+        return tell(result, as_json)
+    own = lines if lines is not None else result.lines() if hasattr(result, "lines") else lines_of(result)
+    tell(result, as_json, [*own, next_line(project, settings, run)])
 
 
 def next_line(project: Path, settings: Settings, run: str = "") -> str:

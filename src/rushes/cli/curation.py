@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -72,7 +73,7 @@ def curate(
     if not dry_run:
         words.append(f"data card: {result.card}")
     if not lacks:
-        words.append(f"next: rushes curate {project}" if dry_run else f"next: rushes run {project}")
+        words.append(f"next: rushes {'curate' if dry_run else 'run'} {quote(str(project))}")
     tell(result, as_json, words)
     if lacks:
         raise ValueError(lacks)

@@ -19,16 +19,15 @@ from rushes.cli.console import (
     RunName,
     bar,
     in_words,
-    next_line,
     opened,
     refuse_unused,
     tell,
+    tell_stage,
     within,
 )
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, nothing
 from rushes.project.settings import read_settings
-from rushes.records import lines_of
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
@@ -91,7 +90,7 @@ def evaluate(
         with opened(project, settings) as work:
             measured = stages.evaluate_run(work, run)
             summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
-        return tell(summary, as_json, [*in_words(summary), next_line(project, settings, run)])
+        return tell_stage(summary, as_json, project, settings, in_words(summary), run=run)
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if any(writing.values()):
         refuse_unused({**comparing, "--set": overrides}, f"a comparison, without {' and '.join(writing)}")
@@ -119,13 +118,13 @@ def report(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of an evaluated run, one HTML file that opens offline."""
+    """Write the report of a run, one HTML file that opens offline; without a verdict where it was not evaluated."""
     from rushes.project import reports
 
     settings = read_settings(project, overrides, nothing)
     with Store.open(project) as store:
         result = reports.write_report(store, settings, run, out, anonymous)
-    tell(result, as_json, [*lines_of(result), next_line(project, settings, run)])
+    tell_stage(result, as_json, project, settings, run=run)
 
 
 def compare(
@@ -145,6 +144,7 @@ def compare(
     there = stage.find_table(target)
     if there is not None and not runs:
         refuse_unused({"--set": overrides}, "runs of a project")
+        settings = None
         table, better = stage.load_table(there)
         result = stage.CompareResult(there)
     else:
@@ -161,7 +161,11 @@ def compare(
     lines = [_verdict_on(pair, words) for pair, words in (result.verdicts or {}).items()]
     lines += [*(f"gate: {words}" for words in result.breaches), *passed]
     files = {"table": result.table, "report": result.report}
-    tell(result, as_json, [*lines, *(f"{name}: {path}" for name, path in files.items() if path)])
+    lines += [f"{name}: {path}" for name, path in files.items() if path]
+    if settings is None or breaches:
+        tell(result, as_json, lines)
+    else:
+        tell_stage(result, as_json, target, settings, lines)
     if breaches:
         sys.exit(1)
 

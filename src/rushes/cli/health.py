@@ -18,12 +18,15 @@ from rushes.cli.console import (
     say,
     say_changed,
     tell,
+    tell_stage,
     with_options,
 )
 from rushes.cli.processes import Gpus, led
+from rushes.cli.remedies import with_project
 from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
 from rushes.store.own_files import LOG
+from rushes.text_reader import counted
 
 tune = App(name="tune")
 
@@ -41,9 +44,10 @@ def beta(
     """Propose beta from a short trial run, and say what it is under other conventions."""
     from rushes.project.tuning import beta_in_words, probe_beta
 
-    with opened(project, read_settings(project, overrides, code)) as work:
+    settings = read_settings(project, overrides, code)
+    with opened(project, settings) as work:
         result = probe_beta(work, comparisons, steps, target)
-    tell(result, as_json, beta_in_words(result))
+    tell_stage(result, as_json, project, settings, beta_in_words(result))
 
 
 @tune.command
@@ -71,7 +75,7 @@ def eta(
 
     with opened(project, settings) as work:
         result = eta_of_project(work, levels, clips)
-    tell(result, as_json, in_words(result))
+    tell_stage(result, as_json, project, settings, in_words(result))
 
 
 def check_shortcuts(
@@ -88,9 +92,10 @@ def check_shortcuts(
     from rushes.training.shortcuts import in_words
 
     given = with_options(overrides, train__shortcut_probe=("--comparisons", comparisons or None))
-    with opened(project, read_settings(project, given, code)) as work:
+    settings = read_settings(project, given, code)
+    with opened(project, settings) as work:
         result = shortcuts_of_project(work)
-    tell(result, as_json, in_words(result.features))
+    tell_stage(result, as_json, project, settings, in_words(result.features))
 
 
 def status(
@@ -110,8 +115,11 @@ def status(
     say_changed(project, settings)
     result = status_of(project, settings)
     tell(result, as_json, result.lines())
-    for line in steps_of(result) if follow else ():
+    gone = bool(result.broken_off) and not result.run.training  # nothing is left to be followed
+    for line in steps_of(result) if follow and not gone else ():
         say(line)
+    if follow and gone:
+        sys.exit(1)
     if follow and result.detached and (why := broken_off(project / LOG)):
         say(f"the detached run failed: {why}\nnext: rushes run {quote(str(project))} --detach")
         sys.exit(1)
@@ -121,7 +129,9 @@ def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = 
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run
 
-    result = health_of_run(project, read_settings(project, overrides, nothing), run)
+    settings = read_settings(project, overrides, nothing)
+    result = health_of_run(project, settings, run)
     lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
-    lines += [f"run {result.run}: {result.verdict} after {result.steps} steps"]
-    tell(result, as_json, lines)
+    lines = [with_project(line, str(project)) for line in lines]
+    lines.append(f"run {result.run}: {result.verdict} after {counted(result.steps, 'step')}")
+    tell_stage(result, as_json, project, settings, lines, run=run)

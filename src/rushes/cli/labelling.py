@@ -131,7 +131,7 @@ def review(
     if progress:
         refuse_unused(page.given(), "the page")
     result = reviewed(project, overrides, None if progress else page)
-    tell(result, as_json, progress_lines(result))
+    tell_stage(result, as_json, project, read_settings(project, overrides, uses.nothing), progress_lines(result))
 
 
 def reviewed(project: Path, overrides: Sequence[str], page: Page | None) -> ReviewProgress:
@@ -164,7 +164,7 @@ def judges(
         project, with_options(overrides, label__by=("--by", by)), uses.judge if static else uses.nothing
     )
     result = audit_project(project, settings, static, bar)
-    tell(result, as_json, in_words(result))
+    tell_stage(result, as_json, project, settings, in_words(result))
 
 
 @labels.command(name="import")
@@ -210,7 +210,10 @@ def import_(
                 store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes,
                 say=say, tick=lambda: tick(1),
             )  # fmt: skip
-    tell(result, as_json)
+    if dry_run:
+        tell(result, as_json)
+    else:
+        tell_stage(result, as_json, project, settings)
 
 
 @labels.command

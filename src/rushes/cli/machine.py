@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Literal
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, say, tell, tell_stage
 from rushes.cli.processes import Gpus, led
-from rushes.config.uses import code
+from rushes.config.uses import code, nothing
 from rushes.progress import waiting
 from rushes.project.settings import read_settings
 from rushes.records import lines_of
+
+if TYPE_CHECKING:
+    from rushes.inspect.job_forecast import JobForecast
+    from rushes.inspect.planning import PlanRequest
 
 cache = App(name="cache")
 
@@ -95,9 +100,7 @@ def plan(
     """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
     given = dict(locals())
     with waiting("loading PyTorch", say):
-        from rushes.inspect import job_forecast as job
         from rushes.inspect import planning
-        from rushes.inspect import step_forecast as step
 
     if table is not None:
         return _write_page(table, given, as_json)
@@ -109,9 +112,25 @@ def plan(
     with waiting("counting operations and bytes of every stage", say):
         machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
         result = planning.forecast(project, asked, machine, overrides)
-    tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
+    _tell_plan(result, as_json, project, overrides, asked)
+
+
+def _tell_plan(
+    result: JobForecast, as_json: bool, project: Path | None, overrides: Sequence[str], asked: PlanRequest
+) -> None:
+    """The forecast, and the command that comes next: in the project, or that which makes one with the model."""
+    from rushes.inspect import job_forecast as job
+    from rushes.inspect import step_forecast as step
+
+    lines = [*step.in_words(result.step), *job.in_words(result)]
     if not result.step.fits or result.too_large:
+        tell(result, as_json, lines)
         sys.exit(1)
+    if project is not None:
+        return tell_stage(result, as_json, project, read_settings(project, overrides, nothing), lines)
+    recipe = "" if asked.recipe == "realdpo" else f" --recipe {quote(asked.recipe)}"
+    begin = f"rushes init my-project --model {quote(asked.model)}{recipe} --footage CLIPS"
+    tell(result, as_json, [*lines, f"next: {begin}"])
 
 
 def _write_page(table: Path, given: Mapping[str, object], as_json: bool) -> None:
@@ -158,7 +177,8 @@ def reference(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = 
     from rushes.project import training
 
     with opened(project, settings) as work:
-        tell(training.bank_run(work), as_json)
+        result = training.bank_run(work)
+    tell_stage(result, as_json, project, settings)
 
 
 @cache.command

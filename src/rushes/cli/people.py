@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, refuse_unused, say, tell, within
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, refuse_unused, say, tell, tell_stage, within
 from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Host, Page, Port, serve_studio
 from rushes.config.uses import nothing
 from rushes.project.settings import read_settings
@@ -36,8 +37,12 @@ def vote(
         refuse_unused(page.given(), "the page")
     else:
         serve_studio(Studio(project, overrides, run=run), page, "/vote", "the vote of")
-    result = vote_standing(project, read_settings(project, overrides, nothing), run)
-    tell(result, as_json, [result.in_words()])
+    settings = read_settings(project, overrides, nothing)
+    result = vote_standing(project, settings, run)
+    if result.enough:
+        return tell_stage(result, as_json, project, settings, [result.in_words()], run=run)
+    which = f" --run {quote(run)}" if run else ""
+    tell(result, as_json, [result.in_words(), f"next: rushes vote {quote(str(project))}{which}"])
 
 
 def campaign(
@@ -64,9 +69,10 @@ def campaign(
     else:
         refuse_unused({"--json": as_json}, "--plan")
     names = tuple(name.strip() for name in people.split(",") if name.strip())
-    result = begin_campaign(project, read_settings(project, overrides, nothing), names, pairs)
+    settings = read_settings(project, overrides, nothing)
+    result = begin_campaign(project, settings, names, pairs)
     if plan:
-        return tell(result, as_json, result.lines())
+        return tell_stage(result, as_json, project, settings)
     for line in result.lines():
         say(line)
     served = Page(host, port, result.people, behind_proxy)

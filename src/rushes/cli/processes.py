@@ -25,6 +25,7 @@ from rushes.devices import cores
 from rushes.files import hold
 from rushes.project.settings import DETACHED
 from rushes.ray_workers import EngineName
+from rushes.records import now
 from rushes.store.own_files import LOG, own_path
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class DetachedResult:
     """A run that goes on without the terminal."""
 
     log: Path  # what it says
+    process: int  # that does it; `kill` with this number ends it, and what was stored is safe
 
 
 ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out
@@ -82,8 +84,8 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     return True
 
 
-def detached(folder: Path) -> Path:
-    """Start this command again in a session of its own, which goes on without the terminal; its log.
+def detached(folder: Path) -> DetachedResult:
+    """Start this command again in a session of its own, which goes on without the terminal.
 
     The log is locked as long as it works (`rushes status --follow` looks in).
 
@@ -98,7 +100,9 @@ def detached(folder: Path) -> Path:
             raise ValueError(
                 f"{log}: a detached run is already working; watch it with `rushes status {quote(str(folder))} --follow`"
             ) from None
-        subprocess.Popen(
+        file.write(f"began at {now()}\n")  # the last line, where it is killed before it says anything
+        file.flush()
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "rushes", *(text for text in sys.argv[1:] if text != "--detach")],
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -106,7 +110,7 @@ def detached(folder: Path) -> Path:
             start_new_session=True,
             env={**os.environ, DETACHED: "1"},
         )
-    return log
+    return DetachedResult(log, process.pid)
 
 
 def lost_partners(error: BaseException) -> bool:

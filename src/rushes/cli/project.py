@@ -18,7 +18,6 @@ from rushes.cli.console import (
     ProjectFolder,
     bar,
     in_words,
-    next_line,
     opened,
     refuse_unused,
     say,
@@ -27,9 +26,9 @@ from rushes.cli.console import (
     with_options,
 )
 from rushes.cli.labelling import Answers, Columns
-from rushes.cli.processes import DetachedResult, Engine, Gpus, detached, led
+from rushes.cli.processes import Engine, Gpus, detached, led
 from rushes.config.settings_files import load_settings
-from rushes.config.tables import FootageSettings, Settings, toy_note
+from rushes.config.tables import FootageSettings, Settings
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.progress import waiting
@@ -92,7 +91,7 @@ def init(
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
-    from rushes.project.presets import check_clips, pairs_of, people_note, preset
+    from rushes.project.presets import check_clips, notes_on, pairs_of, preset
 
     check_clips(project, footage)
     recipe = recipe or ("dpo" if pairs else "realdpo")
@@ -112,7 +111,7 @@ def init(
     check_model(settings)
     check_kind(settings)
     file = create_project(project, settings) if full else begin_project(project, settings, {}, overrides)
-    notes = (*filter(None, [toy_note(settings.backbone.name, settings.footage.kind)]), *people_note(settings))
+    notes = notes_on(settings)
     result = InitResult(project, file, _first_look(project, settings), notes)
     tell(result, as_json, [*(f"note: {note}" for note in notes), *lines_of(result, "notes")])
 
@@ -131,6 +130,7 @@ def _init_model(
     from rushes.inspect.step_forecast import gpu_named
     from rushes.project.held_settings import begin_project
     from rushes.project.model_presets import ModelInitResult, check_model, given, model_preset, sourced
+    from rushes.project.presets import held_out_note
     from rushes.project.settings_checks import check_kind
 
     preset = model_preset(model, *ask)
@@ -147,6 +147,7 @@ def _init_model(
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
     check_model(settings)
+    preset = replace(preset, notes=(*preset.notes, *held_out_note(settings)))
     rows = sourced(preset, settings, overrides)
     result = ModelInitResult(preset.model, tuple(preset.notes), rows)
     own, ask_for = settings.backbone, settings.generate
@@ -203,12 +204,14 @@ def import_(
 
         with Store.open(project) as store:
             skip = settings.footage.on_refused == "skip"
-            return tell(import_scores(store, scores, skip=skip, say=say), as_json)
+            taken = import_scores(store, scores, skip=skip, say=say)
+        return tell_stage(taken, as_json, project, settings)
     if rows is not None:
         from rushes.formats.exchange import RowsImported, import_project
 
         with Store.create(project) as store:
-            return tell(RowsImported(import_project(store, rows)), as_json)
+            exchanged = RowsImported(import_project(store, rows))
+        return tell_stage(exchanged, as_json, project, settings)
     from rushes.project import stages
 
     with opened(project, settings) as work:
@@ -234,7 +237,8 @@ def add(
     if not prompts.is_file():
         raise ValueError(f"--prompts: {prompts} is not a file; name a file with one prompt per line")
     with opened(project, settings) as work:
-        tell(make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance), as_json)
+        result = make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance)
+    tell_stage(result, as_json, project, settings)
 
 
 def generate(
@@ -266,11 +270,13 @@ def wrong_captions(
     """Write captions that are wrong where a take is, for recipes that contrast them with the true ones."""
     from rushes.project import negatives
 
-    with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
+    settings = read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)
+    with opened(project, settings) as work:
         result = negatives.wrong_captions(work)
-        tell(result, as_json, result.lines())
     if not result.any:
+        tell(result, as_json, result.lines())
         sys.exit(1)
+    tell_stage(result, as_json, project, settings)
 
 
 def train(
@@ -313,7 +319,8 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
     from rushes.project import training
 
     with opened(project, settings) as work:
-        tell(training.encode_run(work), as_json)
+        result = training.encode_run(work)
+    tell_stage(result, as_json, project, settings)
 
 
 Rehearse = Annotated[
@@ -369,8 +376,8 @@ def run(
     if detach:
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
-        log = detached(folder)
-        return tell(DetachedResult(log), as_json, [f"log: {log}", f"next: rushes status {quote(str(folder))} --follow"])
+        begun = detached(folder)
+        return tell(begun, as_json, [*lines_of(begun), f"next: rushes status {quote(str(folder))} --follow"])
     if led(folder, gpus):
         return
     if not project.is_dir():
@@ -381,10 +388,11 @@ def run(
     with opened(folder, settings) as work:
         if rounds != 1:
             all_rounds = run_rounds(work, rounds, old_takes)
-            return tell(all_rounds, as_json, [*all_rounds.lines(), f"report: {all_rounds.report}"])
+            ends = [*all_rounds.lines(), f"report: {all_rounds.report}"]
+            return tell_stage(all_rounds, as_json, folder, settings, ends)
         result = run_all(work)
-    lines = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}", next_line(folder, settings)]
-    tell(result, as_json, lines)
+    lines = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}"]
+    tell_stage(result, as_json, folder, settings, lines)
 
 
 def _rehearse(folder: Path, settings: Settings, as_json: bool) -> None:
@@ -437,4 +445,6 @@ def export(
             output_change=wrote.change,
             read_back_difference=apart,
         )
+    if not run:
+        return tell_stage(result, as_json, project, settings)
     tell(result, as_json, result.lines())

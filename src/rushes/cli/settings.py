@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, ProjectFolder, say_changed, tell
+from rushes.cli.console import AsJson, ProjectFolder, say_changed, tell, tell_stage
 from rushes.config.uses import nothing
 from rushes.project.settings import read_settings
 
@@ -48,4 +48,5 @@ def set_(
         )
     result = set_values(project, values, upgrade)
     lines = [f"{path} = {row.value!r}  # {row.source}" for path, row in result.changed.items()]
-    tell(result, as_json, [*(lines or ["nothing changed"]), f"settings: {result.file}"])
+    lines = [*(lines or ["nothing changed"]), f"settings: {result.file}"]
+    tell_stage(result, as_json, project, read_settings(project, (), nothing), lines)

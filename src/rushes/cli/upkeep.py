@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -42,7 +43,8 @@ def verify(
         result = replace(
             result, compared=again.compared, texts_compared=again.texts_compared, faults=tuple(again.problems)
         )
-    tell(result, as_json, in_words(result))
+    mend = [f"next: mend what is named, then rushes verify {quote(str(project))}"] if result.faults else []
+    tell(result, as_json, [*in_words(result), *mend])
     if result.faults:
         sys.exit(1)
 
@@ -54,7 +56,8 @@ def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson 
 
     with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work)
-    tell(result, as_json, space_in_words(result))
+    less = [f"next: rushes clean {quote(str(project))}"] if result.removable else []
+    tell(result, as_json, [*space_in_words(result), *less])
 
 
 def clean(
@@ -72,7 +75,8 @@ def clean(
 
     with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work, yes)
-    tell(result, as_json, clean_in_words(result))
+    again = [f"next: rushes clean {quote(str(project))} --yes"] if result.files and not result.removed else []
+    tell(result, as_json, [*clean_in_words(result), *again])
 
 
 def backup(

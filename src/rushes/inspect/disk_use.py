@@ -384,11 +384,7 @@ def clean_in_words(result: CleanResult) -> list[str]:
     if result.stays:
         lines.append(f"files made with other settings stay: {result.stays}")
     lines.append(f"{did} {in_bytes(result.bytes)} in {result.files} files")
-    return (
-        lines
-        if result.removed or not result.files
-        else [*lines, "nothing was removed; to remove these files add --yes"]
-    )
+    return lines if result.removed or not result.files else [*lines, "nothing was removed yet"]
 
 
 def in_bytes(size: int) -> str:

@@ -367,15 +367,14 @@ def run(
         raise ValueError(f"{project}: no such project or settings file; see `rushes init {quote(str(project))}`")
     else:
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
+    if (rehearse or detach) and not project.is_dir():
+        option = "--rehearse" if rehearse else "--detach"
+        raise ValueError(f"{option}: only for a project's folder; make one with `rushes init`")
     if rehearse:
         others = {"--rounds": rounds != 1, "--out": out, "--gpus": gpus != 1, "--detach": detach}
         refuse_unused(others, "a run that is no rehearsal; a rehearsal takes one GPU")
-        if not project.is_dir():
-            raise ValueError("--rehearse: only for a project's folder; make one with `rushes init`")
         return _rehearse(folder, settings, as_json)
     if detach:
-        if not project.is_dir():
-            raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
         begun = detached(folder)
         return tell(begun, as_json, [*lines_of(begun), f"next: rushes status {quote(str(folder))} --follow"])
     if led(folder, gpus):
@@ -391,8 +390,8 @@ def run(
             ends = [*all_rounds.lines(), f"report: {all_rounds.report}"]
             return tell_stage(all_rounds, as_json, folder, settings, ends)
         result = run_all(work)
-    lines = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}"]
-    tell_stage(result, as_json, folder, settings, lines)
+    ends = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}"]
+    tell_stage(result, as_json, folder, settings, ends)
 
 
 def _rehearse(folder: Path, settings: Settings, as_json: bool) -> None:

@@ -76,7 +76,7 @@ def inside(folder: Path, text: str | os.PathLike[str], remedy: str = "copy the f
     """The path that a text of a row, a table or a list means, relative to `folder`; what it leads to may be missing.
 
     Raises:
-        ValueError: it leads out of the folder, by itself or by a link, or cannot be a path.
+        ValueError: it points outside the folder, by itself or by a link, or cannot be a path.
     """
     path = folder / text
     try:

@@ -65,7 +65,7 @@ def test_one_question_a_group_gives_scores_and_evolved_captions(fake: FakeEndpoi
 @pytest.mark.parametrize("score", [0, 6, 2.5, "4", None])
 def test_a_score_out_of_range_is_no_score(score: object, fake: FakeEndpoint, answers: Path) -> None:
     fake.answer = lambda request: evolved(request, ((4, 2, score, 1, 1, 4), *EXAMPLES[1:]))
-    assert "of another form" in run(make(settings(fake), answers), text_tasks("x")).problems["clip 0"]
+    assert "in another form" in run(make(settings(fake), answers), text_tasks("x")).problems["clip 0"]
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)

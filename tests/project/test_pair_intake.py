@@ -94,7 +94,7 @@ def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Pa
     project = tmp_path / "project"
     assert f"`rushes set {project} footage.eval_fraction=0`, then `rushes train {project}`" in err
     code, _, err = rushes("run", project, "--set", "footage.eval_fraction=0")
-    assert code == 2 and f"`rushes train {project}` trains without a verdict" in err
+    assert code == 2 and f"to train without a verdict run `rushes train {project}`" in err
 
 
 def test_pairs_without_prompts_are_told_how_to_get_them(

@@ -198,7 +198,7 @@ def test_joined_recordings(tmp_path: Path) -> None:
     part = write(tmp_path / "a.ts", frames_of(crossing(25), "rgb24", "yuv420p"), "libx264", "yuv420p")
     both = tmp_path / "both.ts"
     both.write_bytes(2 * part.read_bytes())
-    with pytest.raises(MediaError, match=r"recordings were joined end to end.*ffmpeg -i FILE out\.mp4") as refused:
+    with pytest.raises(MediaError, match=r"recordings joined end to end.*ffmpeg -i FILE out\.mp4") as refused:
         read_video(both)
     assert refused.value.reason == "joined"
 

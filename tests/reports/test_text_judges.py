@@ -190,7 +190,7 @@ def test_a_curation_in_which_nothing_was_read_does_not_ask_for_footage(
     given = [part for text in (*texts, *(f"curate.captions.{t}" for t in table)) for part in ("--set", text)]
     fake.answer = lambda request: Does('<think>x</think>{"yes": true}')
     code, _, err = rushes("curate", project, *given)
-    assert code == 2 and "no clip of 8 could be judged; the first: m gave an answer of another form" in err
+    assert code == 2 and "no clip of 8 could be judged; the first: m gave JSON in another form" in err
     fake.requests.clear()
     fake.answer = lambda request: Does('{"reason": "seen", "true": "yes"}')
     code, _, err = rushes("curate", project, *given)

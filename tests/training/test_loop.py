@@ -217,7 +217,7 @@ def test_the_switch_for_deterministic_algorithms_is_put_back(
 
 def test_nothing_to_train_on(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path)
-    with pytest.raises(ValueError, match=r"no comparison to train on; lower train\.held_out"):
+    with pytest.raises(ValueError, match=r"no comparisons to train on; lower train\.held_out"):
         run(small(), Data([], [], data.latents, data.times), tmp_path, steps=1)
 
 

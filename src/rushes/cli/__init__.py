@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: what a user can mend is one sentence on standard error, and Ctrl-C loses nothing."""
+    """Entry point: what a user can correct is one sentence on standard error, and Ctrl-C loses nothing."""
     # cuBLAS reads it once, at the first matrix product of a process, and deterministic training needs it; a stage that
     # samples may come before training, so it is set here, before any stage imports torch.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -86,7 +86,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _end_with(words: str, arguments: Sequence[str]) -> NoReturn:
-    """A sentence on standard error whose commands can be copied, and the exit code of what a user can mend."""
+    """A sentence on standard error whose commands can be copied, and the exit code of what a user can correct."""
     from rushes.cli.remedies import project_in, with_project
     from rushes.text_reader import printable
 
@@ -126,7 +126,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _mendable(error: ValueError | OSError) -> str:
-    """What a user can mend, in a sentence."""
+    """What a user can correct, in a sentence."""
     if isinstance(error, UnicodeEncodeError):
         from rushes.files import odd_name
 

@@ -32,7 +32,7 @@ def reproduce(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the arms of each claim on the embedded world, and say what reproduced. Continues where it was stopped."""
+    """Run the arms of each claim on the embedded world, and say what was reproduced; a stopped run continues."""
     from rushes.lab.claims.catalogue import find_claims
     from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
     from rushes.lab.claims.plots import write_plots

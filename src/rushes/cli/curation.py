@@ -38,7 +38,7 @@ def curate(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
+    """Choose the training set with the stages in curate.stages; exit code 2 if too few clips are left."""
     from rushes.project import curation, stages
     from rushes.project.review_page import open_review, progress_lines, progress_of, quotas_of
     from rushes.records import Clip, plain

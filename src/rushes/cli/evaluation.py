@@ -57,9 +57,7 @@ def evaluate(
     out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
     headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
     seed: Annotated[int, GE_0, Parameter(help="seed of the bootstrap and of the choice of clips (with --systems)")] = 0,
-    judges: Annotated[
-        tuple[str, ...], Many, Parameter(name="--judge", help="judge to compare the videos with: metric:NAME")
-    ] = (),
+    judges: Annotated[tuple[str, ...], Many, Parameter(name="--judge", help="judge for pairs: metric:NAME")] = (),
     write_vbench: Annotated[Path | None, Parameter(help="only write what VBench reads into this folder")] = None,
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
@@ -137,7 +135,7 @@ def compare(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Many runs beside each other, and a gate for continuous integration."""
+    """Compare several runs, with a gate for continuous integration."""
     from rushes.evaluate import compare as stage
 
     wanted = stage.read_gate(gate) if gate is not None else None
@@ -196,7 +194,7 @@ def sample_size(
     chance: Annotated[float, within(0, 1), Parameter(help="power: wanted chance of detecting it")] = 0.8,
     as_json: AsJson = False,
 ) -> None:
-    """How many prompts it takes to see a difference, or what so many prompts can show."""
+    """Say how many prompts are needed to detect a difference, or what a number of prompts can show."""
     from rushes import stats
 
     if project is not None:
@@ -266,7 +264,7 @@ def stop(
     ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
-    """Whether a human study may stop; one may look after every vote."""
+    """Say whether a human study may stop; you may check after every vote."""
     from rushes.formats.scores import StudyResult, read_votes
     from rushes.stats import watch
 

@@ -28,8 +28,8 @@ def preflight(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Look at every clip and say what an import would keep, trim, resample, crop and refuse, and why; exit
-    code 1 where it would fail."""
+    """Check every clip: what an import would keep, trim, resample, crop or refuse, and why; exit code 1 if it would
+    fail."""
     from rushes.project.intake import preflight as stage
 
     named = with_options(overrides, footage__path=("--footage", footage))
@@ -66,8 +66,8 @@ def captions(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Give clips without a caption one, after an import that takes them; captions that are there stay. Exit code 1
-    where files were left out that the next import refuses."""
+    """Import the clips and write captions for those without one; existing captions stay. Exit code 1 if files were
+    left out that the next import refuses."""
     from rushes.project.captioning import admit_uncaptioned, write_captions
 
     if by != "human":
@@ -94,7 +94,7 @@ def export(
     strip: Strip = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the clips that are in the set, under the captions they go by, for Hugging Face `datasets` and others."""
+    """Export the training set with its captions, for Hugging Face `datasets` and other programs."""
     from rushes.footage.export import export_set
     from rushes.formats.outgoing import Outgoing
     from rushes.store.database import Store

@@ -41,7 +41,7 @@ def beta(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Propose beta from a short trial run, and say what it is under other conventions."""
+    """Propose beta from a short trial run, and convert it to the conventions of other papers and programs."""
     from rushes.project.tuning import beta_in_words, probe_beta
 
     settings = read_settings(project, overrides, code)
@@ -67,7 +67,8 @@ def eta(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Propose generate.eta from guided pairs at several noise levels: how alike they move, what is left to judge."""
+    """Propose generate.eta from guided pairs at several noise levels: how similarly they move, which faults are
+    left."""
     settings = read_settings(project, overrides, code_and_judge)
     if led(project, gpus):
         return

@@ -124,7 +124,7 @@ def review(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
+    """Review the clips one by one on a local page: keep, drop, or edit the caption."""
     from rushes.project.review_page import progress_lines
 
     page = Page(host, port, annotators, behind_proxy)
@@ -155,7 +155,7 @@ def judges(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
+    """Measure each judge's agreement with people, order effects, ties, and preference for frozen clips."""
     from rushes.project.judge_audit import audit_project, in_words
 
     if not static:
@@ -191,7 +191,7 @@ def import_(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Take videos and preferences from another program's file."""
+    """Import videos and preferences from another program's file."""
     from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
     from rushes.formats.pair_files import form_of, read_pairs

@@ -31,7 +31,7 @@ def doctor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say what of this machine and its installation would break a run; exit code 1 where something would."""
+    """Check this machine and its installation for what would break a run; exit code 1 if something would."""
     from rushes.inspect.doctor import examine
 
     with waiting("checking the packages and codecs of this machine", say):
@@ -54,7 +54,7 @@ def trust_(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Allow project files, of anybody, to name a module, a host, a key for a host, or a folder elsewhere."""
+    """Allow project files to use a module, a host, a key for a host, or a folder elsewhere."""
     result = trust.allow(words)
     tell(result, as_json, [*result.allowed, f"file: {result.file or 'none, as this user has no home folder'}"])
 
@@ -97,7 +97,7 @@ def plan(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
+    """Forecast memory and hours of every stage before anything is loaded; exit code 1 if one does not fit."""
     given = dict(locals())
     with waiting("loading PyTorch", say):
         from rushes.inspect import planning
@@ -170,7 +170,7 @@ def explain(
 
 @cache.command
 def reference(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
+    """Compute the reference errors of a run in advance (train.reference_cache), or those still missing."""
     settings = read_settings(project, overrides, code)
     if led(project, gpus):
         return
@@ -185,7 +185,8 @@ def reference(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = 
 def check_folder(
     folder: Annotated[Path, Parameter(help="latents as RealDPO's trainer caches them")], *, as_json: AsJson = False
 ) -> None:
-    """Say which losers in a folder of foreign latents did not come as their winners did; exit code 1 where one did."""
+    """Find losers in a folder of RealDPO latents that were encoded differently from their winners; exit code 1 if any
+    were."""
     from rushes.training.comparison_checks import FolderCheck
     from rushes.training.comparison_checks import check_folder as check
 

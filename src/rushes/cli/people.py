@@ -28,7 +28,7 @@ def vote(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Let people choose between base and trained on held-out prompts, blind, until it is enough."""
+    """Let people compare base and trained model blind, on held-out prompts, until the result is decided."""
     from rushes.project.labeling_page import vote_standing
     from rushes.project.studio import Studio
 
@@ -59,7 +59,7 @@ def campaign(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Have several people label: pairs and hours of each, a link for each, and the page."""
+    """Let several people label: plan pairs and hours, print a link for each person, and open the page."""
     from rushes.project.campaigns import begin_campaign
     from rushes.project.studio import Studio
 

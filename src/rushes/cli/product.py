@@ -24,7 +24,7 @@ def demo(
     seed: Annotated[int, GE_0, Parameter(help="seed of data, training and evaluation")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on the embedded world, some three minutes on two cores, with a report."""
+    """Run all stages on the embedded world, in about three minutes on two cores, with a report."""
     from rushes.report.live import LivePage
 
     page = LivePage(out / "report.html", "Rushes demo", DEMO_TAKES)
@@ -67,7 +67,7 @@ def models(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the families of video models; of one model, what it is sampled and trained with, and where that is from."""
+    """List the families of video models; with a model's name, its sampling and training settings and their sources."""
     if model:
         from rushes.backbones.model_defaults import ModelResult, find_model, settings_of
 
@@ -101,7 +101,7 @@ def step(
     out: Annotated[Path | None, Parameter(help="also write figures, machine and command to this JSON file")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seconds and peak memory of a supervised step, a naive preference step and ours."""
+    """Measure seconds and peak memory of a supervised step, a naive preference step and Rushes' step."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
     from rushes.files import write_text
     from rushes.lab.step_cost import bench_lines, bench_step
@@ -118,7 +118,7 @@ def step(
 
 @bench.command(name="generate")
 def bench_generate(*, as_json: AsJson = False) -> None:
-    """Seconds of stages in one process and in eight, with a model that sleeps; about five minutes."""
+    """Measure stages in one process and in eight, with a stand-in model that only waits; takes about five minutes."""
     from rushes.lab.sharing_bench import bench_lines, bench_sharing
 
     result = bench_sharing()
@@ -134,7 +134,8 @@ def bench_curation(
     seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
+    """Measure how well and how fast curation finds planted faults; with --rows only how its cost grows with the
+    clips."""
     from rushes.lab.curation_bench import CurationBench, bench_lines, growth, planted, real_clips, speeds, world_clips
 
     if rows:
@@ -154,7 +155,7 @@ def metrics(
     seed: Annotated[int, GE_0, Parameter(help="of scenes, faults and takes")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """How far each metric agrees with the embedded world's verifier: docs/metrics.md has the table."""
+    """Measure how well each metric agrees with the embedded world's verifier; docs/metrics.md has the table."""
     from rushes.lab.metric_calibration import CalibrationResult, calibrate
 
     def words(row: dict[str, float] | None) -> str:
@@ -183,7 +184,7 @@ def world(
     only: Annotated[tuple[str, ...], Parameter(help="tests to run, A1 to A7; repeatable")] = (),
     as_json: AsJson = False,
 ) -> None:
-    """Whether the embedded world can decide what the papers claim: a closed form, then tests A1 to A7."""
+    """Test whether the embedded world can decide what the papers claim: a closed form, then tests A1 to A7."""
     from rushes.lab.world_bench import TESTS, WorldBenchAsk, bench_world, world_lines
 
     ask = WorldBenchAsk(name, base, clips, scenes=scenes, steps=steps, seed=seed, tests=only or TESTS)

@@ -58,9 +58,7 @@ RecipeName = Annotated[
 
 
 def init(
-    project: Annotated[
-        Path | None, Parameter(help="the project's folder; without it --model prints the model's settings")
-    ] = None,
+    project: Annotated[Path | None, Parameter(help="the project's folder; without one --model prints settings")] = None,
     *,
     model: Annotated[
         str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; default: the tiny backbone")
@@ -76,9 +74,7 @@ def init(
     ] = None,
     columns: Columns = "",
     answers: Answers = (),
-    size: Annotated[
-        str, Parameter(help="size of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")
-    ] = "",
+    size: Annotated[str, Parameter(help="size of a frame as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="frames of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
     full: Annotated[
@@ -193,7 +189,7 @@ def import_(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Take real clips into the project; clips of earlier imports that the footage no longer has are set aside."""
+    """Import real clips; clips of earlier imports that are no longer in the footage are set aside."""
     settings = read_settings(project, overrides, code if rows is None and scores is None else nothing)
     if rows is not None and scores is not None:
         raise ValueError("--rows and --scores cannot be combined; run one import after the other")
@@ -267,7 +263,7 @@ def wrong_captions(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Write captions that are wrong where a take is, for recipes that contrast them with the true ones."""
+    """Write captions that describe a take's faults, for recipes that contrast them with the true captions."""
     from rushes.project import negatives
 
     settings = read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)
@@ -312,7 +308,7 @@ def train(
 
 
 def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Encode the clips and takes that a run trains on; `rushes train` does what is missing of it."""
+    """Encode the clips and takes that a run trains on; `rushes train` encodes what is missing."""
     settings = read_settings(project, overrides, code)
     if led(project, gpus):
         return
@@ -340,12 +336,9 @@ def run(
         Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
     ] = None,
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
-    rounds: Annotated[
-        int, GE_0, Parameter(help="rounds: train again on takes of the run before, as long as that helps")
-    ] = 1,
+    rounds: Annotated[int, GE_0, Parameter(help="train again on takes of the run before, while that helps")] = 1,
     old_takes: Annotated[
-        bool,
-        Parameter(negative="", help="with --rounds: for comparison, also train as long on the first round's takes"),
+        bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
     ] = False,
     rehearse: Rehearse = False,
     gpus: Gpus = 1,
@@ -355,7 +348,7 @@ def run(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """All stages in order; what is done already is not done again."""
+    """Run all stages in order; finished work is not repeated."""
     if old_takes and rounds < 2:
         raise ValueError("--old-takes: only for --rounds 2 or more; leave it out")
     overrides = with_options(overrides, footage__path=("--footage", footage), footage__bench=("--prompts", prompts))

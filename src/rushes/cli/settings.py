@@ -18,7 +18,8 @@ def settings(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Print all settings of a project, each with where it is from: its file, the model, the recipe or the defaults."""
+    """Print all settings of a project, each with its source: the project's file, the model, the recipe or the
+    defaults."""
     from rushes.project.held_settings import SettingsResult, all_settings
 
     result = SettingsResult(project, all_settings(project))
@@ -39,7 +40,7 @@ def set_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write settings into a project's rushes.toml, whose comments stay; all are checked before one is written."""
+    """Write settings into a project's rushes.toml; comments stay, and all are checked before one is written."""
     from rushes.project.held_settings import set_values
 
     if not values and not upgrade:

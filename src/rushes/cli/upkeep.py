@@ -26,7 +26,7 @@ def verify(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Compare all that a project has stored with what it should be; exit code 1 where something is damaged or lost."""
+    """Check every stored file and row of a project; exit code 1 if something is damaged or lost."""
     from rushes.inspect.soundness import in_words, verify_project
 
     if every:
@@ -50,7 +50,7 @@ def verify(
 
 
 def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Say what a project takes on the disk: what is needed, and what `rushes clean` would remove."""
+    """Show a project's disk use: what is needed, and what `rushes clean` would remove."""
     from rushes.inspect.disk_use import space as stage
     from rushes.inspect.disk_use import space_in_words
 
@@ -86,7 +86,7 @@ def backup(
     checkpoints: Annotated[bool, Parameter(help="also checkpoints from which runs can continue")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a project, also while stages run; the copy is a project. Run it again to bring the copy up to date."""
+    """Copy a project, even while stages run; the copy is itself a project. Run it again to update the copy."""
     from rushes.project.backup import backup as stage
 
     tell(stage(project, to, bar, checkpoints=checkpoints), as_json)

@@ -158,7 +158,7 @@ class Preflight:
     refused: list[RefusedVideo] = field(default_factory=list)  # what is not a clip: takes, rows, members of a tar
     takes: dict[Path, VideoFacts] = field(default_factory=dict)
     bench: dict[Path, VideoFacts] = field(default_factory=dict)
-    fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
+    fatal: list[str] = field(default_factory=list)  # what skipping cannot solve
     listing: Listing = field(default_factory=lambda: Listing(()))
 
     def add(self, checked: Checked) -> None:

@@ -65,7 +65,7 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     A sample's key is its name up to the last dot, and for its caption also up to the first, as WebDataset has it.
     KEY.txt goes before KEY.json, whose caption is its `caption_name`, by default the first of caption, text, prompt...
 
-    Members that are links or devices, or whose names lead out of the folder, are refused by name, and so is what is
+    Members that are links or devices, or whose names point outside the folder, are refused by name, and so is what is
     missing of a tar that was cut short. Raises ValueError when there is no tar.
     """
     files = FolderFiles(place, others=[place]) if place.is_file() else folder_files(place)

@@ -47,7 +47,7 @@ def shown(names: Iterable[object]) -> str:
 
 
 def not_outside(folder: Path, path: Path) -> Path:
-    """`path` again. Raises ValueError when it is a link that is broken or leads out of `folder`."""
+    """`path` again. Raises ValueError when it is a link that is broken or points outside `folder`."""
     if path.is_symlink():
         try:
             path.resolve(strict=True).relative_to(folder.resolve())

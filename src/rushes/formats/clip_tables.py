@@ -133,7 +133,7 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
     """Every row of some tables, one footage each.
 
     Args:
-        top: the folder that paths may not lead out of; videos in it that no row names are listed.
+        top: the folder that paths may not leave; videos in it that no row names are listed.
         tables: Parquet, JSONL or CSV files.
         video: column of the videos; "" = by name and type.
         caption: column of the captions; "" = by name.

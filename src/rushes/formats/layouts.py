@@ -232,7 +232,7 @@ class FolderFiles:
 
 
 def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
-    """What lies below `top`; links may not lead out of `folder`, by default `top`.
+    """What lies below `top`; links may not point outside `folder`, by default `top`.
 
     A link within, to a folder, is not entered: its videos are taken where they lie. OSError for a folder that cannot
     be read.

@@ -11,7 +11,7 @@
 VideoDPO's label is as its authors' `dump_VPD_metadata` writes it: the winner is video1, the label 0.
 
 Readers open no video. An entry that cannot be used is left out, counted by its reason, and the first of each reason is
-named; an answer whose meaning nothing says ends the reading, as a table of words mends all of them at once.
+named; an answer of unknown meaning ends the reading, as one table of words gives all of them a meaning.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def rehearse(
 
 
 def _refused_at_once(project: Path, settings: Settings, bar: Bar, say: Callable[[str], None]) -> tuple[str, str]:
-    """What the run would refuse of the whole footage, and the command that mends it; both empty where it goes through.
+    """What the run would refuse of the whole footage, and the command that solves it; both empty where it goes through.
 
     Raises:
         ValueError: a run of other settings that it would have to go on with.

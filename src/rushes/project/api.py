@@ -121,7 +121,7 @@ class Project(OpenProject):
         """Write captions that are wrong, which recipe `physhpo` compares with, for the training clips.
 
         Raises:
-            ValueError: nobody is named to write (`caption.by`), or there is nothing to write about.
+            ValueError: `caption.by` is none, or there is nothing to write about.
         """
         return negatives.wrong_captions(self)
 
@@ -129,7 +129,7 @@ class Project(OpenProject):
         """Label pairs of takes, or score takes, by what `label.by` names; of people, the labels that are there.
 
         Raises:
-            ValueError: nobody is named to label, people have not labelled yet, or there is nothing to compare.
+            ValueError: `label.by` is none, people have not labelled yet, or there is nothing to compare.
         """
         return labels.label_takes(self)
 

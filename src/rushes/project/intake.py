@@ -127,7 +127,7 @@ def _refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
 
 
 def refused_footage(project: OpenProject) -> tuple[str, str]:
-    """What `import_footage` would stop for, and the command that mends it; both empty where it goes through.
+    """What `import_footage` would stop for, and the command that solves it; both empty where it goes through.
 
     Raises:
         ValueError: no footage to look at, or settings that contradict.

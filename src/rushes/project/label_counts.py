@@ -20,7 +20,7 @@ class LabelCounts:
     """Pairs of takes, or takes where they are scored."""
 
     labelled: int  # that somebody answered, "cannot tell" and ties too
-    wanted: int | None  # that there are; null = nobody is named to label
+    wanted: int | None  # that there are; null = label.by is none
     decided: int  # of `labelled`, such as a recipe can compare; where takes are scored, prompts with a pair
     judge: str = ""  # that training has to be told, as there are labels of several
     scored: bool = False  # whether takes are scored, and not compared

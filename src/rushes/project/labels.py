@@ -78,7 +78,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     """Labels for pairs of takes.
 
     Raises:
-        ValueError: nobody is named to label, or there is nothing to compare.
+        ValueError: `label.by` is none, or there is nothing to compare.
     """
     settings, account = project.settings.label, Account()
     project.make_room()
@@ -225,7 +225,7 @@ def score_takes(project: OpenProject) -> LabelResult:
     """Scores from 0 to 10 for takes.
 
     Raises:
-        ValueError: nobody is named to label, or there are no takes.
+        ValueError: `label.by` is none, or there are no takes.
     """
     own = project.store.candidates(split="train", kind="take", system=project.settings.train.init_from)
     takes = (*own, *project.store.candidates(split="train", kind="imported"))

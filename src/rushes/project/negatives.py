@@ -57,7 +57,7 @@ def wrong_captions(project: OpenProject) -> CaptionResult:
     """Captions that are wrong, or wrong where a take is, for every training clip.
 
     Raises:
-        ValueError: nobody is named to write, or there is nothing to write about.
+        ValueError: `caption.by` is none, or there is nothing to write about.
     """
     settings, store = project.settings.caption, project.store
     if settings.by == "none":

@@ -81,7 +81,7 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
 
 
 def _check_needs(project: OpenProject, needs: Collection[str]) -> None:
-    """Refuse a run for which nobody is named to label, to score or to write what its recipe needs."""
+    """Refuse a run whose recipe needs labels, scores or captions where `label.by` or `caption.by` is none."""
     settings, store = project.settings, project.store
     recipe, place = settings.train.recipe, quote(str(store.project))
     if "labels" in needs and settings.label.by == "none" and not store.preferences():

@@ -93,7 +93,7 @@ class ProjectStatus:
     report: Path | None
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
-    labels_wanted: int | None = None  # pairs, or takes, that there are; null = nobody is named to label
+    labels_wanted: int | None = None  # pairs, or takes, that there are; null = label.by is none
     labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
     other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
     verdict: str = ""  # of the evaluation, a sentence or two; "" = there is none

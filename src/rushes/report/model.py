@@ -156,7 +156,7 @@ class Judged:
     """How one judge decided between two systems; `wins` counts where the second won.
 
     `disagreed` comparisons came out differently when a program saw the sides swapped, and count as ties, or people
-    differed on them; `unreadable` ones gave no answer that could be read and count nowhere. `first_slot` is how often
+    differed on them; `unreadable` ones gave no readable answer and are left out. `first_slot` is how often
     the side shown first won.
     """
 

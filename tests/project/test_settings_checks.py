@@ -39,7 +39,7 @@ def test_defaults_and_what_is_right_pass() -> None:
         ),
         ({"backbone": {"fps": 24.0}}, "backbone.fps: the embedded world is rendered at 8 fps, got 24; set it to 8"),
         ({"footage": {"scenes": ["fall", "wav"]}}, "footage.scenes: no scene 'wav'; did you mean wave?"),
-        ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; there is dynamic_degree"),
+        ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; choose one of dynamic_degree"),
         (
             {"label": {"by": "metric", "metric": "sharpness", "segment_s": 1.0}},
             "label.metric: metric 'sharpness' does not define whether higher or lower is better",

@@ -194,4 +194,6 @@ def test_a_group_that_the_model_does_not_have_is_refused(project: Path, capsys: 
     with pytest.raises(SystemExit):
         main(["train", str(project), "--recipe", "sft", "--set", "train.trainable=motoin", "--set", "train.name=other"])
     told = capsys.readouterr().err
-    assert "train.trainable: no group of weights 'motoin'; did you mean motion? there is full, lora, motion" in told
+    assert (
+        "train.trainable: no group of weights 'motoin'; did you mean motion? choose one of full, lora, motion" in told
+    )

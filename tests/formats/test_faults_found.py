@@ -72,7 +72,7 @@ def text_of(read: Callable[[], object]) -> str:
     ("line", "words"),
     [
         ('{"prompt": ', "line 2: bad row: not JSON: .*; correct or delete the line"),  # "not an object: 'not JSON (Exp"
-        ('{"prompt": "x", "prompt": "y"}', "line 2: bad row: not JSON: the key 'prompt' stands twice"),  # nothing
+        ('{"prompt": "x", "prompt": "y"}', "line 2: bad row: not JSON: the key 'prompt' appears twice"),  # nothing
         (json.dumps({**PAIR, "prompt": [{"content": "a \x1b dog"}]}), "line 2: bad prompt: .*write the caption anew"),
         (json.dumps({**PAIR, "chosen": 3}), "line 2: chosen is not text: 3; correct or delete it"),  # no remedy
     ],

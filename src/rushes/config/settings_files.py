@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import textwrap
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -388,14 +389,19 @@ def _toml_lines(table: BaseModel, header: str) -> list[str]:
     for name, field in type(table).model_fields.items():
         value = getattr(table, name)
         if isinstance(value, BaseModel | dict):
-            nested += ["", f"# {describe(field)}", f"[{header}{name}]"]
+            nested += ["", *_comment(field), f"[{header}{name}]"]
             if isinstance(value, BaseModel):
                 nested += _toml_lines(value, f"{header}{name}.")
             else:
                 nested += [f"{toml_key(key)} = {toml_value(item)}" for key, item in dumped[name].items()]
         else:
-            plain += [f"# {describe(field)}", f"{name} = {toml_value(dumped[name])}"]
+            plain += [*_comment(field), f"{name} = {toml_value(dumped[name])}"]
     return plain + nested
+
+
+def _comment(field: FieldInfo) -> list[str]:
+    """What a setting is, in lines that fit a terminal."""
+    return textwrap.wrap(f"# {describe(field)}", 120, subsequent_indent="# ", break_on_hyphens=False)
 
 
 def toml_key(key: str) -> str:

@@ -104,7 +104,7 @@ def test_what_is_no_result_is_refused(folders: Folders, tmp_path: Path) -> None:
             Others(vbench={"A": odd}).measures(folders, [])
     good = tmp_path / "good"
     good.write_text("0.mp4,a,1\n")
-    for text, words in (("", "no scores"), ("a,b\n", "rows must be"), ("a,b,much\n", "rows must be")):
+    for text, words in (("", "no scores"), ("a,b\n", "line 1: 2 cells, expected 3"), ("a,b,much\n", "rows must be")):
         odd.write_text(text)
         with pytest.raises(ValueError, match=words):
             Others(videophy={"A": (good, odd)}).measures(folders, [])

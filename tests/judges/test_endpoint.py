@@ -193,7 +193,7 @@ def test_ten_unreadable_answers_in_a_row_end_it_with_the_first(fake: FakeEndpoin
     answers = ["hm"] * 9 + ['{"choice": "tie"}'] + [f"hm \x1b {number}" for number in range(20)]
     fake.script.extend(map(Does, answers))
     endpoint, asked = make(), 0
-    with pytest.raises(EndpointError, match=r"10 answers in a row of m could not be read; .*'hm \\x1b 0'.*json_schema"):
+    with pytest.raises(EndpointError, match=r"10 answers in a row of m could not be read.*'hm \\x1b 0'.*json_schema"):
         for asked in range(30):
             endpoint.ask([str(asked)], Verdict)
     assert asked == 19 and len(fake.requests) == 20
@@ -332,7 +332,7 @@ def test_money_is_limited(fake: FakeEndpoint, make: Make) -> None:
 def test_money_cannot_be_limited_where_tokens_are_not_counted(fake: FakeEndpoint, make: Make) -> None:
     fake.answer = lambda request: Does('{"choice": "tie"}', usage=None)
     assert make().ask(["1"], Verdict).parsed
-    with pytest.raises(EndpointError, match="does not say how many tokens"):
+    with pytest.raises(EndpointError, match="endpoint.max_cost cannot be enforced"):
         make(max_cost=1.0, price_in=1.0).ask(["2"], Verdict)
 
 

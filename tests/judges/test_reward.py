@@ -79,7 +79,7 @@ def test_lines_that_do_not_fit_each_other_are_refused(lines: list[object], messa
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for folder in ("", str(tmp_path)):
-        with pytest.raises(ValueError, match=r"either scores.jsonl or config.json"):
+        with pytest.raises(ValueError, match=r"scores.jsonl or config.json"):
             make(folder, 0.0)
     judge = make(scores(tmp_path, {"media": "a", "scores": {"VQ": 1.0}}), 0.0)
     with pytest.raises(ValueError, match="no score for the clip b"):

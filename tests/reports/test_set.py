@@ -170,7 +170,7 @@ def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp
     assert "new" not in taken
     for clip in other[:2]:
         assert f"caption changed: {clip.source}: {clip.caption!r} is now 'a better {clip.caption}'" in work.lines
-    assert f"set aside, not in the footage: 1 ({gone.source})" in work.lines
+    assert f"set aside, no longer in the footage: 1 ({gone.source})" in work.lines
     assert sorted(clip.caption for clip in work.clips()) == sorted(
         [f"a better {clip.caption}" for clip in other[:2]] + [clip.caption for clip in other[2:]]
     )

@@ -107,7 +107,8 @@ def tell_stage(
     """What a stage of a project did, in its lines or those given, and the command that comes next."""
     if as_json:
         return tell(result, as_json)
-    own = lines if lines is not None else result.lines() if hasattr(result, "lines") else lines_of(result)
+    in_words = getattr(result, "lines", None)  # of some results a count of a file's lines
+    own = lines if lines is not None else in_words() if callable(in_words) else lines_of(result)
     tell(result, as_json, [*own, next_line(project, settings, run)])
 
 

@@ -249,8 +249,9 @@ def test_the_site_has_every_page() -> None:
     assert sorted(listed) == sorted(pages | top)
 
 
-def test_the_readme_lists_the_rooms_that_there_are() -> None:
-    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\nsrc/rushes/\n")[1].split("\ntests/")[0]
+def test_contributing_lists_the_rooms_that_there_are() -> None:
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = page.split("\nsrc/rushes/\n")[1].split("\ntests/")[0]
     listed = re.findall(r"(\w+)/", " ".join(line[:34] for line in lines.splitlines()))
     rooms = {path.parent.name for path in (REPOSITORY / "src" / "rushes").glob("*/__init__.py")}
     assert sorted(listed) == sorted(rooms)

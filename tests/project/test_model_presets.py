@@ -42,6 +42,7 @@ from rushes.project.model_presets import (
     nearest_length,
     recipe_train,
     sourced,
+    with_weights,
 )
 from rushes.project.project import open_project
 from rushes.project.settings import adopt, read_settings, write_settings
@@ -483,3 +484,8 @@ def test_backbones_prints_a_models_row_with_its_sources(wan: Path, capsys: pytes
     facts = json.loads(capsys.readouterr().out)
     assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.lora_rank"]["value"] == 32
     assert "no released model of this name" in refused(capsys, "models", "wan-3")
+
+
+def test_the_name_of_a_released_model_leads_to_its_repository() -> None:
+    where = with_weights("wan2.1-t2v-1.3b")
+    assert find_model(where).model.name == "wan2.1-t2v-1.3b" and with_weights(where) == where

@@ -121,6 +121,7 @@ def _tell_plan(
     """The forecast, and the command that comes next: in the project, or that which makes one with the model."""
     from rushes.inspect import job_forecast as job
     from rushes.inspect import step_forecast as step
+    from rushes.project.model_presets import with_weights
 
     lines = [*step.in_words(result.step), *job.in_words(result)]
     if not result.step.fits or result.too_large:
@@ -129,7 +130,7 @@ def _tell_plan(
     if project is not None:
         return tell_stage(result, as_json, project, read_settings(project, overrides, nothing), lines)
     recipe = "" if asked.recipe == "realdpo" else f" --recipe {quote(asked.recipe)}"
-    begin = f"rushes init my-project --model {quote(asked.model)}{recipe} --footage CLIPS"
+    begin = f"rushes init my-project --model {quote(with_weights(asked.model))}{recipe} --footage CLIPS"
     tell(result, as_json, [*lines, f"next: {begin}"])
 
 

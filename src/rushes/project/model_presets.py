@@ -43,6 +43,11 @@ class Preset:
     notes: tuple[str, ...]
 
 
+def with_weights(model: str) -> str:
+    """`hub:OWNER/NAME` for the name of a released model; a folder or repository as it is."""
+    return f"{HUB}{all_models()[model].repository}" if model in all_models() else model
+
+
 def model_preset(
     model: str, recipe: str, footage: Source = None, size: tuple[int, int] | None = None, frames: int = 0
 ) -> Preset:
@@ -60,8 +65,7 @@ def model_preset(
             it can; or a recipe that needs a first frame on a model that takes none.
     """
     checked_recipe(recipe, footage)
-    if model in all_models():
-        where = f"{HUB}{all_models()[model].repository}"
+    if model != (where := with_weights(model)):
         raise ValueError(f"--model: {model} is only a name, but the weights are needed; give their folder, or {where}")
     match = find_model(model)
     folder = folder_of(model, match)

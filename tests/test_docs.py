@@ -33,6 +33,8 @@ from .forked import rushes_in_bash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+TOP = ("CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+EXAMPLES = ("docs/recipes/x.md", "tests/recipes/test_NAME.py")  # files that a contributor writes
 MARK, MARK_ALL = "<!-- run -->", "<!-- run: --all -->"
 BLOCK, BLOCK_ALL, PYTHON = (
     re.compile(re.escape(mark) + rf"\s*\n```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -236,10 +238,25 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *map(REPOSITORY.joinpath, TOP)], ids=lambda page: page.name)
 def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None:
-    names = re.findall(r"`((?:src|tests|scripts)/[\w/.]+\.\w+)`", page.read_text(encoding="utf-8"))
-    assert [name for name in names if not (REPOSITORY / name).exists()] == []
+    folders = "src|tests|scripts|docs|examples|benchmarks"
+    names = re.findall(rf"[` ]((?:{folders})/(?:[\w-]+/)*(?:[\w-]+\.\w+)?)[` ]", page.read_text(encoding="utf-8"))
+    assert [name for name in names if not (REPOSITORY / name).exists() and name not in EXAMPLES] == []
+
+
+NAMED_IN_CODE = re.compile(r"`rushes ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
+
+
+def test_every_command_that_the_source_names_exists() -> None:
+    """In messages, docstrings and pages of the studio."""
+    commands = commands_of(app)
+    single, groups = ({words[0] for words in commands if len(words) == n} for n in (1, 2))
+    source = REPOSITORY / "src" / "rushes"
+    for path in sorted([*source.rglob("*.py"), *source.rglob("*.js"), *source.rglob("*.html"), *source.rglob("*.md")]):
+        for first, second in NAMED_IN_CODE.findall(path.read_text(encoding="utf-8")):
+            assert first in single | groups, f"{path}: rushes {first}"
+            assert first not in groups or not second or (first, second) in commands, f"{path}: rushes {first} {second}"
 
 
 def test_the_site_has_every_page() -> None:

@@ -10,7 +10,7 @@ Losses, of tensors on any device; they need torch and numpy alone
     TermBatch           the same as tensors
     ViewErrors          errors of policy and reference [B, V, F]
     loss                errors and terms -> loss
-    guarded             terms under another objective, or with anchors that hold the winner
+    guarded             terms under another objective, or with auxiliary losses that hold the winner
     diagnose            accuracy, margin, gradient weight and saturation of a batch
     backward_by_view    the gradient of a loss with the memory of one clip
 

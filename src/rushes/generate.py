@@ -33,7 +33,7 @@ from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_o
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, first_frame_key, still_key
 
-ASIDE = "clean"  # who sets takes of other settings aside, with their files
+ASIDE = "clean"  # who sets takes made with other settings aside, with their files
 STEPS_SHARE = 0.9  # of the time of a take, about; then it is decoded
 
 

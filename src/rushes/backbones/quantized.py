@@ -2,8 +2,8 @@
 
 The linear layers inside the network's blocks, which are nearly all of its weights, are replaced; what stands before and
 after the blocks, norms and biases keep their precision. 8 bits are rows of integers with a scale each, and inputs are
-rounded to 8 bits too (LLM.int8, arXiv 2208.07339, without its outliers: which columns are outliers hangs on what else
-is in the batch, and a prediction must not). 4 bits are NF4 with scales that are rounded themselves (QLoRA, arXiv
+rounded to 8 bits too (LLM.int8, arXiv 2208.07339, without its outliers: which columns are outliers depends on what
+else is in the batch, and a prediction must not). 4 bits are NF4 with scales that are rounded themselves (QLoRA, arXiv
 2305.14314); inputs keep their precision.
 """
 

@@ -69,7 +69,7 @@ def clean(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Remove what a project does not need: stale latents, takes of other settings, checkpoints of finished runs."""
+    """Remove what a project does not need: stale latents and takes, checkpoints of finished runs."""
     from rushes.inspect.disk_use import clean as stage
     from rushes.inspect.disk_use import clean_in_words
 

@@ -73,7 +73,7 @@ def _level(eta: float, pairs: Sequence[PairFacts], free: dict[str, float], seed:
 
 
 def wholly_tied(labels: tuple[int, ...]) -> bool:
-    """Whether no segment is decided, so that the pair teaches nothing."""
+    """Whether no segment is decided, so the pair has no gradient."""
     return not any(labels)
 
 

@@ -82,7 +82,7 @@ class CleanResult:
     bytes: int
     removed: bool  # false = nothing was removed yet; --yes does that
     kinds: Mapping[str, int]  # bytes by kind
-    takes: int | None = None  # that leave the project with their files, being of other settings; null = none
+    takes: int | None = None  # made with other settings, which leave the project with their files; null = none
     ended: tuple[str, ...] = ()  # runs that cannot go on to more steps afterwards
     doubted: tuple[str, ...] = ()  # finished runs that keep all checkpoints: their weights may not be whole
     stays: str = ""  # why what was made under other settings is left alone; "" = it is not
@@ -109,7 +109,7 @@ class _Uses:
     def __init__(self, project: OpenProject) -> None:
         self.project, self.store = project, project.store
         self.folder = project.store.project
-        self.left_alone = ""  # why files of other settings may be in use, once they were looked at
+        self.left_alone = ""  # why files made with other settings may be in use, once checked
         self.needed, self.dropped_media = set[str](), set[str]()  # content hashes
         for clip in self.store.stream(Clip):
             self.needed.update((clip.media, clip.first_frame))
@@ -147,7 +147,7 @@ class _Uses:
         return [name for name in runs if name not in self.finished]
 
     def stays(self, uses: Sequence[FileUse]) -> str:
-        """Why files of other settings may be in use; empty where they are not, or there are none."""
+        """Why files made with other settings may be in use; empty if they are not, or there are none."""
         others = [use for use in uses if use.state == "stale" and use.kind in REMADE]
         if self.unfinished and (others or self.dropped):
             name = self.unfinished[0]
@@ -158,7 +158,7 @@ class _Uses:
 
     @cached_property
     def dropped(self) -> list[Candidate]:
-        """Takes of other settings than those of now and of the finished runs, which nobody spoke about.
+        """Takes made with settings that neither the project nor a finished run has, and that no person has judged.
 
         Without the model these are all that nobody spoke about, as it says what settings ask for.
         """
@@ -373,7 +373,7 @@ def clean_in_words(result: CleanResult) -> list[str]:
     did = "removed" if result.removed else "would remove"
     lines = [f"{did} {kind}: {in_bytes(size)}" for kind, size in result.kinds.items()]
     if result.takes:
-        lines.append(f"{did} {result.takes} takes of other settings from the project")
+        lines.append(f"{did} {result.takes} takes made with other settings from the project")
     if result.ended:
         lines.append(f"{', '.join(result.ended)}: cannot be trained for more steps without the checkpoint")
     if result.doubted:

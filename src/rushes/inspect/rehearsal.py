@@ -176,7 +176,7 @@ def _refused_at_once(project: Path, settings: Settings, bar: Bar, say: Callable[
     """What the run would refuse of the whole footage, and the command that solves it; both empty where it goes through.
 
     Raises:
-        ValueError: a run of other settings that it would have to go on with.
+        ValueError: it would have to continue a run made with other settings.
     """
     whole = open_project(project, settings, bar, say)
     with whole.store:

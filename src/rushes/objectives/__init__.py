@@ -1,7 +1,8 @@
 """Errors and terms -> loss, with torch alone: what every method here is made of, for any training loop.
 
 `dpo_loss` is the short way. The long one is a `Term` for each contrast between views, `collate` for a batch of them,
-and `loss` of the views' errors under them; `guarded` adds anchors, `diagnose` says how a batch stands.
+and `loss` of the views' errors under them; `guarded` adds losses that hold the winner, `diagnose` has the
+figures of a batch.
 """
 
 from rushes.objectives.diagnostics import diagnose as diagnose

@@ -70,7 +70,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "label.segment_s": (1.0, PAPER),
     "train.reference": ("frozen", PAPER),
     "train.times": ("logit_normal", PAPER),
-    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor"),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no SFT term"),
     "train.options.beta": (500.0, f"{PAPER}, its listing"),
 }
 

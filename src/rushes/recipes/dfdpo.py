@@ -43,7 +43,7 @@ TINY: Mapping[str, Any] = {
     "options": {"beta": 2000.0},
 }
 PUBLISHED: Mapping[str, tuple[Any, str]] = {
-    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor is told of"),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no SFT term is mentioned"),
     "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
 }
 

@@ -58,7 +58,7 @@ class Proposal:
 
 
 def trial_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons without anchors, the strongest beta 1: so weak that every factor stays at one half."""
+    """The comparisons without losses on winners alone, the strongest beta 1: the gradient weight stays at one half."""
     strongest = max((t.beta for c in comparisons for t in c.terms if t.link not in ALONE), default=0.0)
     if not strongest:
         raise ValueError("the recipe compares nothing, so it has no beta")

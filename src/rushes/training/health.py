@@ -53,8 +53,8 @@ LINEAR = 0.45
 # Wrong pairs cost ten times what all pairs cost before anything was learned: they alone steer.
 STEEP = 10 * log(2)
 ASLEEP = 0.03  # mean DPO gradient weight: a sixteenth of what it was
-# The prediction that nobody trains has moved twice as far (in mean squares) as that which comparisons train; in healthy
-# runs on the embedded world, whose first frames say most of what captions do, 1.0 to 1.1 times.
+# The unconditional prediction, which no comparison trains, has moved twice as far (in mean squares) as the conditional
+# one. Healthy runs on the embedded world have a ratio of 1.0 to 1.1, as first frames there say most of the caption.
 ASTRAY = 2.0
 
 
@@ -296,7 +296,7 @@ def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
 
 def _saturated(history: _History) -> Iterable[Diagnosis]:
     if history.anchored or history.step < HALF_WAY * history.length:
-        return  # what an anchor still teaches goes on
+        return  # the SFT term still has a gradient
     for level in history.levels:
         half = history.steps(0.5, 1.0)
         factors, shares = _values(half, f"{level}/gradient"), _values(half, f"{level}/saturated")

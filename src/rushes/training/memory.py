@@ -1,7 +1,7 @@
 """One graph for all views, or one view at a time: chosen by the memory that a view's activations take.
 
-One graph is the faster way where clips are small, as a view alone keeps no processor busy; one view at a time is as
-fast where a single clip does, and needs the memory of one.
+Small clips: one graph over all views is faster, since one view cannot saturate the device. Large clips: one view at a
+time is as fast, and needs the memory of one view.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
 
 
 def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | None) -> Result:
-    """What is known of an arm, from its file, or from a run. Raises ValueError: the file is of other settings."""
+    """An arm's result, from its file or from a run. Raises ValueError: the file was made with other settings."""
     settings = settings_of(arm, seed, budget)
     made_from = _made_from(arm, settings)
     if earlier and earlier.made_from == made_from:

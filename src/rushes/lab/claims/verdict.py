@@ -1,8 +1,8 @@
 """From measurements of two arms to a verdict.
 
-The unit of evidence is the training seed: prompts of one trained model share its luck. Each seed gives one difference,
-paired by prompt, so the spread of these is that of seeds and prompts both. A few seeds say little about their own
-spread, so that of all differences of the metric stands beside it (`rushes.stats.moderated`).
+The unit of evidence is the training seed: prompts of one trained model are not independent. Each seed gives one
+difference, paired by prompt, whose spread comes from seeds and prompts. A few seeds say little about their own spread,
+so it is pooled with that of all differences of the metric (`rushes.stats.moderated`).
 """
 
 from __future__ import annotations

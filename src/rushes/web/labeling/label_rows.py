@@ -34,7 +34,7 @@ class LabelingPlan:
     repeat_share: float = 0.05  # pairs that a person gets once more, the other way round
     gold_by: str = ""  # the person whose labels are the key; "" = nobody
     gold_share: float = 0.05
-    by_gain: bool = True  # of pairs the one whose label tells most comes next; else by chance alone
+    by_gain: bool = True  # the pair whose label is most informative comes next; false = a random pair
     real: bool = True  # the real clip is shown, where there is one
     practice: int = 0  # pairs of a round of practice on the key; 0 = nobody practises
     pass_mark: float = 0.6  # share of a round's answers that must be the key's, in [0, 1]

@@ -1,4 +1,4 @@
-"""Which pair a person gets next: new ones where a label tells most, and some that measure people."""
+"""Which pair a person gets next: new pairs whose label is most informative, and some that measure people."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_budget_counts_embeddings(fake: FakeEndpoint, answers: Path) -> None
     embedder = make_embedder(by_endpoint(fake, priced, batch=1), answers, "diversity")
     with pytest.raises(EndpointError, match=r"max_cost: 0\.4"):
         embedded(embedder, ["a", "b", "c", "d"], answers)
-    with pytest.raises(EndpointError, match="max_calls: all 1 are used"):
+    with pytest.raises(EndpointError, match=r"endpoint\.max_calls: all 1 calls"):
         embedded(make_embedder(by_endpoint(fake, {"max_calls": 1}, batch=1), answers, "diversity"), ["x"], answers)
 
 

@@ -120,7 +120,7 @@ def test_the_budget_holds_over_both_judges(fake: FakeEndpoint, answers: Path, cl
     stage = make(
         two(fake).model_copy(update={"endpoint": two(fake).endpoint.model_copy(update={"max_calls": 5})}), answers
     )
-    with pytest.raises(EndpointError, match=r"max_calls: all 5 are used"):
+    with pytest.raises(EndpointError, match=r"endpoint.max_calls: all 5 calls"):
         run(stage, clips)
     assert len(fake.requests) == 5 and stage.calls is not None and stage.calls(4) == 8
 

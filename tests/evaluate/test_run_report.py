@@ -189,7 +189,7 @@ def test_what_people_complained_of_base_against_trained(store: Store, result: Ev
 
 def test_what_is_missing_is_noted(store: Store, result: EvaluateResult) -> None:
     notes = " ".join(collect(store, result).notes)
-    assert "1 evaluation clips are not shown" in notes
+    assert "1 evaluation clips have no partner" in notes
     assert "1 lines of metrics.jsonl could not be read" in notes
     assert "without results here: forgotten" in notes
     (store.project / "runs" / "realdpo-1" / "metrics.jsonl").unlink()
@@ -201,7 +201,7 @@ def test_what_is_missing_is_noted(store: Store, result: EvaluateResult) -> None:
 
 
 def test_unknown_run_is_refused_with_the_names(store: Store, result: EvaluateResult) -> None:
-    with pytest.raises(ValueError, match="'typo'; runs: realdpo-1, forgotten"):
+    with pytest.raises(ValueError, match=r"'typo'.*realdpo-1, forgotten"):
         collect(store, replace(result, run="typo"))
 
 

@@ -332,7 +332,7 @@ def test_money_is_limited(fake: FakeEndpoint, make: Make) -> None:
 def test_money_cannot_be_limited_where_tokens_are_not_counted(fake: FakeEndpoint, make: Make) -> None:
     fake.answer = lambda request: Does('{"choice": "tie"}', usage=None)
     assert make().ask(["1"], Verdict).parsed
-    with pytest.raises(EndpointError, match="endpoint.max_cost cannot be enforced"):
+    with pytest.raises(EndpointError, match=r"endpoint\.max_cost cannot be enforced"):
         make(max_cost=1.0, price_in=1.0).ask(["2"], Verdict)
 
 

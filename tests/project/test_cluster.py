@@ -112,7 +112,7 @@ def test_workers_ask_a_model(ray: None, done: dict[str, Stage], tmp_path: Path, 
         other = shutil.copytree(done["label"].before, tmp_path / "other")
         few = settings.model_copy(update={"endpoint": endpoint.model_copy(update={"max_calls": 5})})
         before = len(fake.requests)
-        with pytest.raises(ValueError, match=r"endpoint.max_calls: all 5 are used"):
+        with pytest.raises(ValueError, match=r"endpoint.max_calls: all 5 calls"):
             labels.label_takes(on_cluster(other, few))
         assert len(fake.requests) - before <= 5
 

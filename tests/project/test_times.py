@@ -262,7 +262,7 @@ def test_what_a_model_cannot_do_is_refused_in_a_sentence(tmp_path: Path) -> None
         with pytest.raises(ValueError, match=rf"^{where}: cogvideox has a variance-preserving schedule"):
             training_times(settings, spec)
     training_times(Settings(backbone=size, train=TrainSettings(shift=1.0)), spec)
-    with pytest.raises(ValueError, match=r"^train\.expert: this tiny has one network and no high-noise expert"):
+    with pytest.raises(ValueError, match=r"^train\.expert: tiny has one network and no high-noise expert"):
         training_times(Settings(train=TrainSettings(expert="high")), load_backbone("tiny", "").spec)
 
 

@@ -109,7 +109,7 @@ def test_a_torn_shard_is_passed_over_and_deleted_when_it_is_made_again(
     (path,) = shards(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
     store = LatentStore(tmp_path, FINGERPRINT)
-    assert "a" not in store and f"{path.name}: torn" in store.verify()[0] and path.exists()
+    assert "a" not in store and f"{path.name}: incomplete" in store.verify()[0] and path.exists()
     LatentStore(tmp_path, "b" * 24).mend()  # which leaves others alone
     assert path.exists()
     store.mend()
@@ -240,7 +240,7 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with pytest.raises(OSError, match="free some space"):
+        with pytest.raises(OSError, match="free some disk space"):
             store.put({"a": noise(4, 8, 32, 32)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -65,7 +65,7 @@ def test_a_damaged_file_is_not_read_and_is_written_again(tmp_path: Path, damaged
     file = MediaFolder(folder).path(digest)
     file.write_bytes(damaged)
     media = MediaFolder(folder)
-    with pytest.raises(MediaError, match=f"{file.name}: was damaged or altered.*`rushes verify {tmp_path}`"):
+    with pytest.raises(MediaError, match=f"{file.name}: damaged or altered.*`rushes verify {tmp_path}`"):
         media.path(digest)
     assert media.locate(digest) == file and media.lost([digest, "0" * 64, ""]) == {digest, "0" * 64, ""}
     (tmp_path / "source.MOV").write_bytes(b"frames")

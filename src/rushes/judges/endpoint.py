@@ -305,12 +305,10 @@ class ChatEndpoint:
             return number
         spent = self._answers.spent()
         if spent.calls >= settings.max_calls:
-            raise EndpointError(
-                f"endpoint.max_calls: all {settings.max_calls} calls are used up; raise it, then {_AGAIN}"
-            )
+            raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} calls are used up; raise it ({_AGAIN})")
         raise EndpointError(
             f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent (a request without an answer "
-            f"counts as the most expensive one), and the next call could exceed the limit; raise it, then {_AGAIN}"
+            f"counts as the most expensive one), and the next call could exceed the limit; raise it ({_AGAIN})"
         )
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:

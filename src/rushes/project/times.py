@@ -53,10 +53,7 @@ def _problems(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
                     f"{shift:g}"
                 )
     if train.expert != "both" and spec.boundary is None:
-        yield (
-            f"train.expert: this {spec.name} has a single network, without a {train.expert}-noise expert; set it to "
-            "both"
-        )
+        yield (f"train.expert: {spec.name} has one network and no {train.expert}-noise expert; set it to both")
 
 
 def _range_of(expert: str, spec: BackboneSpec) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from safetensors import SafetensorError
 
 from rushes.cli import OUT_OF_MEMORY
+from rushes.cli.remedies import with_project
 from rushes.config.backbone import BackboneSettings
 from rushes.config.ranges import Because
 from rushes.config.settings_files import SettingsError, load_settings
@@ -229,5 +230,6 @@ def test_what_fills_memory_or_disk_ends_in_a_sentence_with_the_remedy(
         raise error
 
     monkeypatch.setattr("rushes.project.stages.import_footage", fail)
-    status, out, err = rushes("import", new_project(tmp_path / "p", SMALL))
-    assert (status, out) == (2, "") and words in err and err.count("\n") == 1, err
+    project = new_project(tmp_path / "p", SMALL)
+    status, out, err = rushes("import", project)
+    assert (status, out) == (2, "") and with_project(words, str(project)) in err and err.count("\n") == 1, err

@@ -306,6 +306,29 @@ def test_clips_timeline_and_answers_are_seen_together_on_a_phone(project: Path, 
             clips, grid, answers = (tab.locator(part).bounding_box() for part in ("#panes", "#grid", "#work footer"))
             assert clips and grid and answers and answers["y"] + answers["height"] <= height + 1
             assert clips["y"] + clips["height"] <= grid["y"] and grid["y"] + grid["height"] <= answers["y"]
+        shown = dict.fromkeys(("a", "b", "real"), False)
+        for side in ("a", "b", "real"):  # one clip at a time, as wide as the screen
+            tab.click(f"#sides [data-side={side}]") if side != "a" else None
+            box = tab.locator(f"#panes figure.{side}").bounding_box()
+            assert box and box["width"] > 360 and box["height"] > 230
+            assert {each: tab.locator(f"#panes figure.{each}").is_visible() for each in shown} == {**shown, side: True}
+        for control in tab.locator("#controls button:visible, #remarks button:visible, #note-text").all():
+            control.focus()
+            covered = "(it) => { const { x, y, width, height } = it.getBoundingClientRect();"
+            covered += " return !it.contains(document.elementFromPoint(x + width / 2, y + height / 2)); }"
+            assert not control.evaluate(covered), control.inner_text()
+            switch = tab.locator("#sides").bounding_box()
+            assert switch and switch["y"] >= 0, "the clips stay in sight"
+        tab.reload()
+        tab.wait_for_selector("#grid .cell")
+        for at in range(tab.locator("#grid .cell").count()):
+            tab.locator("#grid .cell").nth(at).click()
+            tab.click("footer [data-mark='1']")
+        tab.click("#save")
+        text(tab, "#note", "Look at B first: press B above the clip.")
+        tab.click("#sides [data-side=b]")
+        tab.click("#save")
+        text(tab, "#count", "1 of 1 pairs labelled by you, 0 by nobody yet")
         context.close()
 
 

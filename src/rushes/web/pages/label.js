@@ -205,6 +205,7 @@ function missing() {
     const sides = now.ranking.left().filter((side) => !now.ranking.state.broken.includes(side));
     return sides.length && !now.rest ? text("note.unplaced", { n: sides.length, sides: sides.join(", ").toUpperCase() }) : "";
   }
+  if (views.single() && views.unseen()) return text("note.side", { side: views.unseen().toUpperCase() });
   now.marks.unjudgedWhereBroken();
   const left = now.marks.empty();
   if (left) {

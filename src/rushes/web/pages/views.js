@@ -1,4 +1,4 @@
-// Ways to look at two clips: side by side; a wipe line, blinking and the difference in one place; zoom and pan, which
+// Ways to look at two clips: side by side, or on a phone one at a time by a switch; a wipe line, blinking and the difference in one place; zoom and pan, which
 // show the same region of every clip.
 import { text } from "/static/text.js";
 
@@ -29,6 +29,9 @@ export class Views {
     this.pointers = new Map();
     this.clips = [];
     this.turn = 0;
+    this.sides = panes.querySelector("#sides"); // the switch; without it a phone shows clips side by side too
+    this.narrow = matchMedia("(max-width: 720px)"); // as in label.css
+    this.seen = new Set();
     this.listen();
   }
 
@@ -39,14 +42,28 @@ export class Views {
     this.clips = clips;
     this.times = [null, null];
     this.turn += 1;
+    this.seen.clear();
+    if (this.single()) this.shown = "a";
+    if (this.mode === "side" || this.mode === "blink") this.mode = this.single() ? "blink" : this.mode;
     if (figures.length) this.watch(this.turn);
     this.draw();
   }
 
+  // Whether there is room for one clip alone, so that blinking by the switch stands in place of side by side.
+  single() { return Boolean(this.sides && this.narrow.matches && this.panes.closest("[data-form=pairs]")); }
+
+  show(side) {
+    this.shown = side;
+    this.set("blink");
+  }
+
+  // Of the two that are compared the one that was not on the screen yet; "" = both were.
+  unseen() { return ["a", "b"].find((side) => !this.seen.has(side)) || ""; }
+
   set(mode) {
-    this.mode = mode;
+    this.mode = mode === "side" && this.single() ? "blink" : mode;
     this.draw();
-    if (mode === "wipe") this.line.focus({ preventScroll: true });
+    if (this.mode === "wipe") this.line.focus({ preventScroll: true });
     else this.line.blur();
   }
 
@@ -122,10 +139,18 @@ export class Views {
       video.style.transform = scale === 1 ? "" : `translate(${-100 * x * (scale - 1)}%, ${-100 * y * (scale - 1)}%) scale(${scale})`;
     });
     if (this.figures?.length) {
-      const [a, b] = this.figures;
-      b.style.clipPath = this.mode === "wipe" ? `inset(0 0 0 ${100 * this.at}%)` : "";
-      a.classList.toggle("blinked", this.mode === "blink" && this.shown !== "a");
-      b.classList.toggle("blinked", this.mode === "blink" && this.shown !== "b");
+      const blinking = this.mode === "blink", single = this.single();
+      if (this.shown === "real" && !single) this.shown = "a";
+      this.figures[1].style.clipPath = this.mode === "wipe" ? `inset(0 0 0 ${100 * this.at}%)` : "";
+      this.figures.forEach((figure, at) => {
+        const side = ["a", "b"][at] || "real";
+        figure.classList.toggle("blinked", blinking && (at < 2 || single) && this.shown !== side);
+      });
+      (blinking ? [this.shown] : ["a", "b"]).forEach((side) => this.seen.add(side));
+      this.sides?.querySelectorAll("button").forEach(({ dataset }, at, buttons) => {
+        buttons[at].setAttribute("aria-pressed", String(blinking && dataset.side === this.shown));
+        buttons[at].hidden = dataset.side === "real" && this.figures.length < 3;
+      });
     }
     this.difference();
     this.changed();
@@ -188,6 +213,8 @@ export class Views {
   listen() {
     const { panes, line } = this;
     addEventListener("resize", () => this.difference());
+    this.narrow.addEventListener("change", () => this.set(this.mode === "blink" ? "side" : this.mode));
+    this.sides?.addEventListener("click", ({ target }) => target.closest("button") && this.show(target.closest("button").dataset.side));
     line.addEventListener("keydown", (event) => {
       const to = { ArrowLeft: this.at - STEP, ArrowRight: this.at + STEP, Home: 0, End: 1 }[event.key];
       if (to === undefined || event.shiftKey) return;

@@ -69,6 +69,7 @@ export default {
   "view.difference.is": "difference of A and B, amplified {gain} times",
   "loop": "Loop this part [L]",
 
+  "sides": "Clip that is shown",
   "side.real": "real clip",
   "mark.1": "A",
   "mark.-1": "B",
@@ -137,6 +138,7 @@ export default {
   "note.missing": { one: "{n} part has no label yet. Press X if you cannot tell.", other: "{n} parts have no label yet. Press X if you cannot tell." },
   "note.unplaced": { one: "{sides} has no place yet. Press X to leave it out.", other: "{sides} have no place yet. Press X to leave them out." },
   "note.scores": "Give both clips a score from 0 to 10; arrow keys change it.",
+  "note.side": "Look at {side} first: press {side} above the clip.",
   "note.play": "Let the clips play to their end once; this project requires it.",
   "note.unplayable": "This browser cannot play one of the clips. Press Q to say which is broken, then Enter.",
   "note.first": "There is nothing before this.",

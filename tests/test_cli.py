@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -393,3 +395,13 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, empty: Path
     code, out, err = rushes("import", empty, *TINY)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "rushes: stopped; what was stored is safe, run the same command to continue"
+
+
+def test_a_line_on_torchvision_which_nothing_needs_is_left_out() -> None:
+    with suppress(SystemExit):
+        main(["--help"])
+    logger = logging.getLogger("transformers.utils.import_utils")
+    words = {"`CLIPImageProcessor` requires torchvision (not installed); falling back": False, "another line": True}
+    for text, shown in words.items():
+        record = logger.makeRecord(logger.name, logging.WARNING, "", 0, text, (), None)
+        assert bool(logger.filter(record)) == shown

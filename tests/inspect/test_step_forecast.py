@@ -239,6 +239,11 @@ def test_command(rushes: Callable[..., tuple[int, str, str]], folder: Callable[[
     code, out, _ = rushes(*asked, "--json")
     facts = json.loads(out)
     assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
+    code, out, _ = rushes(*asked)
+    assumed, *_, whole, following = out.splitlines()
+    assert "the forecast is for an h100; name yours with --gpu" in assumed and "--rehearse" not in assumed
+    assert whole.startswith("all stages: under 0.1 h at ") and following.startswith("next: rushes init")
+    assert "the forecast is for an" not in rushes(*asked, "--gpu", "rtx4090")[1]
     code, out, _ = rushes(*asked, "--gpu-memory-gb", 0.0001)
     assert code == 1 and "which does not fit 0.0001 GB" in out and "to make the step fit: " in out
     assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out

@@ -54,7 +54,8 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     assert "PyTorch is being loaded" in live[0] and "<svg" in live[-1]
     assert all(any(f'row">{stage}' in page for page in live) for stage in ("import", "generate", "train", "evaluate"))
     folder = tmp_path / "project-3"
-    assert f"project: {folder}" in out and read_settings(folder).project.seed == 3
+    assert f"project: {folder}" in out and read_settings(folder) == demo.demo_settings(3)
+    assert len((folder / "rushes.toml").read_text(encoding="utf-8").splitlines()) <= 25, "as short as after init"
     with open_desk(folder, read_settings(folder)) as desk:
         assert desk.progress("ada")["pairs"] == 4, "there is something to label"
     assert "\n4 takes\n" in rushes("status", folder)[1]
@@ -65,6 +66,6 @@ def test_the_demo_is_a_project_whose_commands_go_on(
         code, out, err = rushes(command, folder)
         assert code == 0, err
     page, following = out.splitlines()
-    assert Path(page.removeprefix("report: ")).is_file() and following.startswith("next: rushes export")
+    assert Path(page.removeprefix("report: ")).is_file() and following.startswith("next: rushes sample-size")
     code, _, err = rushes("demo", "--out", tmp_path, "--seed", 3)  # what is there is not made again
     assert code == 0 and "train" not in err.split(), err

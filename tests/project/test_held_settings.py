@@ -200,12 +200,12 @@ def test_an_old_default_holds_until_it_is_upgraded(
 
 def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        read_settings(project, ["train.steps=3", "footage.clips=12", "train.init_from=a", "backbone.frames=17"])
+        read_settings(project, ["train.steps=3", "generate.steps=4", "train.init_from=a", "backbone.frames=17"])
     (line,) = caplog.messages
     assert line == (
-        "train.steps is 3 here and 200 in rushes.toml, footage.clips is 12 here and 256 in rushes.toml, "
-        'train.init_from is a here and "base" in rushes.toml, but other stages read the file; to store it '
-        f"run `rushes set {project} train.steps=3 footage.clips=12 train.init_from=a`"
+        "train.steps is 3 here and 200 in rushes.toml, generate.steps is 4 here and 16 by default, "
+        'train.init_from is a here and "base" by default, but other stages use the project\'s value; to store yours '
+        f"run `rushes set {project} train.steps=3 generate.steps=4 train.init_from=a`"
     )
     caplog.clear()
     read_settings(project, ["train.name=other", "train.steps=3", "evaluate.prompts=2"])

@@ -42,7 +42,7 @@ def next_of(rushes: Rushes, *arguments: object) -> str:
 
 def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushes: Rushes) -> None:
     page, result = project / "reports" / "realdpo.html", project / "reports" / "realdpo.json"
-    assert next_of(rushes, project) == f"next: rushes export {project} --run realdpo --out FOLDER"
+    assert next_of(rushes, project) == f"next: rushes sample-size {project}", "too few prompts for a verdict"
     page.unlink()
     assert next_of(rushes, project) == f"next: rushes report {project}"
     result.unlink()
@@ -60,6 +60,48 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert status_of(project, settings, "dpo").next == f"rushes evaluate {project} --run dpo"
     dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
     assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
+
+
+def test_after_the_verdict_comes_what_helps(project: Path, rushes: Rushes) -> None:
+    """Weights are exported where they are better; else more prompts, or what went wrong in training."""
+    page = project / "reports" / "realdpo.json"
+    result = json.loads(page.read_text())
+    row = result["metrics"][result["headline"]]
+    row |= {"base": 0.5, "n": 40, "prompts": 40, "spread": 0.2, "p": 1e-6, "p_adjusted": 1e-5}
+    change = {"better": -0.2, "worse": 0.2, "undecided": 0.0}
+    shown = {"better": "export", "worse": "health", "undecided": "sample-size"}
+    for outcome, difference in change.items():
+        row |= {
+            "difference": difference,
+            "trained": 0.5 + difference,
+            "low": difference - 0.1,
+            "high": difference + 0.1,
+        }
+        page.write_text(json.dumps(result))
+        assert next_of(rushes, project).startswith(f"next: rushes {shown[outcome]} {project}"), outcome
+    code, out, err = rushes("sample-size", project, "--run", "realdpo")
+    assert code == 0, err
+    following = out.splitlines()[-1]
+    prompts = 2 * SMALL.evaluate.prompts
+    wanted = f"rushes set {project} evaluate.prompts={prompts} footage.eval_prompts={prompts}"
+    assert following == f"next: {wanted} && rushes import {project} && rushes evaluate {project}"
+    for command in following.removeprefix("next: ").split(" && "):
+        assert rushes(*command.split()[1:])[0] == 0, command
+    assert f"{prompts} pairs" in rushes("status", project)[1]
+    page.write_text(json.dumps(result | {"diagnoses": ["warning: nothing_learned: it is chance"]}))
+    assert next_of(rushes, project) == f"next: rushes health {project}"
+    assert f"next: rushes train {project} --set train.name=NEW, with " in rushes("health", project)[1]
+
+
+def test_what_is_wrong_with_a_run_is_said_once(project: Path, rushes: Rushes) -> None:
+    curves = project / "runs" / "realdpo" / "metrics.jsonl"
+    *rows, last = (json.loads(line) for line in curves.read_text().splitlines())
+    words = {"name": "nothing_learned", "severity": "warning", "evidence": "It is chance.", "remedy": "Train longer."}
+    last["diagnoses"] = [{**words, "step": last["step"]}]
+    curves.write_text("".join(f"{json.dumps(row)}\n" for row in (*rows, last)))
+    code, out, err = rushes("train", project)
+    assert code == 0 and "warning: nothing_learned: It is chance.\n  Train longer." in out
+    assert f"{out}{err}".count("nothing_learned") == 1
 
 
 def test_a_run_of_its_own_steps_is_finished_and_its_settings_are_held_on_to(
@@ -301,5 +343,5 @@ def test_a_run_goes_on_without_the_terminal(project: Path, rushes: Rushes) -> No
     assert second.returncode == 2 and "a detached run is already working" in second.stderr
     code, out, err = rushes("status", project, "--follow")
     assert code == 0 and "a detached run is working" in out
-    assert err.splitlines()[-1] == f"next: rushes export {project} --run realdpo --out FOLDER"
+    assert err.splitlines()[-1] == f"next: rushes sample-size {project}"
     assert "at work" not in rushes("status", project)[1]

@@ -49,3 +49,6 @@ def test_a_diagnosis_is_written_each_time_and_told_once() -> None:
     assert [each.name for each in told] == ["diverged"] and told[0].step == 9
     assert [row["step"] for row in rows if "diagnoses" in row] == [9, 19]
     assert rows[19]["diagnoses"][0]["name"] == "diverged" and rows[19]["diagnoses"][0]["step"] == 19
+    told.clear()
+    watch.judge(rows[10:], 19)
+    assert not told and rows[19]["diagnoses"], "what the last step shows comes with the result"

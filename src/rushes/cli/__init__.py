@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ.setdefault(name, value)
     if logging.lastResort is not None:  # which warnings of all rooms come to
         logging.lastResort.setFormatter(PrintableFormatter())
+    logging.getLogger("transformers.utils.import_utils").addFilter(not_on_torchvision)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             with suppress(OSError):  # of a pipe that is open for reading, too
@@ -102,6 +103,11 @@ class PrintableFormatter(logging.Formatter):
         from rushes.text_reader import printable
 
         return printable(super().format(record))
+
+
+def not_on_torchvision(record: logging.LogRecord) -> bool:
+    """Whether a line of transformers is on something else than torchvision, which Rushes does not need."""
+    return "requires torchvision" not in record.getMessage()
 
 
 # Libraries that tell their makers how they are used do not, unless the user's environment says so; they read it when

@@ -184,6 +184,7 @@ def sample_size(
         Path | None, Parameter(help="a project's folder, to say for each metric what its evaluation can show")
     ] = None,
     *,
+    run: Annotated[str, Parameter(help="run of the project; default: train.name of the settings")] = "",
     prompts: Annotated[int, GE_0, Parameter(help="number of prompts; 0 = say how many are needed")] = 0,
     points: Annotated[float, Parameter(help="win rate to detect, in points above 50 per cent")] = 0.0,
     ties: Annotated[float, within(0, 1), Parameter(help="expected share of ties")] = 0.0,
@@ -200,7 +201,8 @@ def sample_size(
     if project is not None:
         others = {"--prompts": prompts, "--points": points, "--difference": difference, "--sd": sd, "--ties": ties}
         refuse_unused(others, "a question without a project")
-        return _tell_reaches(project, as_json)
+        return _tell_reaches(project, run, as_json)
+    refuse_unused({"--run": run}, "a project")
     if (difference == 0) != (sd == 0) or (points and difference):
         raise ValueError("give --points for a win rate, or --difference with --sd for a metric")
     if difference:
@@ -240,18 +242,21 @@ def _in_a_line(prompts: int, row: PowerResult, chance: float) -> str:
     return f"{prompts} prompts show {shown}, or {change}, with a chance of {chance:.0%}"
 
 
-def _tell_reaches(project: Path, as_json: bool) -> None:
+def _tell_reaches(project: Path, run: str, as_json: bool) -> None:
     """What the evaluation of a project's run could show, and how many prompts would show what it saw."""
-    from rushes.project.reports import reach_of
+    from rushes.project.reports import more_prompts, reach_of
 
+    settings = read_settings(project, (), nothing)
     with Store.open(project) as store:
-        result = reach_of(store, read_settings(project, (), nothing))
+        result = reach_of(store, settings, run)
+        more = more_prompts(store, settings, result.run)
     lines = [
         f"{row.name}: a change of {row.smallest:.3g} is seen 4 times in 5 (base {row.base:.3g}); "
         + (f"{row.needed} prompts would show the change that was seen" if row.needed else "no number shows none")
         for row in result.metrics
     ]
-    tell(result, as_json, lines or ["no metric's change varies between prompts"])
+    lines = lines or ["no metric's change varies between prompts"]
+    tell(result, as_json, [*lines, f"next: {more}"])
 
 
 def stop(

@@ -129,10 +129,15 @@ def status(
 def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run
+    from rushes.project.status import status_of
 
     settings = read_settings(project, overrides, nothing)
     result = health_of_run(project, settings, run)
     lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
     lines = [with_project(line, str(project)) for line in lines]
     lines.append(f"run {result.run}: {result.verdict} after {counted(result.steps, 'step')}")
+    if status_of(project, settings, result.run).unhealthy:
+        change = "what is proposed above" if result.diagnoses else "other settings, such as another learning rate"
+        again = f"rushes train {quote(str(project))} --set train.name=NEW, with {change} as --set"
+        return tell(result, as_json, [*lines, f"next: {again}"])
     tell_stage(result, as_json, project, settings, lines, run=run)

@@ -87,7 +87,9 @@ def plan(
     first_frame: Annotated[
         bool | None, Parameter(help="give the model the first frame; default: as it was released")
     ] = None,
-    gpu: Annotated[str, Parameter(help="kind of GPU, for its memory and speed")] = "h100",
+    gpu: Annotated[
+        str, Parameter(help="kind of GPU, for its memory and speed; default: the one that is there, or else h100")
+    ] = "",
     gpus: Annotated[int, GE_0, Parameter(help="number of GPUs")] = 1,
     gpu_memory_gb: Annotated[float, GE_0, Parameter(help="memory of a GPU, in place of the kind's")] = 0.0,
     tflops: Annotated[float, GE_0, Parameter(help="TFLOP/s that the network reaches; default: 40 % of the peak")] = 0.0,
@@ -112,18 +114,32 @@ def plan(
     with waiting("counting operations and bytes of every stage", say):
         machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
         result = planning.forecast(project, asked, machine, overrides)
-    _tell_plan(result, as_json, project, overrides, asked)
+    assumed = [] if gpu or (gpu_memory_gb and tflops) or planning.gpu_here() else [_assumed(project)]
+    _tell_plan(result, as_json, project, overrides, asked, assumed)
+
+
+def _assumed(project: Path | None) -> str:
+    """That the forecast is for no GPU of this machine, and what to do about that."""
+    from rushes.inspect.planning import ASSUMED
+
+    here = f"; `rushes run {quote(str(project))} --rehearse` measures hours on this machine" if project else ""
+    return f"this machine has no GPU of a known kind, so the forecast is for an {ASSUMED}; name yours with --gpu{here}"
 
 
 def _tell_plan(
-    result: JobForecast, as_json: bool, project: Path | None, overrides: Sequence[str], asked: PlanRequest
+    result: JobForecast,
+    as_json: bool,
+    project: Path | None,
+    overrides: Sequence[str],
+    asked: PlanRequest,
+    notes: Sequence[str],
 ) -> None:
     """The forecast, and the command that comes next: in the project, or that which makes one with the model."""
     from rushes.inspect import job_forecast as job
     from rushes.inspect import step_forecast as step
     from rushes.project.model_presets import with_weights
 
-    lines = [*step.in_words(result.step), *job.in_words(result)]
+    lines = [*notes, *step.in_words(result.step), *job.in_words(result)]
     if not result.step.fits or result.too_large:
         tell(result, as_json, lines)
         sys.exit(1)

@@ -340,6 +340,12 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     return {name: {**sizes, **makers}[name] for name in SHARES}
 
 
+def _hours(hours: float, digits: int = 2) -> str:
+    """Hours; so few that nothing would be left of them by their bound."""
+    least = 10.0**-digits
+    return f"{hours:.{digits}f} h" if hours >= least / 2 else f"under {least:g} h"
+
+
 def in_words(job: JobForecast) -> list[str]:
     """The forecast of the job as lines, after those of the step."""
     takes = f", {job.takes} takes each" if job.unit == "clip" else ""
@@ -351,10 +357,10 @@ def in_words(job: JobForecast) -> list[str]:
         lonely = SHARES[name] != "shared" and job.gpus > 1
         alone = {"first": ", on one GPU", "each": ", all of it on each GPU"}.get(SHARES[name], "") if lonely else ""
         room = " (too large)" if name in job.too_large else ""
-        lines.append(f"{name}: {hours:.2f} h, {job.gib[name]:.1f} GiB{room}{through}{alone}")
+        lines.append(f"{name}: {_hours(hours)}, {job.gib[name]:.1f} GiB{room}{through}{alone}")
     for name, part in (job.shapes or {}).items():
-        lines.append(f"part {name}: {part.hours:.2f} h, {part.clips} clips, {part.prompts} prompts")
+        lines.append(f"part {name}: {_hours(part.hours)}, {part.clips} clips, {part.prompts} prompts")
     if half := job.half:
         at = f"half size, {half.height_px} x {half.width_px} px"
-        lines.append(f"{at}: {half.hours:.2f} h for all stages, {half.gib:.1f} GiB")
-    return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s (an assumed speed)"]
+        lines.append(f"{at}: {_hours(half.hours)} for all stages, {half.gib:.1f} GiB")
+    return [*lines, f"all stages: {_hours(job.total_hours, 1)} at {job.step.tflops:g} TFLOP/s (an assumed speed)"]

@@ -10,6 +10,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
+import torch
+
 from rushes.backbones.base import BackboneSpec
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
@@ -40,6 +42,7 @@ from rushes.project.settings_checks import check_settings
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
+ASSUMED = "h100"  # kind of GPU, where none is named or here
 CLIPS = 60  # of footage, where nobody says how many
 BANK = 8  # draws, where a bank is asked for
 Costs = Callable[[Settings], Model]  # of the model at a project's size
@@ -67,13 +70,21 @@ class PlanRequest:
     first_frame: bool | None = None
 
 
+def gpu_here() -> str:
+    """The kind of the GPU that torch sees first; "" where there is none, or none of the kinds that are known."""
+    if not torch.cuda.is_available():
+        return ""
+    memory = torch.cuda.get_device_properties(0).total_memory / step_forecast.GIB
+    return step_forecast.gpu_seen(torch.cuda.get_device_name(0), memory)
+
+
 def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
-    """GPUs of a kind that is known, or of other memory and speed.
+    """GPUs of a kind that is known, of the kind that is here or is assumed ("" as `gpu`), or of other memory and speed.
 
     Raises ValueError: no such kind, or fewer than one.
     """
     try:
-        kind = step_forecast.KINDS[step_forecast.gpu_named(gpu)]
+        kind = step_forecast.KINDS[step_forecast.gpu_named(gpu or gpu_here() or ASSUMED)]
     except ValueError as error:
         raise ValueError(f"{error}; for another give --gpu-memory-gb and --tflops") from None
     if gpus < 1:

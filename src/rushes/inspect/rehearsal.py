@@ -17,8 +17,8 @@ import torch
 
 from rushes.config.tables import Settings, run_name
 from rushes.inspect.job_forecast import JobForecast, Machine
-from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape, trained_on
-from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK, gpu_seen
+from rushes.inspect.planning import forecast_shapes, gpu_here, machine, model_for, numbers_by_shape, trained_on
+from rushes.inspect.step_forecast import GIB
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.defaults import with_model_defaults
@@ -151,11 +151,11 @@ def rehearse(
             clips = len(trained_on(work.store))
         sides = numbers_by_shape(folder, ask)
         step_s = float(read_history(folder / "runs" / run_name(ask.train) / CURVES)[-1]["seconds"])
-    machine, costs = machine_here(), model_for
-    numbers, memory = numbers_by_shape(project, settings), machine.memory_gb if machine else 1e6
+    here, costs = machine_here(), model_for
+    numbers, memory = numbers_by_shape(project, settings), here.memory_gb if here else 1e6
     jobs = ((ask, sides), (settings, numbers))
     small, whole = (forecast_shapes(*job, costs, Machine(memory, SLOW)) for job in jobs)
-    planned = forecast_shapes(settings, numbers, costs, machine) if machine else None
+    planned = forecast_shapes(settings, numbers, costs, here) if here else None
     rows = _estimates(work.seconds, (small, whole, planned), step_s * settings.train.steps)
     return RehearsalResult(
         clips=clips,
@@ -249,9 +249,5 @@ def _hours(plan: JobForecast, parts: Sequence[str]) -> float:
 
 def machine_here() -> Machine | None:
     """The GPU that torch sees first, of the kinds that `rushes plan` knows; None where it is none of them."""
-    if not torch.cuda.is_available():
-        return None
-    name = torch.cuda.get_device_name(0)
-    size = torch.cuda.get_device_properties(0).total_memory / GIB
-    kind = gpu_seen(name, size)
-    return Machine(KINDS[kind].memory_gb, round(SHARE_OF_PEAK * KINDS[kind].tflops, 1)) if kind else None
+    kind = gpu_here()
+    return machine(kind, 1, 0.0, 0.0) if kind else None

@@ -15,6 +15,7 @@ from rushes.project import curation
 from rushes.project.held_settings import set_values
 from rushes.project.project import OpenProject
 from rushes.project.stages import import_footage
+from rushes.project.status import status_of
 from rushes.records import Clip, Decision, now, stable_hash
 from rushes.report.card import read_result
 from rushes.store.database import Store
@@ -87,11 +88,14 @@ def write_captions(project: OpenProject, by: Literal["vlm", "names", "human"]) -
     clips = list(store.stream_set())
     without = sum(not clip.caption.strip() for clip in clips)
     place = quote(str(store.project))
-    command = f"{'review' if without or by == 'human' else 'run'} {place}"
     if imported.refused and project.settings.footage.on_refused == "fail":
-        command = f"set {place} footage.on_refused=skip"
+        command = f"rushes set {place} footage.on_refused=skip"
+    elif without:
+        command = f"rushes review {place}"
+    else:
+        command = status_of(store.project, project.settings).next
     written = before - len(list(uncaptioned(store)))
-    return CaptionsResult(by, len(clips), written, without, f"rushes {command}", refused=imported.refused)
+    return CaptionsResult(by, len(clips), written, without, command, refused=imported.refused)
 
 
 def uncaptioned(store: Store) -> Iterator[Clip]:

@@ -23,10 +23,11 @@ from rushes.evaluate.result import EvaluateResult, read_metrics
 from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import reports
+from rushes.project.held_settings import begin_project
 from rushes.project.presets import tiny_train
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
-from rushes.project.settings import adopt
+from rushes.project.settings import FILE, adopt
 from rushes.project.stages import generate_takes
 from rushes.report.live import LivePage
 from rushes.training.history import CURVES
@@ -64,7 +65,10 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None 
         ValueError: the project in `out` has other settings than the demo's.
     """
     settings, folder = demo_settings(seed), demo_folder(out, seed)
-    adopt(folder, settings, "the demo")
+    if (folder / FILE).is_file():
+        adopt(folder, settings, "the demo")
+    else:
+        begin_project(folder, settings)
     if page is not None:
         page.rows, bar = folder / "runs" / run_name(settings.train) / CURVES, page.beside(bar)
     project = open_project(folder, settings, bar)

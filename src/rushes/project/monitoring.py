@@ -81,13 +81,14 @@ def steps_on(tick: Tick, device: torch.device) -> Progress:
     return show
 
 
-def last_words(project: OpenProject, folder: Path) -> list[str]:
-    """Say what is wrong with a finished run and what to do; the names of it."""
+def last_words(folder: Path) -> dict[str, str]:
+    """What is wrong with a finished run and what to do about it, by the names of its diagnoses."""
     rows = read_history(folder / CURVES)
     diagnoses: list[dict[str, Any]] = rows[-1].get("diagnoses", []) if rows else []
-    for each in diagnoses:
-        project.say(f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}")
-    return [each["name"] for each in diagnoses]
+    return {
+        each["name"]: f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}"
+        for each in diagnoses
+    }
 
 
 def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Comparison], folder: Path) -> Sampler:

@@ -34,14 +34,29 @@ class ReachResult:
     metrics: tuple[Reach, ...]
 
 
-def reach_of(store: Store, settings: Settings) -> ReachResult:
-    """The smallest change of each metric that the evaluation of a run shows four times in five.
+def reach_of(store: Store, settings: Settings, run: str = "") -> ReachResult:
+    """The smallest change of each metric that the evaluation of a run shows four times in five; `run` is the one that
+    the settings name if it is empty.
 
     Raises:
         ValueError: the run was not evaluated.
     """
-    run = run_name(settings.train)
+    run = run or run_name(settings.train)
     return ReachResult(run, reaches(tuple(read_summary(store, run).metrics.values())))
+
+
+def more_prompts(store: Store, settings: Settings, run: str) -> str:
+    """How twice as many held-out prompts come into a project and its evaluation, in commands."""
+    place, footage, ask = quote(str(store.project)), settings.footage, settings.evaluate.prompts
+    there = len(store.clips("eval"))
+    wanted = 2 * min(there, ask)
+    sets = [f"evaluate.prompts={wanted}"] if ask < wanted else []
+    sets += [f"footage.eval_prompts={wanted}"] if footage.kind == "world" and there < wanted else []
+    evaluate = f"rushes evaluate {place}{'' if run == run_name(settings.train) else f' --run {quote(run)}'}"
+    commands = [*([f"rushes set {place} {' '.join(sets)}"] if sets else []), f"rushes import {place}", evaluate]
+    source = footage.prompts if footage.kind == "pairs" else footage.path
+    first = "" if footage.kind == "world" or there >= wanted else f"add to {source or 'the footage'}, then "
+    return f"{first}{' && '.join(commands)}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
@@ -32,9 +32,9 @@ class RunResult:
     report: Path  # the page, one HTML file
 
     def lines(self) -> list[str]:
-        """A line for each stage that was needed."""
+        """A line for each stage that was needed; what is wrong with the run comes with the verdict."""
         takes = {"import": self.import_, "generate": self.generate, "gaps": self.gaps}
-        stages = {**takes, "caption": self.caption, "label": self.label, "train": self.train}
+        stages = {**takes, "caption": self.caption, "label": self.label, "train": replace(self.train, remedies=())}
         return [f"{name}: {'; '.join(stage.lines())}" for name, stage in stages.items() if stage is not None]
 
 

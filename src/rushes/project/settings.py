@@ -12,13 +12,15 @@ from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes import trust
+from rushes.config.held_defaults import at
+from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import SettingsError, flat, load_settings, to_toml, toml_value
 from rushes.config.tables import Settings, TrainSettings
 from rushes.config.uses import Uses, code, everything, nothing
 from rushes.files import make_folder, write_text
 from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
-from rushes.text_reader import read_text
+from rushes.text_reader import read_text, read_toml
 
 FILE = "rushes.toml"
 DETACHED = "RUSHES_DETACHED"  # in the environment of what `run --detach` starts
@@ -60,7 +62,7 @@ def _other_project(missing: Path) -> str:
 
 
 def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:
-    """What other stages read too and have otherwise in the file, so that their work would not fit this one's."""
+    """What other stages read too and have otherwise, so that their work would not fit this one's."""
     typed = {text.partition("=")[0].strip(): text for text in overrides}
     shared = _SHARED if "train.name" in typed else (*_SHARED, "train.")  # a run with a name is found by it
     typed = {name: text for name, text in typed.items() if name.startswith(shared)}
@@ -72,9 +74,15 @@ def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) 
         apart = [name for name, places in read.items() if any(ours[place] != file[place] for place in places)]
         if apart:
             values = {name: typed[name].partition("=")[2].strip() for name in apart}
-            words = ", ".join(f"{name} is {values[name]} here and {toml_value(file[name])} in {FILE}" for name in apart)
+            written = with_names_of_today(read_toml(project / FILE))[0]
+            words = ", ".join(
+                f"{name} is {values[name]} here and {toml_value(file[name])} "
+                + ("by default" if at(written, name) is None else f"in {FILE}")
+                for name in apart
+            )
             keep = " ".join(quote(f"{name}={values[name]}") for name in apart)
-            _LOG.warning("%s, but other stages read the file; to store it run `rushes set %s %s`", words, project, keep)
+            note = "%s, but other stages use the project's value; to store yours run `rushes set %s %s`"
+            _LOG.warning(note, words, project, keep)
 
 
 def write_settings(project: Path, settings: Settings) -> Path:

@@ -98,6 +98,7 @@ class ProjectStatus:
     other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
     verdict: str = ""  # of the evaluation, a sentence or two; "" = there is none
     better: bool = False  # whether that claims that the run is better
+    unhealthy: bool = False  # whether `rushes health` has something to say of the run, or the verdict is "worse"
     broken_off: str = ""  # why `rushes run --detach` ended before its end, as far as its log says; "" = it did not
 
     def takes_text(self) -> str:
@@ -185,7 +186,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
             campaign = _campaign(store)
             evaluated = progress.ended and summary_path(store, name).is_file()
             lacking = _lacking(store, settings, needs)
-    verdict, better = _verdict(project, name) if evaluated else ("", False)
+    verdict, better, unhealthy = _verdict(project, name) if evaluated else ("", False, False)
     status = ProjectStatus(
         project,
         settings.backbone.name,
@@ -206,17 +207,23 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         next="",
         verdict=verdict,
         better=better,
+        unhealthy=unhealthy,
         broken_off="" if evaluated else broken_off(project / LOG),
     )
     return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
 
 
-def _verdict(project: Path, run: str) -> tuple[str, bool]:
-    """What the evaluation of a run says, and whether it is better; nothing where the file is damaged."""
+def _verdict(project: Path, run: str) -> tuple[str, bool, bool]:
+    """What the evaluation of a run says, whether the run is better, and whether its training went wrong.
+
+    Nothing where the file is damaged.
+    """
     with suppress(ValueError):
-        result = bare_report(read_evaluation(project / "reports" / f"{run}.json"))
-        return whole_verdict(result), outcome_of(result) == "better"
-    return "", False
+        result = read_evaluation(project / "reports" / f"{run}.json")
+        report = bare_report(result)
+        outcome = outcome_of(report)
+        return whole_verdict(report), outcome == "better", bool(result.diagnoses) or outcome == "worse"
+    return "", False, False
 
 
 def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:
@@ -342,7 +349,10 @@ def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -
         return f"rushes vote {project}{other} --annotators {shlex.quote(','.join(campaign.people))}"
     if status.report is None:
         return f"rushes report {project}{other}"
-    return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
+    if status.better:
+        return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
+    # Weights that are not shown to be better are nothing to use: what training lacked, or how many prompts would do.
+    return f"rushes {'health' if status.unhealthy else 'sample-size'} {project}{other}"
 
 
 def _as_takes(settings: Settings) -> str:

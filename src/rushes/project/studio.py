@@ -296,6 +296,8 @@ _WHY = {
     "evaluate": "Measure the trained model on clips that it has not seen.",
     "report": "Write the report, with every figure and the clips behind it.",
     "export": "Take the trained weights to where you use them.",
+    "health": "See what went wrong in training and what to change: the run is not shown to be better.",
+    "sample-size": "See how many held-out prompts would show a change, and how to add them.",
     "status": "Follow what is running, in the terminal.",
 }
 

@@ -56,7 +56,10 @@ SIZE = ("name", "frames", "fps", "height_px", "width_px", "tiling")  # of [backb
 
 
 # What the result of a training run says in sentences of its own.
-SAID = "run", "steps", "steps_now", "comparisons", "held_out", "gradients", "gradients_why", "times", "diagnoses"
+SAID = (
+    *("run", "steps", "steps_now", "comparisons", "held_out", "gradients", "gradients_why", "times"),
+    *("diagnoses", "remedies"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,17 @@ class TrainResult:
     times: TimesResult | None = None  # noise levels
     experts: Mapping[str, float] | None = None  # share of the draws by expert, 0 to 1
     diagnoses: tuple[str, ...] = ()  # names of what is wrong; `rushes health` says more
+    remedies: tuple[str, ...] = ()  # for each of these what shows it and what to do
 
     def lines(self) -> list[str]:
         """What was trained in a sentence, and below it what it was made of."""
         now = f"{self.steps_now} of them now" if self.steps_now else "all of them before"
-        wrong = [f"wrong with it: {', '.join(self.diagnoses)}"] if self.diagnoses else []
         return [
             f"run {self.run}: {counted(self.steps, 'step')}, {now}, on {counted(self.comparisons, 'comparison')}; "
             f"{self.held_out} held out",
             *([f"gradients: {self.gradients} ({self.gradients_why})"] if self.gradients_why else []),
             *lines_of(self, *SAID),
-            *wrong,
+            *self.remedies,
         ]
 
 
@@ -124,7 +127,7 @@ def train_run(project: OpenProject) -> TrainResult:
         ended = _ended(project, name, folder)
         job, result = _prepare(project, name)
         if ended:
-            return replace(result, diagnoses=tuple(last_words(project, folder)))
+            return with_last_words(result, folder)
         for line in times_in_words(project.settings, project.base.spec):
             project.say(line)
         for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):  # of a killed process; checkpoints are large
@@ -145,14 +148,20 @@ def train_run(project: OpenProject) -> TrainResult:
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
         _add_run(project, stable_hash(["run", name, job.identity.hash]), name, job.base, backbone, folder)
     first = _first_row(project, folder)
-    return replace(
+    result = replace(
         result,
         steps_now=taken,
         gradients=first.get("gradients", ""),
         gradients_why=first.get("gradients_why", ""),
         bank=data.bank.draws if data.bank else None,
-        diagnoses=tuple(last_words(project, folder)),
     )
+    return with_last_words(result, folder)
+
+
+def with_last_words(result: TrainResult, folder: Path) -> TrainResult:
+    """The result with what is wrong with its run, which ended."""
+    words = last_words(folder)
+    return replace(result, diagnoses=tuple(words), remedies=tuple(words.values()))
 
 
 def _ended(project: OpenProject, name: str, folder: Path) -> bool:

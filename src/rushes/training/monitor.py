@@ -49,13 +49,16 @@ class RunMonitor:
         return write_samples(self.sampler, step) if self.sampler and due else {}
 
     def judge(self, rows: Sequence[Row], steps: int) -> None:
-        """Write the diagnoses of a run of `steps` into the last of its rows, and tell those that none had before."""
+        """Write the diagnoses of a run of `steps` into the last of its rows, and tell those that none had before.
+
+        Those of the last step are left to the run's result, which has them with their remedies.
+        """
         before = {each["name"] for row in rows[:-1] for each in row.get("diagnoses", ())}
         diagnosed = diagnoses(rows, steps)
         if diagnosed:
             rows[-1]["diagnoses"] = [asdict(each) for each in diagnosed]
         for each in diagnosed:
-            if each.name not in before:
+            if each.name not in before and rows[-1]["step"] < steps:
                 self.tell(each)
 
 

@@ -37,6 +37,7 @@ QUOTES = {
     "It was learned by\nheart.": "It was memorised.",
     "400 steps of 8 were run.": "400 steps were run at batch size 8.",
     "The step takes 2 GiB.": "The step uses 2 GiB.",
+    "|  | whole number | that it consists of |": "|  | whole number | files of the copy |",
 }
 
 

@@ -38,7 +38,7 @@ class ModelResult:
 
     name: str
     family: str  # backbone
-    repository: str  # on the Hugging Face hub
+    repository: str  # repository on the Hugging Face hub
     note: str  # how it was recognised, where that left a choice; "" = without
     difference: str  # what its pipeline does by default and is not done here, and why; "" = nothing
     settings: Mapping[str, Sourced]  # by their dotted paths
@@ -50,7 +50,7 @@ class ModelDefaults:
 
     name: str  # such as wan2.1-t2v-1.3b
     family: str  # the backbone that reads it
-    repository: str  # on the Hugging Face hub
+    repository: str  # repository on the Hugging Face hub
     pipelines: tuple[str, ...]  # classes that its model_index.json may name
     variant: Mapping[str, Any]  # configurations ("part.key" or "index.key") that every model of this kind has
     sizes: Mapping[str, Any]  # those that this release has

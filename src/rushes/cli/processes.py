@@ -42,7 +42,7 @@ class DetachedResult:
     """A run that goes on without the terminal."""
 
     log: Path  # what it says
-    process: int  # that does it; `kill` with this number ends it, and what was stored is safe
+    process: int  # number of the process; `kill` with it ends the run, and what was stored is safe
 
 
 ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out

@@ -41,7 +41,7 @@ class CompareResult:
     table: Path  # means and differences of all pairs, as JSON
     verdicts: Mapping[str, str] | None = None  # a sentence for each pair, by "FIRST|SECOND"; null for a table
     report: Path | None = None  # the page; null for a table
-    breaches: tuple[str, ...] = ()  # of the gate, a sentence each
+    breaches: tuple[str, ...] = ()  # a sentence for each limit of the gate that was exceeded
 
 
 def _check_sizes(rows: Mapping[str, Mapping[Key, Candidate]]) -> None:

@@ -54,16 +54,16 @@ class EvaluateResult:
     run: str
     headline: str  # metric that the verdict is about; "" = all of them together
     metrics: Metrics
-    arms: Mapping[str, Metrics] = field(default_factory=dict)  # the same of other recipes, or of imported systems
-    arms_intro: str = ""  # where these come from
-    shapes: Mapping[str, Metrics] = field(default_factory=dict)  # the same on prompts of each size and length
+    arms: Mapping[str, Metrics] = field(default_factory=dict)  # other recipes and imported systems against the base
+    arms_intro: str = ""  # where the figures of `arms` come from
+    shapes: Mapping[str, Metrics] = field(default_factory=dict)  # comparison on the prompts of each size and length
     # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
     rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
     diagnoses: tuple[str, ...] = ()  # what `rushes health` says of the run, a sentence each
-    title: str = ""  # of the report; "" = the project's folder
-    seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
-    seed: int = 0  # of the bootstrap
-    version: str = ""  # of Rushes
+    title: str = ""  # title of the report; "" = the project's folder
+    seconds: Mapping[str, float] = field(default_factory=dict)  # seconds of each stage in the project so far
+    seed: int = 0  # seed of the bootstrap
+    version: str = ""  # version of Rushes
     made_at: str = ""  # ISO 8601, UTC
 
 

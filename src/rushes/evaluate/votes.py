@@ -33,10 +33,10 @@ class VoteStanding:
     run: str
     people: int  # who voted
     votes: int  # answers, with those that could not tell
-    pairs: int  # that there are
+    pairs: int  # pairs to vote on
     complete: int  # pairs that as many people answered as the settings ask
     prompts: int  # independent ones
-    prompts_complete: int  # of these, all of whose pairs are complete: what the rule counts
+    prompts_complete: int  # prompts with votes on all of their pairs, which the stopping rule counts
     wins: int  # pairs
     ties: int
     losses: int
@@ -46,7 +46,7 @@ class VoteStanding:
     low: float | None = None  # end of an interval that holds at all times
     high: float | None = None
     after: int = 0  # complete prompts at which the study could first have stopped; 0 = not yet
-    more_prompts: int | None = None  # that are expected to be needed still; null = unknown, or more than there can be
+    more_prompts: int | None = None  # expected number of further prompts; null = unknown, or more than the project has
 
     @property
     def enough(self) -> bool:

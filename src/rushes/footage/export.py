@@ -52,7 +52,7 @@ class SetExported:
 
     clips: int
     stills_left_out: int  # prompts with a first frame alone, which are no footage
-    personal_data: Mapping[str, int]  # that goes out: videos that say `places`, `devices`, `persons`, `dates`, ...
+    personal_data: Mapping[str, int]  # videos with tags that name `places`, `devices`, `persons`, `dates`, ...
     videos: int | None = None  # files; null = tars
     table: Path | None = None  # Parquet beside the videos; null = tars
     shards: int | None = None  # tars; null = a table

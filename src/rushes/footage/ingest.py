@@ -41,8 +41,8 @@ class Imported:
     """What of some footage is in the project now; what there is none of is null."""
 
     clips: int
-    held_out: int | None  # of the clips
-    takes: int | None = None  # that came with the footage
+    held_out: int | None  # clips that are held out
+    takes: int | None = None  # takes that came with the footage
     takes_left_out: int | None = None  # takes of held-out clips, or that are one or a copy of one: none is trained on
     duplicates: int | None = None  # files of one content, caption and first frame as another
     alternatives: int | None = None  # further captions of clips, which are captions of the same clips

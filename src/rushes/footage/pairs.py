@@ -47,11 +47,11 @@ LookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path | None, float]]], Ite
 class PairsImported:
     """Labelled pairs out of another program's file; `entries` are `pairs` and what is left out."""
 
-    entries: int  # of the file: rows, or annotations
-    pairs: int  # that are in the project now, or would be
-    videos: int  # of those pairs
-    labels: int  # of those pairs, a label for each question
-    unjudged: int  # of the labels
+    entries: int  # rows or annotations of the file
+    pairs: int  # pairs that are in the project now, or would be
+    videos: int  # videos of these pairs
+    labels: int  # labels of these pairs, one for each question
+    unjudged: int  # labels that are unjudged
     winners: Mapping[str, int]  # pairs that each side won, by the name the file gives it, `tie` and `unjudged`
     new_rows: int  # 0 in a dry run
     replaced: int  # labels that were given otherwise before, or of another window

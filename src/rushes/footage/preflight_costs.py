@@ -86,7 +86,7 @@ def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, f
 class LengthChoice:
     """What the footage would give at another length and rate."""
 
-    frames: int  # of a clip
+    frames: int  # frames of a clip
     fps: float  # frames a second
     clips: int
     comparisons: int
@@ -114,9 +114,9 @@ class PreflightSummary:
 
     files: int
     usable: int
-    clips: int  # that the usable files give
+    clips: int  # clips from the usable files
     trimmed: int
-    seconds: float  # of the usable files
+    seconds: float  # length of the usable files together
     used_s: float  # seconds of them that the model is given
     resampled: int
     fit: str  # footage.fit
@@ -132,7 +132,7 @@ class PreflightSummary:
     others: Mapping[str, int]  # suffix -> files that are neither videos nor captions
     captions_without_video: int
     captions_cut: int | None  # usable files whose caption is longer than the model reads; null = it is not there
-    captions_cut_by: Mapping[str, int]  # the same by each tokenizer, where the model has several
+    captions_cut_by: Mapping[str, int]  # captions that each tokenizer cuts, if the model has several
     captions_unmeasured: str | None  # why it is not known how many are
     woven: int  # usable files that look interlaced and are not marked so
     shapes: tuple[ShapeCount, ...]  # what goes where, in the order of the settings

@@ -61,11 +61,11 @@ class ProjectExported:
     """Rows of a project as files, and the weights of a run."""
 
     rows: Mapping[str, int] = field(metadata=INLINE)  # by kind: `clips`, `candidates`, `preferences`, ...
-    personal_data: Mapping[str, int]  # that goes out: `people` by their names or pseudonyms, `times`, `notes`
+    personal_data: Mapping[str, int]  # personal data: `people` by names or pseudonyms, `times`, `notes`
     weights: Path | None = None  # file or folder; null = no run was named
     load: str | None = None  # Python that puts the weights to use; null = `backbone.path` or ComfyUI does
     output_change: float | None = None  # size of the adapter's effect on a prediction, over the prediction's
-    read_back_difference: float | None = None  # of the file's effect from the trained model's, over the prediction's
+    read_back_difference: float | None = None  # file's effect minus the trained model's, over the prediction
 
     def lines(self) -> list[str]:
         """The same in words; the last line puts the weights to use."""

@@ -29,7 +29,7 @@ class _Line:
 class ScoresImported:
     """Scores of people out of a file."""
 
-    lines: int  # of the file
+    lines: int  # lines of the file
     scored: int  # clips and takes
     new: int  # rows
     refused: int | None = None  # lines that could not be used

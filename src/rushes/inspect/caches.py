@@ -45,7 +45,7 @@ def depends_on(project: OpenProject) -> dict[str, Any]:
 class TextsResult:
     """Stored embeddings of captions."""
 
-    fingerprint: str  # of what they depend on
+    fingerprint: str  # hash of what they depend on
     depends_on: Mapping[str, Any]  # text encoder and what is done to a caption
     current: int  # captions whose embeddings are what the model reads now
     stale: Mapping[str, int]  # captions by the fingerprint they were read under
@@ -65,7 +65,7 @@ class TextsCheck:
 class ExplainResult:
     """Stored latents, and captions beside them."""
 
-    fingerprint: str  # of what latents depend on
+    fingerprint: str  # hash of what latents depend on
     depends_on: Mapping[str, Any]  # codec, its weights, size and preprocessing
     current: int  # latents that a run of today would use
     stale: Mapping[str, int]  # latents by the fingerprint they were encoded under

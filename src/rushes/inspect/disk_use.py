@@ -60,7 +60,7 @@ class KindUse:
     needed: int = 0
     stale: int = 0  # made under settings that nothing has now, or of use to what is finished alone
     orphaned: int = 0  # no row names it
-    leftover: int = 0  # of a process that was killed
+    leftover: int = 0  # bytes that a killed process left
     unknown: int = 0  # needed or stale, which only a model that is not there can say
 
 
@@ -70,7 +70,7 @@ class SpaceResult:
 
     kinds: Mapping[str, KindUse]  # by kind: media, latents, bank, texts, checkpoints, weights, database, other
     total: int  # bytes
-    removable: int  # of them, by `rushes clean`
+    removable: int  # bytes that `rushes clean` would remove
     no_model: str = ""  # why the model cannot be looked at; "" = it can
 
 

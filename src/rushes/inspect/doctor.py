@@ -113,7 +113,7 @@ class MachineFacts:
 
     system: str
     python: str  # its version
-    cores: int  # that this process may use
+    cores: int  # cores that this process may use
     memory_gb: float
     disk_free_gb: float
     gpus: tuple[GpuFacts, ...]
@@ -124,7 +124,7 @@ class DoctorResult:
     """A machine and its installation."""
 
     machine: MachineFacts
-    versions: Mapping[str, str]  # of the packages that are installed
+    versions: Mapping[str, str]  # versions of the installed packages
     findings: tuple[MachineFinding, ...]
 
 

@@ -69,7 +69,7 @@ class ShapeForecast:
 
     clips: int  # trained on
     prompts: int  # held out
-    hours: float  # of all stages
+    hours: float  # hours of all stages
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class HalfSize:
 
     height_px: int
     width_px: int
-    hours: float  # of all stages
+    hours: float  # hours of all stages
     gib: float  # 2^30 bytes on the GPU that needs most, in the stage that needs most
 
 
@@ -89,7 +89,7 @@ class JobForecast:
     step: StepForecast = field(metadata=INLINE)
     clips: int  # trained on, or pairs that came in their place
     prompts: int  # held out, that evaluation takes
-    takes: int  # of each clip; 0 = the recipe needs none
+    takes: int  # takes of each clip; 0 = the recipe needs none
     gpus: int
     hours: Mapping[str, float]  # by stage
     total_hours: float

@@ -45,16 +45,16 @@ PLANNED = {
 class StageEstimate:
     """What a stage took in the rehearsal, and takes in the whole job."""
 
-    seconds: float  # in the rehearsal
-    hours: float  # of the whole job, from these
-    forecast_hours: float | None = None  # of `rushes plan` for this kind of GPU; null = another or none
+    seconds: float  # seconds in the rehearsal
+    hours: float  # hours of the whole job, scaled from the rehearsal
+    forecast_hours: float | None = None  # forecast of `rushes plan`; null = an unknown GPU, or none
 
 
 @dataclass(frozen=True)
 class RehearsalResult:
     """A rehearsal that went through."""
 
-    clips: int  # that were trained on, or pairs
+    clips: int  # clips or pairs that were trained on
     steps: int
     seconds_a_step: float  # the last, which has no warm-up in it
     stages: dict[str, StageEstimate]

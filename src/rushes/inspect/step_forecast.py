@@ -98,17 +98,17 @@ class ModeForecast:
 class StepForecast:
     """A training step, before anything is loaded; memory in 2^30 bytes."""
 
-    parameters: int  # of the network
+    parameters: int  # parameters of the network
     trained: int  # parameters that are trained
     latents: tuple[int, ...]  # channels, frames, height, width of a clip
     memory_gb: Mapping[str, float]  # by what holds it
     modes: Mapping[str, ModeForecast]  # by how gradients are taken
-    fits: bool  # in one of the modes
-    mode: str  # that is taken
+    fits: bool  # whether a step fits in one of the modes
+    mode: str  # mode that training would use
     step_tflop: float  # 10^12 operations
     step_s: float  # seconds
     tflops: float  # 10^12 operations a second, assumed
-    gpu_memory_gb: float  # of one GPU
+    gpu_memory_gb: float  # memory of one GPU
     remedies: tuple[str, ...]  # what to change where nothing fits, most useful first
     errors: Mapping[str, float]  # share by which a CPU's measurements differ from such forecasts
     main_memory_gb: Mapping[str, float] = field(default_factory=dict)  # main memory by what holds it, 2^30 bytes

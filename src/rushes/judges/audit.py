@@ -32,15 +32,15 @@ class Audit:
     judge: str
     dimension: str  # the question
     segment_s: float | None  # seconds; null = whole clips, by the majority of their segments
-    segments: int  # that were asked about
+    segments: int  # segments that the judge was asked about
     unjudged: int  # segments without an answer
     ties: float  # share of the judged segments
     without_ties: Interval | None  # agreement with people
-    with_ties: Interval | None  # the same, a tie being an answer
-    first_slot: Interval | None  # of decided answers, how often the clip shown first won
-    # of segments asked in both orders, how often both answers named the same clip, or a tie
+    with_ties: Interval | None  # agreement with ties as an answer of their own
+    first_slot: Interval | None  # how often the clip shown first won, among decided answers
+    # how often both answers named the same clip, or a tie, among segments asked in both orders
     consistent: Interval | None
-    left: Interval | None  # of decided labels, how often the left clip won
+    left: Interval | None  # how often the left clip won, among decided labels
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class SharingBench:
     one_process_s: Mapping[str, float]
     eight_processes_s: Mapping[str, float]
     equal: bool  # whether both made the same takes, latents, figures and scores
-    forward_s: float  # that a forward pass sleeps, and the codec for each frame
+    forward_s: float  # sleep of a forward pass, and of the codec for each frame
 
 
 class SleepingBackbone(TinyBackbone):

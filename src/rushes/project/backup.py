@@ -35,10 +35,10 @@ class BackupResult:
     """A copy of a project."""
 
     to: Path  # a project, to be used as it is
-    files: int  # that it consists of
-    copied: int  # of them now; the others were there
-    bytes: int  # of all of them
-    personal_data: Mapping[str, int]  # in it: `people`, `times` and `notes` of labels, `file_names`; folders too
+    files: int  # files of the copy
+    copied: int  # files that were copied now; the others were there already
+    bytes: int  # size of all files
+    personal_data: Mapping[str, int]  # personal data: `people`, `times`, `notes` of labels, `file_names`, folders
     lost: int | None = None  # videos that the copy lacks, as the project has lost or damaged them; null = none
 
 

@@ -23,15 +23,15 @@ class CampaignPlan:
     """What a campaign asks of people."""
 
     people: tuple[str, ...]
-    pairs: int  # that are to have a label
+    pairs: int  # pairs to label
     pairs_each: int  # different ones, those that another labels too and those of the key included
     overlap: int  # people who label a pair that several label
-    overlap_share: float  # of a person's pairs
+    overlap_share: float  # fraction of a person's pairs that several people label
     hours_each: float
-    hours: float  # of all together
+    hours: float  # hours of all people together
     seconds: float | None  # a pair, as measured here; null = nobody's were taken yet, and 20 are assumed
-    key: str  # whose labels are the key
-    key_pairs: int  # that they labelled
+    key: str  # person whose labels are the key
+    key_pairs: int  # pairs that this person labelled
     practice: int  # pairs of the key that everybody else first practises on
 
     def lines(self) -> list[str]:

@@ -35,7 +35,7 @@ class CaptionsResult:
     """Captions of clips that had none."""
 
     by: Literal["vlm", "names", "human"]  # human = the page was opened, and people write there
-    clips: int  # in the set
+    clips: int  # clips in the set
     written: int  # captions now
     without: int  # clips of the set that still have none
     next: str  # command

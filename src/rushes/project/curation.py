@@ -44,7 +44,7 @@ class SetSize:
     train: int
     eval: int
     seconds: float
-    digest: str  # of all files, captions and splits
+    digest: str  # hash of all files, captions and splits
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CurationResult:
     licence: str
     stages: tuple[str, ...]
     settings_hash: str
-    version: str  # of Rushes
+    version: str  # version of Rushes
     made_at: str  # ISO 8601, UTC
 
 

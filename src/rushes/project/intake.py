@@ -53,14 +53,14 @@ class PreflightResult:
 
     summary: preflight_costs.PreflightSummary = field(metadata=INLINE)
     recipe: str
-    takes: int  # of each clip
+    takes: int  # takes of each clip
     comparisons_per_clip: int
     held_out: int  # clips
     comparisons: int  # to train on
-    comparisons_lost: Mapping[str, int]  # that refused files would have given at most, by reason
+    comparisons_lost: Mapping[str, int]  # comparisons that the refused files would have added at most, by reason
     choices: tuple[preflight_costs.LengthChoice, ...]
     on_refused: str  # footage.on_refused
-    file: Path  # the same with a row for each clip
+    file: Path  # file with a row for each clip
     fatal: tuple[str, ...]  # what would stop an import whatever the settings, a sentence each
 
 
@@ -253,7 +253,7 @@ def _causes(done: Preflight) -> str:
 class StillsResult:
     """First frames of held-out prompts."""
 
-    stills: int  # that were asked for, all of which are there
+    stills: int  # first frames that were asked for; all of them exist now
     new: int  # drawn now
 
 

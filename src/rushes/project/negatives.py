@@ -28,10 +28,10 @@ class CaptionResult:
     """Captions that are wrong, of training clips."""
 
     by: str  # writer
-    written: int  # now
-    there: int  # from before
+    written: int  # captions written now
+    there: int  # captions that were there already
     unchanged: int  # texts in which the writer found nothing to change, which are not stored
-    clips_without_takes: int | None = None  # which a writer that looks at takes leaves out; null = none
+    clips_without_takes: int | None = None  # clips left out, as the writer looks at takes; null = none
 
     def lines(self) -> list[str]:
         """The same in a sentence, and below it what was left alone."""

@@ -19,7 +19,7 @@ class RecipeRow:
 
     name: str
     paper: str
-    needs: tuple[str, ...]  # beside clips: `takes`, `labels`, ...
+    needs: tuple[str, ...]  # what it needs beside clips: `takes`, `labels`, ...
     backbones: tuple[str, ...]  # families that it runs on
 
 

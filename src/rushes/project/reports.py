@@ -64,7 +64,7 @@ class ReportResult:
     """The report of a run."""
 
     report: Path  # the page, one HTML file
-    personal_data: Mapping[str, int] = field(default_factory=dict)  # in it: `people` by their names or pseudonyms
+    personal_data: Mapping[str, int] = field(default_factory=dict)  # `people` by names or pseudonyms
 
 
 def summary_path(store: Store, run: str) -> Path:

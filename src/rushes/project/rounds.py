@@ -38,7 +38,7 @@ class RoundsResult:
     rounds: tuple[Round, ...]
     best: str  # the last run that gained on the one before; "base" where none did
     stopped: str  # why there was no further round; "" = all that were asked for were run
-    report: Path  # of the last round: every round's change from the base, and the rounds as a curve
+    report: Path  # report of the last round: each round's change from the base, and the rounds as a curve
 
     def lines(self) -> list[str]:
         """What a terminal shows."""

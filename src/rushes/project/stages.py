@@ -28,7 +28,7 @@ class GenerateResult:
     """Takes of training clips."""
 
     by: str  # system: "base", or a run
-    takes: int  # that the settings ask for, all of which are there
+    takes: int  # takes that the settings ask for; all of them exist now
     new: int  # generated now
 
     def lines(self) -> list[str]:

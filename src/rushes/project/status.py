@@ -39,8 +39,8 @@ class RunStatus:
     """How far a run is."""
 
     name: str
-    step: int  # that was done last
-    steps: int | None  # of a run that ended or that the settings name; null = unknown
+    step: int  # last finished step
+    steps: int | None  # planned steps, if the run ended or the settings name it; null = unknown
     ended: bool
     training: bool  # now, by some process
     left_s: float | None = None  # seconds that the steps to come take at the speed of the last ones; null = unknown
@@ -68,7 +68,7 @@ class CampaignStatus:
     people: tuple[str, ...]
     labelled: int  # pairs with a label of a person
     wanted: int
-    votes: int = 0  # of people between the base and a run
+    votes: int = 0  # people's votes between the base and a run
 
     def in_words(self) -> str:
         """The same in a sentence."""
@@ -84,7 +84,7 @@ class ProjectStatus:
     recipe: str
     clips: int  # to train on
     held_out: int  # clips
-    takes: int | None  # of the training clips, by what training starts from
+    takes: int | None  # takes of the training clips, by what they start from
     takes_wanted: int | None
     labels: int | None  # pairs of takes that somebody answered, or takes with a score
     run: RunStatus
@@ -94,9 +94,9 @@ class ProjectStatus:
     next: str  # command
     campaign: CampaignStatus | None = None  # null = there is none
     labels_wanted: int | None = None  # pairs, or takes, that there are; null = label.by is none
-    labels_decided: int | None = None  # of `labels`: such as the recipe finds something to compare in
-    other_runs: tuple[RunStatus, ...] = ()  # that are there, those first that were last at work
-    verdict: str = ""  # of the evaluation, a sentence or two; "" = there is none
+    labels_decided: int | None = None  # labels in which the recipe finds something to compare
+    other_runs: tuple[RunStatus, ...] = ()  # the project's other runs, the most recent first
+    verdict: str = ""  # verdict of the evaluation, a sentence or two; "" = none yet
     better: bool = False  # whether that claims that the run is better
     unhealthy: bool = False  # whether `rushes health` has something to say of the run, or the verdict is "worse"
     broken_off: str = ""  # why `rushes run --detach` ended before its end, as far as its log says; "" = it did not

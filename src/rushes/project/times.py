@@ -121,4 +121,4 @@ class TimesResult:
     kind: str  # base distribution: "uniform" or "logit_normal"
     low: float  # lowest noise level, 0 to 1
     high: float  # highest noise level, 0 to 1
-    shift: float  # of the schedule; 1 = none
+    shift: float  # shift of the schedule; 1 = none

@@ -67,18 +67,18 @@ class TrainResult:
     """A finished run: what it was trained on, and what is wrong with it."""
 
     run: str  # its name
-    steps: int  # of the whole run
+    steps: int  # steps of the whole run
     steps_now: int = 0  # taken now; 0 where the run was finished
     gradients: str = ""  # how gradients are taken, as train.gradients has it
     gradients_why: str = ""  # what decided that
     bank: int | None = None  # draws of the reference's errors; null = none are looked up
     comparisons: int = 0  # trained on
     held_out: int = 0  # comparisons that are only measured
-    terms: Mapping[str, int] = field(default_factory=dict)  # of all comparisons, by level
+    terms: Mapping[str, int] = field(default_factory=dict)  # terms of all comparisons, by level
     same_on_both_sides: Mapping[str, int] | None = None  # terms that compare a clip with itself, dropped, by level
     other_first_frame: int | None = None  # comparisons that lost a clip that does not start from its first frame
     account: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # the recipe's own counts
-    takes: Mapping[str, int] | None = None  # of the training clips: `used`, and by its reason each that is not
+    takes: Mapping[str, int] | None = None  # takes of the training clips: `used`, and by reason those that are not used
     times: TimesResult | None = None  # noise levels
     experts: Mapping[str, float] | None = None  # share of the draws by expert, 0 to 1
     diagnoses: tuple[str, ...] = ()  # names of what is wrong; `rushes health` says more
@@ -100,8 +100,8 @@ class TrainResult:
 class BankResult:
     """Errors of the reference that a run looks up."""
 
-    draws: int  # of time and noise, of each view
-    comparisons: int  # of the run
+    draws: int  # draws of time and noise for each view
+    comparisons: int  # comparisons of the run
     entries: int  # stored errors
 
 
@@ -109,8 +109,8 @@ class BankResult:
 class EncodeResult:
     """Latents of what a run trains on."""
 
-    comparisons: int  # of the run
-    latents: int  # that these are made of
+    comparisons: int  # comparisons of the run
+    latents: int  # latents of the run's clips and takes
     stored: int  # latents of this codec and size, those of first frames and held-out prompts too
 
 

@@ -41,8 +41,8 @@ class BetaResult:
 
     run: str
     comparisons: int  # looked at
-    held_out: int  # of these, measured and not trained on
-    steps: int  # of the trial
+    held_out: int  # comparisons that the trial measures and does not train on
+    steps: int  # steps of the trial
     target: float  # mean gradient weight that should be left, below 0.5
     shape: str  # size and length of the clips that sums over elements are of
     levels: Mapping[str, BetaLevel]
@@ -164,7 +164,7 @@ class ShortcutsResult:
 
     features: tuple[shortcuts.Shortcut, ...]
     pairs: int  # looked at, at most
-    frames: int  # of each clip that were looked at, from its middle
+    frames: int  # frames measured in each clip, around its middle
 
 
 def shortcuts_of_project(project: OpenProject) -> ShortcutsResult:

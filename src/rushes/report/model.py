@@ -25,7 +25,7 @@ class MetricRow:
     low: float  # end of the difference's 95 % interval; null where one prompt shows none
     high: float  # its other end
     n: int  # pairs
-    unit: str = ""  # of the values; "" = none
+    unit: str = ""  # unit of the values; "" = none
     clip_spread: float | None = None  # standard deviation over base clips; 0 where they are alike, null = unknown
     p: float | None = None  # two-sided
     p_adjusted: float | None = None  # Holm's, over all metrics with a better direction; null = unknown

@@ -18,8 +18,8 @@ _QUANTILES = (np.arange(4000) + 0.5) / 4000
 class PowerResult:
     """What a number of prompts can show; what was not asked for is null."""
 
-    prompts: int | None = None  # that it takes
-    chance: float | None = None  # of seeing the difference, 0 to 1
+    prompts: int | None = None  # prompts needed
+    chance: float | None = None  # power: probability of detecting the difference, 0 to 1
     win_rate: float | None = None  # least that is seen, 0 to 1; null also where none is
     standard_deviations: float | None = None  # least change of a metric that is seen
 

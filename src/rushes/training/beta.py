@@ -47,11 +47,11 @@ def equivalents(beta: float, elements: int, frames: int, scored: int) -> dict[st
 class Proposal:
     """A strength for one level, and what it was read from."""
 
-    level: str  # of the terms
-    beta: float  # at which a logit of the median size gives the target factor
+    level: str  # level of the terms
+    beta: float  # beta at which a logit of median size has the target gradient weight
     linear: float  # below it all factors stay near one half, and beta is no more than a factor on the learning rate
     saturated: float  # above it the typical pair no longer counts
-    step: int  # of the trial, at which it was read
+    step: int  # step of the trial at which it was read
     margin: float  # median size there of the margin in units of error, sum_v a_v D_v
     winner: float  # the winner's relative error there
     turned: bool  # whether the winner's error rises again after that step

@@ -141,7 +141,7 @@ class FolderCheck:
     """A folder of latents that another program wrote."""
 
     losers: int  # files that were read
-    problems: tuple[str, ...]  # of the losers that did not come as their winners did, a sentence each
+    problems: tuple[str, ...]  # a sentence for each loser that did not come as its winner did
 
 
 def check_folder(folder: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Diagnosis:
     severity: Severity  # "severe" where the model gets worse, "warning" where time is lost
     evidence: str  # one sentence with the figures that it rests on
     remedy: str  # one sentence
-    step: int  # at which it was made
+    step: int  # step at which it was made
 
 
 HELD_OUT = "held_out/"

@@ -63,9 +63,9 @@ class ShortcutFeatures:
 class Shortcut:
     """How often a rule on `name` alone, or on all, picks the winner of a pair that it has not seen."""
 
-    name: str  # of the feature, or "all"
-    # of pairs, a tie counting half, with its 95 % interval, clustered by prompt. This is the area under the curve
-    # within pairs
+    name: str  # name of the feature, or "all"
+    # share of pairs whose winner the feature picks, a tie counting half, with its 95 % interval, clustered by prompt.
+    # This is the area under the curve within pairs
     share: Interval
     winner: float  # mean of the winners; 0 for all
     loser: float  # mean of the losers

@@ -26,7 +26,7 @@ class Campaign:
     key included."""
 
     people: tuple[str, ...]
-    pairs: int  # that are to have a label
+    pairs: int  # pairs to label
     each: int
     overlap: int  # people who label a pair that several label
     overlap_share: float

@@ -47,7 +47,7 @@ class CardResult:
     """The data card of a project."""
 
     card: Path  # Markdown; the page and the hashes lie beside it
-    personal_data: Mapping[str, int]  # `file_names` of clips; the page shows frames of them
+    personal_data: Mapping[str, int]  # how many there are: `file_names` of clips, whose frames the page shows
 
 
 def write_card(store: Store) -> Path:

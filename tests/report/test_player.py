@@ -168,3 +168,19 @@ def test_a_case_is_shown_large_and_small_again(opened: Locator) -> None:
     opened.press("Escape")
     again = opened.bounding_box()
     assert again and again["width"] == small["width"]
+
+
+def test_units_stand_in_one_line(report: Report, tmp_path: Path, browser: Browser) -> None:
+    unit = "log10 of squared grey levels"
+    wide = replace(report, metrics=tuple(replace(row, unit=unit, better="lower") for row in report.metrics))
+    target = page.write(wide, tmp_path / "report.html")
+    for width_px in (1280, 390):
+        tab = browser.new_page(viewport={"width": width_px, "height": 800})
+        tab.goto(target.as_uri())
+        words = tab.locator("table.metrics").get_by_text(f"Lower is better, in {unit}").all()
+        assert len(words) == len(report.metrics)
+        for each in words:
+            box = each.bounding_box()
+            assert box and box["height"] < 30, "of one line"
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width_px
+        tab.close()

@@ -179,6 +179,10 @@ def test_runs_without_results_are_refused(store: Store) -> None:
         compare_runs(store, Settings(), ["good", "other"])
     with pytest.raises(ValueError, match="name each run once"):
         compare_runs(store, Settings(), ["good", "good"])
+    base = "'base' has no scores on held-out prompts; run `rushes evaluate --run good`"  # no run is called base
+    with Store.create(store.project.parent / "without-base") as lone, pytest.raises(ValueError, match=base):
+        lone.add([*store.candidates(system="good"), *store.scores(system="good")])
+        compare_runs(lone, Settings(footage=FootageSettings(kind="world")), ["good"])
     row = store.candidates(split="eval", system="good")[0]
     store.add([replace(row, id="after-a-change-of-sizes", width_px=64)])
     with pytest.raises(ValueError, match="are 8 x 32 x 32 and by good 8 x 32 x 64: the project's sizes have changed"):

@@ -55,7 +55,7 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     assert all(any(f'row">{stage}' in page for page in live) for stage in ("import", "generate", "train", "evaluate"))
     folder = tmp_path / "project-3"
     assert f"project: {folder}" in out and read_settings(folder) == demo.demo_settings(3)
-    assert len((folder / "rushes.toml").read_text(encoding="utf-8").splitlines()) <= 25, "as short as after init"
+    assert len((folder / "rushes.toml").read_text(encoding="utf-8").splitlines()) <= 26, "25 and the seed"
     with open_desk(folder, read_settings(folder)) as desk:
         assert desk.progress("ada")["pairs"] == 4, "there is something to label"
     assert "\n4 takes\n" in rushes("status", folder)[1]

@@ -36,6 +36,8 @@ QUOTES = {
     "how losers are told apart": "how losers are distinguished",
     "It was learned by\nheart.": "It was memorised.",
     "400 steps of 8 were run.": "400 steps were run at batch size 8.",
+    "It was tested on a processor.": "It was tested on a CPU.",
+    "No metric tells {second} from {first}.": "No metric distinguishes them.",
     "The step takes 2 GiB.": "The step uses 2 GiB.",
     "|  | whole number | that it consists of |": "|  | whole number | files of the copy |",
 }

@@ -208,7 +208,7 @@ class Annotation:
     def __post_init__(self) -> None:
         spans = {len(self.span_starts_s), len(self.span_ends_s), len(self.span_labels), len(self.span_reasons)}
         if len(spans) > 1:
-            raise ValueError(f"annotation {self.id}: its spans' starts, ends, labels and reasons must be equally many")
+            raise ValueError(f"annotation {self.id}: each span needs a start, an end, a label and reasons")
         if any(not 0 <= start < end for start, end in zip(self.span_starts_s, self.span_ends_s, strict=True)):
             raise ValueError(f"annotation {self.id}: a span must begin at 0 s or later and end after that")
         if any(label not in (-1, 0, 1) for label in self.span_labels):

@@ -92,7 +92,7 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
     copies = SystemsRequest({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
     said = evaluate_systems(copies, Others(), no_judge, no_bar).verdicts["one|other"]
-    assert said.startswith("No change shown: no metric tells other from one (8 pairs")
+    assert said.startswith("No change shown: no metric distinguishes other from one (8 pairs")
 
 
 def test_a_rerun_measures_nothing_and_is_identical_to_the_byte(

@@ -54,7 +54,7 @@ def test_all_metrics_together_in_one_sentence() -> None:
         "(9 pairs; corrected for all 3 metrics, a false claim has a chance of at most 5 %)."
     )
     assert text.verdict(replace(report, metrics=(open_, level))).startswith(
-        "No change shown: no metric tells new from old (9 pairs; corrected for 1 metric,"
+        "No change shown: no metric distinguishes new from old (9 pairs; corrected for 1 metric,"
     )
 
 

@@ -45,7 +45,7 @@ class DetachedResult:
     process: int  # number of the process; `kill` with it ends the run, and what was stored is safe
 
 
-ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out
+ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the CPU in place of GPUs, to try things out
 LEFT_ALONE = 3  # exit code of a process whose partners are gone, and which has nothing to say itself
 LOST = (
     "rushes: the processes lost connection to each other; run again with RUSHES_TRACEBACK=1 in the environment to "

@@ -76,7 +76,7 @@ def find_family(pipeline: str) -> Family:
 
 
 def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
-    """The model whose configurations lie in `folder`, on a processor and of no use but to be measured."""
+    """The model whose configurations lie in `folder`, on a CPU and of no use but to be measured."""
     backbone = DiffusersBackbone(folder, find_family(folder.pipeline), how)
     backbone.device = torch.device("cpu")
     backbone.dtype = torch.bfloat16 if how.dtype in ("auto", "bfloat16") else torch.float32

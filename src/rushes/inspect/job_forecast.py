@@ -135,7 +135,7 @@ def model_of(folder: Folder, settings: Settings) -> Model:
 
 
 def model_at_hand(settings: Settings) -> Model:
-    """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once on a processor."""
+    """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once on a CPU."""
     size = settings.backbone
     backbone = load_model(size)
     assert not isinstance(backbone, DiffusersBackbone)

@@ -70,7 +70,7 @@ def real_clips(folder: Path) -> list[BenchClip]:
 class CurationBench:
     """How well curation sees planted faults and how fast, or how it grows with the clips; null = not asked."""
 
-    growth: list[dict[str, Any]] | None = None  # by number of clips: seconds of the processor and peak memory in MB
+    growth: list[dict[str, Any]] | None = None  # by number of clips: seconds of CPU time and peak memory in MB
     faults: Mapping[str, Mapping[str, Any]] | None = None  # by fault: how many clips were caught, recall and precision
     speeds: Mapping[str, Mapping[str, float]] | None = None  # by stage: clips and frames a second on one core
 
@@ -295,7 +295,7 @@ def _fault_line(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of processor time, which others on the machine do not change, and the result."""
+    """Seconds of CPU time, which others on the machine do not change, and the result."""
     began = time.process_time()
     result = work()
     return time.process_time() - began, result

@@ -152,7 +152,7 @@ SHAPES = {
     "wan-14b-lora": Shape(  # 81 x 480 x 832
         wan(40, 40, 13824, 32), 1, 21, 60, 104, patch=2, checkpointing=True, blocks=(40, 5120), lora=32
     ),
-    # The same networks at two narrow blocks and few tokens: that the command runs, in seconds on a processor.
+    # The same networks at two narrow blocks and few tokens: that the command runs, in seconds on a CPU.
     "wan-small": Shape(wan(2, 2, 512), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256)),
     "cogvideox-small": Shape(cogvideox(2, 4, 3, 8, 8), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256)),
     "wan-lora-small": Shape(wan(2, 2, 512, 8), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256), lora=8),

@@ -10,7 +10,7 @@
   processor the copies lie in the same memory, so that it saves nothing there.
 
 Times are medians of interleaved rounds, so that a machine that slows down slows all of them. Peak memory is that of
-tensors allocated above the start of the step: on a processor counted by the profiler, the same on every run.
+tensors allocated above the start of the step: on a CPU counted by the profiler, the same on every run.
 """
 
 from __future__ import annotations

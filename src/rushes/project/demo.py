@@ -88,6 +88,7 @@ def _other_recipes() -> dict[str, Any]:
     stored = json.loads(files("rushes.project").joinpath("demo_recipes.json").read_text(encoding="utf-8"))
     return {
         "arms": {f"{name} (stored)": read_metrics(metrics) for name, metrics in stored["arms"].items()},
-        "arms_intro": "Change from the same base. The rows below the first are stored evidence and were not run here: "
-        f"{stored['seeds']} other seeds, fewer steps (docs/evidence.md). Compare them with each other, not with it.",
+        "arms_intro": "Change from the same base. Only the first row was run here. The others are stored results of "
+        f"{stored['seeds']} other seeds with fewer steps (docs/evidence.md): compare them with each other, "
+        "not with the first row.",
     }

@@ -78,7 +78,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     bank = open_cache(
         folder / "bank",
         train.reference_cache,
-        weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
+        weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # the same weights as in float32
         latents=latents,
         backbone=backbone,
         draws=draws,

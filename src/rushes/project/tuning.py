@@ -160,7 +160,7 @@ def _judged(now: float, read: Proposal) -> str:
 
 @dataclass(frozen=True)
 class ShortcutsResult:
-    """How well plain features of clips tell winners from losers."""
+    """How well plain features of clips predict the winner."""
 
     features: tuple[shortcuts.Shortcut, ...]
     pairs: int  # looked at, at most

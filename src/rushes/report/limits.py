@@ -34,12 +34,12 @@ def limits(metrics: Sequence[MetricRow], prompts: int, judged: bool) -> tuple[st
         shift = detectable_difference(1.0, prompts, power=POWER)
         sentences.append(
             f"{prompts} prompts show a change of one metric four times in five if it is at least {shift:.2f} standard "
-            "deviations of its spread from prompt to prompt; correcting for many metrics asks for more. A smaller "
-            "change may be there and go unseen, so “no change shown” does not mean that nothing changed."
+            "deviations, measured over prompts. With several metrics the change must be larger, because of the "
+            "correction. Smaller changes may be missed: “no change shown” does not mean that nothing changed."
         )
         least = wins_needed(prompts)
         sentences.append(
-            f"Prompt by prompt, {least} wins of {prompts} are the fewest that chance does not explain."
+            f"A system must win on at least {least} of {prompts} prompts before chance alone is unlikely (5 %)."
             if least
             else f"Even {prompts} wins of {prompts} prompts can be chance."
         )
@@ -47,11 +47,11 @@ def limits(metrics: Sequence[MetricRow], prompts: int, judged: bool) -> tuple[st
         sentences.append("One prompt shows no spread, so nothing can be claimed.")
     if 1 < prompts < 30:
         sentences.append(
-            "With so few prompts the intervals lean on the assumption that differences are spread about evenly around "
-            "their mean; one odd prompt can decide."
+            "With so few prompts, the intervals assume that differences are spread about evenly around their mean. One "
+            "unusual prompt can decide the result."
         )
     sentences.append(
-        "Each system is one training run here: another training seed can differ by more than these intervals say."
+        "Each system is one training run. The result of another training seed can lie outside these intervals."
     )
     if not judged:
         sentences.append(

@@ -96,7 +96,7 @@ def overall(systems: tuple[str, str], metrics: Sequence[MetricRow], pairs: int) 
         f"({pairs} pair{'' if pairs == 1 else 's'}; corrected for {whole}, a false claim has a chance of at most 5 %)"
     )
     if not better and not worse:
-        return f"No change shown: no metric tells {second} from {first} {proof}."
+        return f"No change shown: no metric distinguishes {second} from {first} {proof}."
     moved = {plain(m.name): f"{plain(m.name)} ({_from_to(m)})" for m in directed}
     sides = (("worse", worse), ("better", better))
     changes = [f"{words} on {', '.join(moved[name] for name in names)}" for words, names in sides if names]

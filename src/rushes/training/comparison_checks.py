@@ -171,7 +171,9 @@ def _read(path: Path) -> Tensor:
     except (OSError, SafetensorError, ValueError) as error:
         raise ValueError(f"{path}: not a file with one latent ({error}); encode it again") from error
     if latent.ndim != 4:
-        raise ValueError(f"{path}: a latent has the shape [C, F, H, W], this one {list(latent.shape)}; encode it again")
+        raise ValueError(
+            f"{path}: its latent has the shape {list(latent.shape)} in place of [C, F, H, W]; encode it again"
+        )
     return latent
 
 

@@ -200,7 +200,7 @@ def saved_for_backward(network: nn.Module) -> Iterator[dict[int, Tensor]]:
 
 
 def budget_mib(device: torch.device, asked_mib: int = 0, to_come_mib: float = 0.0) -> float:
-    """Memory that activations may take: what was asked for, or a share of the device's, on a processor little.
+    """Memory that activations may take: what was asked for, or a share of the device's, on a CPU little.
 
     Args:
         device: where the network is.

@@ -2,7 +2,7 @@
 
 Tensors may be real or without values (`torch._subclasses.FakeTensorMode`). Bytes are those of storages, so that a view
 costs nothing; they are freed when torch frees them, which without values is when nothing refers to them any more.
-torch's own `FlopCounterMode` is not used: it has no formula for attention on a processor, which it therefore counts as
+torch's own `FlopCounterMode` is not used: it has no formula for attention on a CPU, which it therefore counts as
 nothing, and its hooks on modules keep activations alive.
 """
 

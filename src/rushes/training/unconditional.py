@@ -44,7 +44,7 @@ class UnconditionalProbe:
     """Predictions of policy and reference for the first view of a few comparisons, under both captions that
     `asked_under` gives.
 
-    A frozen reference is asked once; its predictions are then kept, on the processor.
+    A frozen reference is asked once; its predictions are then kept, on the CPU.
     """
 
     def __init__(

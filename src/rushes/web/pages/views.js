@@ -7,7 +7,7 @@ const GAINS = [2, 4, 8, 16, 32];
 const STEP = 0.02; // of the width, that an arrow key moves the line
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-// A clip on the screen, for `use`, under the words that tell it from others.
+// A clip on the screen, for `use`, under the words that identify it.
 export function newFigure(side, name) {
   const [figure, clip, caption] = ["figure", "video", "figcaption"].map((tag) => document.createElement(tag));
   figure.className = side;

@@ -54,6 +54,7 @@ def renamed(clips: set[tuple[str, str, str, int, float]]) -> set[tuple[object, .
 def test_the_set_comes_back_as_it_was(curated: Store, tmp_path: Path, form: str) -> None:
     done = export_set(curated, tmp_path / "out", form, shard_mb=0.05)  # type: ignore[arg-type]
     assert (done.clips, done.stills_left_out) == (3, 1)
+    assert done.lines()[0].startswith("3 clips exported: ") and "1 prompt with" in done.lines()[1]
     with Store.create(tmp_path / "other") as other:
         taken = take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert taken.clips == 3 and taken.alternatives == 1

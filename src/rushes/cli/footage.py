@@ -102,4 +102,5 @@ def export(
     settings = read_settings(project, uses=nothing)
     with Store.open(project) as store:
         outgoing = Outgoing(settings.footage.path, strip=strip)
-        tell(export_set(store, out, form, shard_mb, outgoing), as_json)
+        result = export_set(store, out, form, shard_mb, outgoing)
+        tell(result, as_json, result.lines())

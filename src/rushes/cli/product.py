@@ -53,10 +53,13 @@ def recipes(*, as_json: AsJson = False) -> None:
     from rushes.project.recipe_table import recipe_table
 
     rows = recipe_table()
-    lines = [
-        f"{row.name:<10} {row.paper}; needs {', '.join(row.needs) or 'clips'}; runs on {', '.join(row.backbones)}"
-        for row in rows
-    ]
+    families = set[str]().union(*(row.backbones for row in rows))
+    words = {"first_frame": "first frames", "guided": "guided takes", "gaps": "takes of captions with words left out"}
+    lines = []
+    for row in rows:
+        needs = ", ".join(words.get(need, need) for need in row.needs) or "clips"
+        without = ", ".join(sorted(families - set(row.backbones)))
+        lines.append(f"{row.name:<10} {row.paper}; needs {needs}{f'; not on {without}' if without else ''}")
     tell(rows, as_json, lines)
 
 

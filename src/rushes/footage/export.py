@@ -24,6 +24,7 @@ from rushes.formats.archives import ALTERNATIVES
 from rushes.formats.outgoing import Outgoing
 from rushes.records import Clip
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 Form = Literal["parquet", "webdataset"]
 VIDEOS, STILLS, TABLE = "videos", "first_frames", "metadata.parquet"
@@ -56,6 +57,15 @@ class SetExported:
     videos: int | None = None  # files; null = tars
     table: Path | None = None  # Parquet beside the videos; null = tars
     shards: int | None = None  # tars; null = a table
+
+    def lines(self) -> list[str]:
+        """The same in words; what is zero is not said."""
+        files = counted(self.shards, "tar") if self.shards is not None else f"{self.table}"
+        lines = [f"{counted(self.clips, 'clip')} exported: {files}"]
+        if self.stills_left_out:
+            lines += [f"{counted(self.stills_left_out, 'prompt')} with a first frame and no clip left out"]
+        personal = ", ".join(f"{kind} {count}" for kind, count in self.personal_data.items() if count)
+        return [*lines, *([f"personal data in the videos' tags: {personal}; --strip removes it"] if personal else [])]
 
 
 def export_set(

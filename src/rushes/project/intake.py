@@ -209,8 +209,8 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
     if lost:
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
         lines.append(f"refused files would have given at most {sum(lost.values())} more: {reasons}")
-    lines += ["", "at other lengths (backbone.frames) and rates (backbone.fps), without what is refused for other "
-              "reasons than its length; * = the settings'"]  # fmt: skip
+    lines += ["", "clips and comparisons at other lengths (backbone.frames) and frame rates (backbone.fps); "
+              "* = your settings. Files refused for other reasons are not counted."]  # fmt: skip
     return [*lines, *preflight_text.choice_lines(result.choices, (size.frames, size.fps))]
 
 

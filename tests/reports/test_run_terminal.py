@@ -123,7 +123,7 @@ def test_an_empty_argument(
 def test_a_folder_that_cannot_be_made(rushes: Rushes, place: str, cause: str) -> None:
     """Was: "/dev/null/x/media: Not a directory", and for /proc/x no such file, of a folder that was to be made."""
     code, out, err = rushes("init", place)
-    assert (code, out) == (2, "") and err == f"rushes: cannot make the folder {place} ({cause}); name another\n"
+    assert (code, out) == (2, "") and err == f"rushes: cannot make the folder {place} ({cause}); name another folder\n"
 
 
 @pytest.mark.parametrize(

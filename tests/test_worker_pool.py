@@ -23,6 +23,22 @@ while not id.is_file():
     time.sleep(0.01)
 os._exit(0)
 """
+LATE = """
+import os, time
+from pathlib import Path
+from rushes.cli.processes import RUN_ID, led
+
+parent = os.getpid()
+if os.fork() == 0:
+    os.environ |= {"RANK": "0", "TORCHELASTIC_RUN_ID": f"{RUN_ID}{parent}"}
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    id.write_text(str(os.getpid()))
+    led(Path("project"))
+    time.sleep(60)
+    os._exit(0)
+os._exit(0)
+"""
 POOL = """
 import os, signal
 from rushes.worker_pool import worker_pool
@@ -33,11 +49,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("program", [RANK, POOL], ids=["rank", "pool"])
+@pytest.mark.parametrize("program", [RANK, LATE, POOL], ids=["rank", "orphan", "pool"])
 def test_a_process_ends_with_the_process_that_started_it(program: str, tmp_path: Path) -> None:
-    process = start(program, id=tmp_path / "id")
+    process = start(program, id=(file := tmp_path / "id"))
     process.join(60)
-    worker, until = int((tmp_path / "id").read_text()), time.monotonic() + 20
+    until = time.monotonic() + 20
+    while not (file.is_file() and file.read_text()) and time.monotonic() < until:
+        time.sleep(0.01)
+    worker = int(file.read_text())
     while alive(worker) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(worker)

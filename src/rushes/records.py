@@ -13,8 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
 VOTE = "vote"  # dimension of people's votes on held-out takes of two systems, which nothing is trained on
@@ -39,6 +42,16 @@ def majority(votes: Iterable[int]) -> int:
 
 INLINE = {"inline": True}
 """Metadata of a result's field whose own entries stand in its place, such as counts whose names a recipe chooses."""
+
+
+def typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of values that have its types. Raises ValueError, which names the first that has not."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}, got {first['input']!r:.40}") from error
 
 
 def plain(value: Any) -> Any:

@@ -18,9 +18,12 @@ def worker_pool(jobs: int, begin: Callable[..., object], *values: Any) -> Proces
     )
 
 
-def end_with_parent() -> None:
-    """End this process soon after the process that started it, which may be killed and then ends nobody."""
-    parent = os.getppid()
+def end_with_parent(parent: int = 0) -> None:
+    """End this process soon after the process that started it, which may be killed and then ends nobody.
+
+    `parent`: its number, where this process knows it: it may have ended already; 0 = the parent that this process has.
+    """
+    parent = parent or os.getppid()
 
     def wait() -> None:
         while os.getppid() == parent:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -182,7 +183,32 @@ def test_each_container_loses_its_tags_and_keeps_its_pictures(suffix: str, tmp_p
     copy = copy.rename(tmp_path / f"copy{suffix}")
     assert tags_of(copy) == frozenset() and b"Ada" not in copy.read_bytes()
     assert np.array_equal(read_video(copy).frames_FHWC, read_video(source).frames_FHWC)
-    assert untagged(copy) == copy.read_bytes()
+
+
+def test_what_ffmpeg_does_not_show_by_itself_is_counted_and_goes(tmp_path: Path) -> None:
+    write_video(tmp_path / "plain.mp4", np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), np.uint8), 8)
+    plain, secret = (tmp_path / "plain.mp4").read_bytes(), b"Ada L at 51,31.4N"
+    xmp = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC") + b"<x:xmpmeta>" + secret + b"</x:xmpmeta>"
+    for name, kind, content in (("xmp", b"uuid", xmp), ("free", b"free", secret)):
+        (tmp_path / f"{name}.mp4").write_bytes(plain + (8 + len(content)).to_bytes(4, "big") + kind + content)
+    with av.open(tmp_path / "plain.mp4") as source, av.open(tmp_path / "chapters.mkv", "w") as copy:
+        tick = Fraction(1, 1000)
+        title = {"title": secret.decode()}
+        copy.set_chapters([{"id": 1, "start": 0, "end": 900, "time_base": tick, "metadata": title}])
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    seen = {"xmp.mp4": {"others"}, "free.mp4": set(), "chapters.mkv": {"texts"}}
+    for name, tags in seen.items():
+        path = tmp_path / name
+        assert secret in path.read_bytes() and tags_of(path) == tags, name
+        (tmp_path / "out").mkdir(exist_ok=True)
+        Outgoing(strip=True).copy(path, tmp_path / "out" / name)
+        copied = (tmp_path / "out" / name).read_bytes()
+        assert secret not in copied and secret not in untagged(path), name
+        assert np.array_equal(read_video(tmp_path / "out" / name).frames_FHWC, read_video(path).frames_FHWC)
 
 
 def test_a_report_names_no_folder_and_no_password(project: Path, tmp_path: Path, rushes: Rushes) -> None:

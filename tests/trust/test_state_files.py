@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rushes.files import write_text
 from rushes.project.project import open_project
 from rushes.store.database import SCHEMA
 
@@ -153,3 +154,22 @@ def test_memory_that_runs_out_is_one_sentence(
     code, _, err = rushes("train", project)
     assert code == 2 and err.count("\n") == 1
     assert "lower train.batch" in err and "train.gradients" in err and "generate.batch" in err and "rushes plan" in err
+
+
+@pytest.mark.parametrize("reader", ["status", "report", "health"])
+def test_results_and_curves_of_another_form_are_named(project: Path, rushes: Rushes, reader: str) -> None:
+    result, curves = project / "reports" / "realdpo.json", project / "runs" / "realdpo" / "metrics.jsonl"
+    whole, rows = json.loads(result.read_text()), curves.read_text().splitlines()
+    metric = next(iter(whole["metrics"]))
+    for figure, value in (("n", None), ("n", [1]), ("base", "x"), ("low", {}), ("better", None)):
+        row = {**whole["metrics"][metric], figure: value}
+        write_text(result, json.dumps({**whole, "metrics": {**whole["metrics"], metric: row}}))
+        status, _, err = rushes(reader, project)
+        assert status == 2 if reader == "report" else status in (0, 2), (figure, err)
+        assert status == 0 or (str(result) in err and figure in err), (figure, err)
+    write_text(result, json.dumps(whole))
+    altered = ('{"step": 1, "loss": {"a": 1}}', '{"step": 1e999, "loss": 1}', '{"step": 2, "seconds": "x"}')
+    for line in ("[" * 100_000, *altered):
+        write_text(curves, "\n".join([*rows, line, ""]))
+        status, _, err = rushes(reader, project)
+        assert status in (0, 2) and (status == 0 or str(curves) in err), err

@@ -191,6 +191,9 @@ def test_links_end_by_command(project: Path, rushes: Rushes) -> None:
             )
         assert site.state.people.who(token) is None
     assert "nobody has this name (bob)" in rushes("studio", project, "--forget", "eve")[2]
+    for by in ("world", "vlm"):  # whoever labels by now, and without leave to use a model
+        status, out, err = rushes("label", project, "--set", f"label.by={by}", "--forget", "bob")
+        assert (status, out[:4]) == (0, "bob:"), err
 
 
 STATUS = ProjectStatus(

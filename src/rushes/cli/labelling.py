@@ -85,11 +85,11 @@ def label(
 ) -> None:
     """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
     labelled = with_options(overrides, label__by=("--by", by), label__form=("--form", form))
-    settings = read_settings(project, labelled, uses.labels)
+    settings = read_settings(project, labelled, uses.nothing if forget else uses.labels)
     if not open_link:
         refuse_unused({"--pairs-each": pairs_each}, "--open-link")
     page = Page(host, port, annotators, behind_proxy, forget, open_pairs=(pairs_each or 20) if open_link else 0)
-    if settings.label.by == "human":
+    if settings.label.by == "human" or (forget and not by):  # a link ends whoever labels now
         if engine == "ray":
             raise ValueError(
                 "--engine ray works only with a program that judges; people label on a page of this machine"

@@ -27,6 +27,7 @@ from rushes.project.settings import DETACHED
 from rushes.ray_workers import EngineName
 from rushes.records import now
 from rushes.store.own_files import LOG, own_path
+from rushes.worker_pool import end_with_parent
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -71,6 +72,7 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
             raise ValueError("--engine ray: the cluster's workers share the work; leave out --gpus and torchrun")
         return False
     if "RANK" in os.environ:
+        end_with_parent(_launcher())  # from here on: torch takes seconds to import, and the launcher may be killed then
         if os.environ["RANK"] == "0":
             return False
         _follow(folder)
@@ -82,6 +84,12 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     if code:
         sys.exit(code)
     return True
+
+
+def _launcher() -> int:
+    """The process of `--gpus` that started this one, by the name that it gave to their work; 0 = torchrun did."""
+    name, mark, number = os.environ.get("TORCHELASTIC_RUN_ID", "").rpartition(RUN_ID)
+    return int(number) if mark and not name and number.isdecimal() else 0
 
 
 def detached(folder: Path) -> DetachedResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rushes.formats.caption_files import natural
 from rushes.media.read import read_video
 from rushes.media.tags import untagged
 from rushes.metrics.sets import FeatureDistance
-from rushes.records import Candidate, Clip
+from rushes.records import Candidate, Clip, typed
 from rushes.report import text
 from rushes.report.cases import choose, faults, gain, most_different
 from rushes.report.limits import limits, reaches
@@ -90,7 +90,10 @@ def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
     names = {each.name for each in fields(EvaluateResult)}
     stored = {name: value for name, value in data.items() if name in names}
     stored["diagnoses"] = tuple(stored.get("diagnoses", ()))
-    return EvaluateResult(**{**defaults, **stored, "metrics": metrics, "arms": arms})
+    result = typed(EvaluateResult, {**defaults, **stored, "metrics": metrics, "arms": arms})
+    if not all(map(isfinite, result.seconds.values())):
+        raise ValueError(f"seconds: {dict(result.seconds)}")
+    return result
 
 
 def read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]:
@@ -101,7 +104,7 @@ def read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]
         ends = {end: sign * inf for end, sign in (("low", -1), ("high", 1)) if entry[end] is None}
         neutral = {"p_adjusted": 1.0} if entry["better"] == "neutral" else {}
         stored = {key: value for key, value in entry.items() if key in names}
-        rows[name] = MetricRow(**{**neutral, **stored, **ends, "name": name})
+        rows[name] = typed(MetricRow, {**neutral, **stored, **ends, "name": name})
     return rows
 
 

@@ -103,19 +103,18 @@ class Outgoing:
         return without_password(self.judge(self.pseudonyms.get(value, value)))
 
     def copy(self, source: Path, target: Path) -> None:
-        """Write a video where it is not there yet, and count what its file says beside its pictures."""
-        tags = self.look(source)
-        strips = self.strip and bool(tags)
-        there = target.is_file() and (not _tags(target) if strips else target.stat().st_size == source.stat().st_size)
-        if not there:
-            with whole_file(target) as part:
-                write_untagged(source, part) if strips else shutil.copyfile(source, part)
+        """Write a video where it is not there yet, and count what its file says beside its pictures.
 
-    def look(self, source: Path) -> frozenset[str]:
+        With `strip` each is written anew: a file may hold what FFmpeg does not read, so that it has no tags to see.
+        """
+        self.look(source)
+        if self.strip or not (target.is_file() and target.stat().st_size == source.stat().st_size):
+            with whole_file(target) as part:
+                write_untagged(source, part) if self.strip else shutil.copyfile(source, part)
+
+    def look(self, source: Path) -> None:
         """Count what a video's file says beside its pictures, unless that is taken out."""
-        tags = _tags(source)
-        self._counts.update(() if self.strip else tags)
-        return tags
+        self._counts.update(() if self.strip else _tags(source))
 
     def copy_still(self, source: Path, target: Path) -> None:
         """Write a still where it is not there yet; `target` ends in .png where tags are taken out."""

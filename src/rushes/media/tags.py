@@ -72,14 +72,19 @@ def write_untagged(source: Path, target: Path) -> None:
 
 
 def untagged(path: Path) -> bytes:
-    """The bytes of a video without tags; as they are, where it has none or is no video that can be read."""
+    """The bytes of a video without tags; as they are, where it is no video that can be read, or has none that FFmpeg
+    reads and cannot be written anew."""
     try:
-        if not tags_of(path):
-            return path.read_bytes()
+        tags = tags_of(path)
     except MediaError:
         return path.read_bytes()
     with TemporaryDirectory() as folder:
-        write_untagged(path, copy := Path(folder) / path.name)
+        try:
+            write_untagged(path, copy := Path(folder) / path.name)  # boxes that FFmpeg does not read go with the others
+        except MediaError:
+            if tags:
+                raise
+            return path.read_bytes()
         return copy.read_bytes()
 
 
@@ -98,6 +103,8 @@ def _kinds(container: InputContainer) -> Iterator[str]:
                 yield next((kind for kind, words in KINDS.items() if words.search(plain)), OTHERS)
     if any(stream.type not in ("video", "audio") for stream in container.streams) or len(container.streams.video) > 1:
         yield OTHERS
+    if container.chapters():  # which have titles
+        yield "texts"
 
 
 def _copy_packets(source: InputContainer, copy: Any, streams: list[Any]) -> None:

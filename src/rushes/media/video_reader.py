@@ -74,7 +74,7 @@ class VideoReader:
             # The prefix keeps a name with a colon from being read as a network address.
             with self.path.open("rb") as file:
                 raw = f",{_RAW}" if _RAW_BEGINNING.match(file.read(5)) else ""
-            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS + raw}
+            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS + raw, "export_xmp": "1"}
             self.container: InputContainer = av.open(f"file:{self.path}", options=options)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(

@@ -63,9 +63,9 @@ def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             row = None
-        if isinstance(row, dict) and is_number(row.get("step")):
+        if isinstance(row, dict) and is_number(row.get("step")) and not _is_nan(row["step"]):
             rows.append(row)
         else:
             unread += 1
@@ -141,7 +141,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
     """
     keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if is_number(value)))
     before = {key for key in keys if len(rows) > 1 and not any(key in row for row in rows[1:])}
-    still = {key for key in keys if len({row[key] for row in rows if key in row}) == 1}
+    still = {key for key in keys if len({row[key] for row in rows if is_number(row.get(key))}) == 1}
     drawn = (
         Curve(
             panel.title,

@@ -121,7 +121,7 @@ def step_in_words(row: Mapping[str, Any]) -> str:
 def speed(rows: Sequence[Row]) -> float | None:
     """Seconds that the last steps took, a median, so that one in which a machine was busy does not count; None where
     there is no step yet."""
-    last = [row["seconds"] for row in rows[-SPEED_STEPS:] if "seconds" in row]
+    last = [row["seconds"] for row in rows[-SPEED_STEPS:] if isinstance(row.get("seconds"), int | float)]
     return median(last) if last else None
 
 

@@ -100,7 +100,7 @@ def test_equal_pieces_have_equal_bytes(make_video: MakeVideo, counting: Counting
 
 def test_a_film_that_changed(make_video: MakeVideo, counting: Counting, tmp_path: Path) -> None:
     path = make_video("a.mp4", counting(10), 10)
-    with pytest.raises(MediaError, match=r"a\.mp4: ends before 2 s, where a piece begins"):
+    with pytest.raises(MediaError, match=r"a\.mp4: .*ends before 2 s, where a piece begins"):
         cut_files(path, [(2.0, 3.0)], tmp_path)
     assert cut_files(path, [], tmp_path) == []
 

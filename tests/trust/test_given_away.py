@@ -261,6 +261,7 @@ def test_a_copy_says_what_of_people_is_in_it(labelled: Path, tmp_path: Path, rus
         ("C:\\Users\\ada\\b.mp4", "b.mp4"),
         ("~/b.mp4", "b.mp4"),
         ("../../home/ada/b.mp4", "b.mp4"),
+        ("file:///home/ada/b.mp4", "b.mp4"),
         ("clips/b.mp4", "clips/b.mp4"),
         ("world:0/train/3", "world:0/train/3"),
         ("https://u:p@host/b.mp4?token=abc", "https://***@host/b.mp4?token=***"),
@@ -268,6 +269,12 @@ def test_a_copy_says_what_of_people_is_in_it(labelled: Path, tmp_path: Path, rus
 )
 def test_a_source_leaves_by_its_name_in_the_footage(source: str, leaves: str) -> None:
     assert Outgoing("/home/ada/clips").source(source) == leaves
+
+
+def test_a_setting_leaves_without_the_folders_before_its_name() -> None:
+    for path in ("/home/ada/x", "~/x", "../../ada/x", "C:\\Users\\ada\\x", "\\\\server\\ada\\x", "file:///home/ada/x"):
+        assert Outgoing().value({"path": path}) == {"path": "x"}, path
+    assert Outgoing().value(["sft", "hub:owner/name"]) == ["sft", "hub:owner/name"]
 
 
 def test_an_address_with_a_password_and_a_key_itself_are_refused_and_not_shown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,12 @@ def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
 
 
 def read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]:
-    """Rows by name; an end of an interval that is null is unknown."""
+    """Rows by name; a mean, or an end of an interval, that is null is unknown."""
     names = {each.name for each in fields(MetricRow)}
     rows = {}
     for name, entry in table.items():
-        ends = {end: sign * inf for end, sign in (("low", -1), ("high", 1)) if entry[end] is None}
+        unknown = {"low": -inf, "high": inf, "base": nan, "trained": nan, "difference": nan}
+        ends = {figure: value for figure, value in unknown.items() if entry[figure] is None}
         neutral = {"p_adjusted": 1.0} if entry["better"] == "neutral" else {}
         stored = {key: value for key, value in entry.items() if key in names}
         rows[name] = typed(MetricRow, {**neutral, **stored, **ends, "name": name})

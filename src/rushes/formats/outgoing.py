@@ -26,7 +26,7 @@ from rushes.store.rows import R
 from rushes.text_reader import without_password
 
 PERSONAL = (Clip, Preference, Annotation, Score, Decision)  # kinds of rows with names of people, or of their files
-_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.([/\\]|$)")  # how a path begins that is of this machine
+_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.([/\\]|$)|file:")  # how a path begins that is of this machine
 _FILE = re.compile(r"\.\w{2,5}$")  # ends the name of one
 
 
@@ -98,8 +98,8 @@ class Outgoing:
             return [self.value(inner) for inner in value]
         if not isinstance(value, str):
             return value
-        if os.path.isabs(value) or value.startswith("~"):
-            return os.path.basename(value.rstrip("/\\"))
+        if _ELSEWHERE.match(value):
+            return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
         return without_password(self.judge(self.pseudonyms.get(value, value)))
 
     def copy(self, source: Path, target: Path) -> None:

@@ -358,7 +358,7 @@ def test_stages_of_a_released_model_that_a_gpu_has_no_memory_for_are_said() -> N
     train = TrainSettings(recipe="sft", trainable="lora", activations="offload")
     settings = Settings(backbone=size, generate=GenerateSettings(batch=1), train=train)
     (line,) = fitting.too_large(settings, {}, "rtx4090")
-    assert line.startswith("encode takes 27 GiB, evaluate takes ") and "rtx4090 has 24; all stages fit with" in line
+    assert line.startswith("encode needs 27 GiB, evaluate needs ") and "rtx4090 has 24; all stages fit with" in line
     (flag, frames) = line.rpartition("fit with ")[2].split()
     assert flag == "--frames" and 61 <= int(frames) < 121
     shorter = with_values(settings, {"backbone.frames": int(frames)})

@@ -137,27 +137,33 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
         ValueError: there are none.
     """
     clips = project.store.clips("eval")
-    if not clips and not project.store.clips("train"):
-        raise ValueError(f"the project has no clips; run `rushes import {quote(str(project.store.project))}`")
     if not clips:
-        setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
-        remedy = f"set {setting} above 0, then run `rushes import`"
-        if project.settings.footage.eval_fraction and project.settings.footage.kind != "world":
-            remedy = (
-                "clips of one film stay on one side, and each side needs a film: add another film to the footage and "
-                "run `rushes import`, or name held-out prompts as footage.bench"
-            )
-        elif project.settings.footage.kind != "world":
-            remedy = (
-                f"to train without a verdict run `rushes train {quote(str(project.store.project))}`; for a verdict, "
-                "add footage with other prompts or films, set footage.eval_fraction above 0 and run `rushes import`"
-            )
-        raise ValueError(f"the project has no held-out clips; {remedy}")
+        raise ValueError(_no_held_out(project))
     films, place = Counter[str](), dict[str, int]()
     for clip in clips:
         films[film_of(clip)] += 1
         place[clip.id] = films[film_of(clip)]
     return tuple(sorted(clips, key=lambda clip: place[clip.id])[: project.settings.evaluate.prompts])
+
+
+def _no_held_out(project: OpenProject) -> str:
+    """Why there is nothing to evaluate on, and the remedy."""
+    place, footage = quote(str(project.store.project)), project.settings.footage
+    if footage.kind != "pairs" and not project.store.clips("train"):
+        return f"the project has no clips; run `rushes import {place}`"
+    if footage.kind == "world":
+        remedy = "set footage.eval_prompts above 0, then run `rushes import`"
+    elif footage.eval_fraction:
+        remedy = (
+            "clips of one film stay on one side, and each side needs a film: add another film to the footage and run "
+            "`rushes import`, or name held-out prompts as footage.bench"
+        )
+    else:
+        remedy = (
+            f"to train without a verdict run `rushes train {place}`; for a verdict, add footage with other prompts or "
+            "films, set footage.eval_fraction above 0 and run `rushes import`"
+        )
+    return f"the project has no held-out clips; {remedy}"
 
 
 def held_out_ask(settings: Settings) -> GenerateSettings:

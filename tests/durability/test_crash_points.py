@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .crash_points import HOWS, WORKS, Bench, How, Work, differences
+from .flips import KINDS, Stored, flipped
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,17 @@ def test_a_stage_that_leaves_half_a_file_is_seen(bench: Bench, monkeypatch: pyte
     )
     tried, bad = differences(bench, torn, ["kill"])
     assert tried == 2 and {each.what for each in bad} == {"left over: project/.half.part"}
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_is_named_and_the_file_made_whole(bench: Bench) -> None:
+    latents = next(kind for kind in KINDS if kind.name == "latents")
+    result = flipped(bench, latents, [0.5])
+    assert (result.named, result.healed, result.refused, result.bad) == (1, 1, 0, ())
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_flip(kind: Stored, bench: Bench) -> None:
+    result = flipped(bench, kind)
+    assert result.bad == () and (not kind.checked or result.named == result.flips == result.healed + result.refused)

@@ -141,7 +141,7 @@ class Accounts(SideFile):
         row = self.first("SELECT name, came FROM people WHERE name = ? COLLATE NOCASE ORDER BY rowid", CROWD + id)
         name, came = row or (CROWD + id, "open")
         if came != "open":
-            raise AccessDenied("This id has ended here.")
+            raise AccessDenied("This id is closed here; ask whoever sent you.")
         return name, self._token(name, "open")
 
     def _token(self, name: str, came: Came) -> str:

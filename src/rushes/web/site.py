@@ -185,7 +185,7 @@ def _person(people: Accounts, section: SiteSection) -> Person:
         asked = request.url.path.removeprefix(f"/api/{section.name}/").partition("/")[0]
         looks = visitor.owner and asked in section.nameless
         if visitor.crowd and not section.crowd:
-            raise HTTPException(403, "This page is not for people of the open link.")
+            raise HTTPException(403, "This page is not for people who came by the open link.")
         if section.invited and not visitor.name and not looks:
             raise HTTPException(401, "Say your name first.")
         request.state.owner = visitor.owner

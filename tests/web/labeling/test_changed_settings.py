@@ -51,9 +51,9 @@ def test_an_answer_is_stored_in_the_parts_that_its_page_showed(make_session: New
     item = make_session(segment_s=0.5).next("ada")
     assert item is not None
     session = make_session(segment_s=1.0)
-    with pytest.raises(AccessDenied, match="4 labels came for 2 parts"):  # of a page that says no parts
+    with pytest.raises(AccessDenied, match="4 labels for 2 parts"):  # of a page that says no parts
         session.save("ada", item.id, LabelSubmission("eeeeeee1", "", {"overall": (1, -1, -1, -1)}))
-    with pytest.raises(AccessDenied, match="2 labels came for 4 parts"):
+    with pytest.raises(AccessDenied, match="2 labels for 4 parts"):
         session.save("ada", item.id, LabelSubmission("eeeeeee1", "", {"overall": (1, -1)}, segment_s=0.5))
     session.save("ada", item.id, LabelSubmission("eeeeeee1", "", {"overall": (1, -1, -1, -1)}, segment_s=0.5))
     (row,) = session.store.preferences()
@@ -84,7 +84,7 @@ def test_every_pair_comes_with_the_questions_that_it_is_asked(make_session: NewS
         assert (old["segment_s"], old["segments"], old["reasons"]) == (0.5, 4, ["text", "hand", "flicker"])
         body = {"item": fresh["id"], "event": "e" * 16, "labels": {"overall": [1]}, "segment_s": None}
         late = client.post("/api/label/save", json=body, headers=headers)
-        assert late.status_code == 409 and "asks for overall, motion now" in late.json()["detail"]
+        assert late.status_code == 409 and "now asks for overall, motion" in late.json()["detail"]
 
 
 @pytest.mark.browser
@@ -114,7 +114,7 @@ def test_the_page_shows_an_old_label_in_its_parts_and_keeps_what_was_begun(
         object.__setattr__(session.plan, "dimensions", ("overall", "motion"))  # the server takes new settings
         press(tab, "Enter")
         tab.wait_for_function("() => document.querySelectorAll('.cell').length === 2")
-        assert "asks for overall, motion now" in tab.inner_text("#note") and tab.evaluate(MARKS) == ["1", ""]
+        assert "now asks for overall, motion" in tab.inner_text("#note") and tab.evaluate(MARKS) == ["1", ""]
         ready(tab)
         press(tab, "b Enter")
         saved(tab, 2)

@@ -102,7 +102,7 @@ def test_an_answer_that_comes_twice_or_does_not_fit_changes_nothing(session: Lab
     item, _ = practise(session, "ada", True)
     again = session.practised("ada", item.id, LabelSubmission("event", "", {"overall": (0,)}))
     assert again is not None and session.assignments.practised("ada") == [True]
-    with pytest.raises(AccessDenied, match="2 labels came for 1 parts"):
+    with pytest.raises(AccessDenied, match="2 labels for 1 parts"):
         session.practised("ada", item.id, LabelSubmission("event", "", {"overall": (0, 0)}))
     with pytest.raises(AccessDenied, match="not on your desk"):
         session.practised("bob", item.id, LabelSubmission("event", "", {"overall": (1,)}))

@@ -94,10 +94,10 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
 def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
     if set(given.labels) != set(plan.dimensions):
         raise AccessDenied(
-            f"The project asks for {', '.join(plan.dimensions)} now; it was not saved, answer once more."
+            f"Your answer was not saved: the project now asks for {', '.join(plan.dimensions)}. Answer once more."
         )
     if strange := [len(marks) for marks in given.labels.values() if len(marks) != segments]:
-        raise AccessDenied(f"{strange[0]} labels came for {segments} parts; it was not saved, reload the page.")
+        raise AccessDenied(f"Your answer was not saved: {strange[0]} labels for {segments} parts. Reload the page.")
     if set(given.scores) != ({"a", "b"} if plan.scores else set()):
         wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
         raise AccessDenied(wanted)
@@ -131,7 +131,7 @@ def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
         or given.labels
         or given.scores
     ):
-        raise AccessDenied("A ranking has each take that was shown once, or leaves it out, and no labels or scores.")
+        raise AccessDenied("A ranking names each take that was shown at most once, and has no labels or scores.")
     rows = []
     for left, right in item.pairs:
         dimension, judged = plan.dimensions[0], {left, right} <= set(places)

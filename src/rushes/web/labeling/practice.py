@@ -103,7 +103,7 @@ class Practice:
         """Keep whether an answer is the key's, the first time it comes, and explain. Raises AccessDenied as rows do."""
         row = next((row for row in self._key() if (row.left, row.right) == (item.left, item.right)), None)
         if row is None:
-            raise AccessDenied("This pair is not practised any more; here is another.")
+            raise AccessDenied("This pair is no longer part of the practice; here is another.")
         shown = turned_round(row) if item.swapped else row
         yours = tuple(given.labels[row.dimension])
         key = shown.marks

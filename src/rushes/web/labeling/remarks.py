@@ -50,13 +50,13 @@ def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: i
     if given.reasons and len(given.reasons) != lists:
         raise AccessDenied(f"{lists} lists of reasons were expected.")
     if not set(given.broken) <= set(item.shown):
-        raise AccessDenied("A clip was called broken that this pair does not have.")
+        raise AccessDenied("The answer calls a clip broken that this pair does not have.")
     if strange := sorted(set(given.named()) - set(reasons)):
         raise AccessDenied(f"{', '.join(strange)}: no longer among the reasons of this project; answer without.")
     if any(span.start_s >= span.end_s for span in given.spans):
         raise AccessDenied("A span must end after it begins.")
     if given.from_spans and (not given.spans or max(given.from_spans) >= lists):
-        raise AccessDenied("A part has its label from spans that this answer does not have.")
+        raise AccessDenied("A part takes its label from spans, but the answer has none there.")
     if play_first and not given.broken and not given.plays:
         raise AccessDenied("Play the clips to their end once before you answer; this project asks for it.")
 

@@ -132,7 +132,7 @@ class LabelingSession:
             if item.kind != "practice":
                 return None
             if given.segment_s not in ("asked", self.plan.segment_s):
-                raise AccessDenied("This pair is practised in other parts now; answer it once more.")
+                raise AccessDenied("The parts of this practice pair have changed; answer it once more.")
             self._rows(item, given)  # refuses what does not fit
             return self.practice.save(item, given)
 
@@ -271,7 +271,7 @@ class LabelingSession:
         with self._lock:
             self._expire()
             if item.id not in self._open and not self._is_free(item):
-                raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
+                raise AccessDenied("Your answer was not saved: it took too long, and somebody else has this pair.")
 
     def _is_free(self, item: Assignment) -> bool:
         """Whether an item may still be labelled whose lease has ended: nobody else has come in between."""

@@ -164,8 +164,8 @@ def test_every_part_has_a_source() -> None:
     ("name", "words"),
     [
         ("wan2.1-t2v-1.3", "no model 'wan2.1-t2v-1.3'; did you mean wan2.1-t2v-1.3b?"),
-        ("wan2.1-i2v-14b", "take wan2.1-i2v-14b-480p or wan2.1-i2v-14b-720p, which it stood for"),
-        ("zzz", "no model 'zzz'; there is wan2.1-t2v-1.3b, "),
+        ("wan2.1-i2v-14b", "use wan2.1-i2v-14b-480p or wan2.1-i2v-14b-720p, which it stood for"),
+        ("zzz", "no model 'zzz'; choose one of wan2.1-t2v-1.3b, "),
     ],
 )
 def test_a_name_that_is_not_there(name: str, words: str) -> None:

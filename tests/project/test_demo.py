@@ -61,7 +61,7 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     assert "\n4 takes\n" in rushes("status", folder)[1]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<title>Rushes demo" in page and 'http-equiv="refresh"' not in page
-    assert "densedpo (stored)" in page and "were not run here" in page
+    assert "densedpo (stored)" in page and "Only the first row was run here" in page
     for command in ("train", "report"):
         code, out, err = rushes(command, folder)
         assert code == 0, err

@@ -423,7 +423,10 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     rows = "ours.mp4,base.mp4,a dog,B\nours.mp4,third.mp4,a dog, running,A\nours.mp4,third.mp4,a\n"
     result, lines = imports.ok("videoreward", header + rows)
     assert imports.wins() == [("base", "ours")]
-    assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines
+    assert (
+        result["left out, the row has more or fewer cells than the header"] == 2
+        and "line 3: the row has more or fewer cells" in lines
+    )
 
 
 @pytest.mark.parametrize(

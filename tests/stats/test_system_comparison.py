@@ -121,7 +121,7 @@ def test_claims(better: str, low: float, high: float, p: float | None, said: str
 
 @pytest.mark.parametrize("text", ["{torn", "[]", '{"systems": []}'])
 def test_other_files_are_no_tables(text: str) -> None:
-    with pytest.raises(ValueError, match=r"here\.json: (not JSON|no table)"):
+    with pytest.raises(ValueError, match=r"here\.json: not (JSON|the table)"):
         read_table(text, "here.json")
 
 

@@ -284,7 +284,8 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         rows = read_history(tmp_path / "metrics.jsonl")
         found = diagnoses(rows, settings.steps)
         assert [each["name"] for each in rows[-1].get("diagnoses", [])] == [each.name for each in found]
-        assert {each.name for each in found} <= {each.name for each in told}
+        before = [each["name"] for row in rows[:-1] for each in row.get("diagnoses", [])]
+        assert [each.name for each in told] == list(dict.fromkeys(before))
         return list(found)
 
     return run

@@ -97,7 +97,7 @@ def test_few_pairs_say_nothing() -> None:
     one_prompt = [shortcuts.ShortcutPair("a", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(shortcuts.LEAST)]
     unread: Callable[..., shortcuts.ShortcutFeatures] = pytest.fail
     assert shortcuts.measure(few, unread) == () == shortcuts.measure(one_prompt, unread)
-    assert "it takes" in shortcuts.in_words(())[0] and shortcuts.warnings(()) == []
+    assert "needs 20 pairs from 5 prompts" in shortcuts.in_words(())[0] and shortcuts.warnings(()) == []
 
 
 def test_what_is_learned_on_the_same_prompts_does_not_count() -> None:

@@ -43,23 +43,11 @@ DEEP = "from diffusers import WanPipeline"
 DECODERS = ("h264", "hevc", "vp9", "av1")
 ENCODER = "libx264"  # the one that videos are written with
 MOUNTS = Path("/proc/self/mountinfo")  # of Linux; elsewhere no drive is looked at
+# How the kinds of file systems over a network begin, behind "fuse."
 NETWORK = (
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "davfs",
-    "gcsfuse",
-    "gluster",
-    "gpfs",
-    "lustre",
-    "nfs",
-    "rclone",
-    "s3fs",
-    "smb",
-    "sshfs",
-)  # how the kinds of file systems over a network begin, behind "fuse."
+    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gcsfuse", "gluster", "gpfs", "lustre", "nfs", "rclone", "s3fs",
+    "smb", "sshfs",
+)  # fmt: skip
 
 _PROBE = """
 import importlib, json, sys

@@ -40,9 +40,9 @@ function ofProgram(program, values) {
 }
 
 function ofPerson({ by, keep, reason, caption }) {
-  let said = text(keep ? "review.kept" : "review.dropped", { name: by });
-  if (reason) said = text("review.because", { said, reason });
-  return caption ? text("review.own.caption", { said }) : said;
+  let decision = text(keep ? "review.kept" : "review.dropped", { name: by });
+  if (reason) decision = text("review.because", { decision, reason });
+  return caption ? text("review.own.caption", { decision }) : decision;
 }
 
 function drawValues(values) {

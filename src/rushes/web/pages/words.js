@@ -259,8 +259,8 @@ export default {
   "review.by.none": "It was not curated.",
   "review.kept": "{name} kept it",
   "review.dropped": "{name} dropped it",
-  "review.because": "{said}: {reason}",
-  "review.own.caption": "{said}, with a new caption",
+  "review.because": "{decision}: {reason}",
+  "review.own.caption": "{decision}, with a new caption",
   "review.from": "from {low}",
   "review.to": "to {high}",
 

@@ -72,7 +72,7 @@ def test_the_link_stays_and_is_closed_unless_asked_for(tmp_path: Path) -> None:
         _, newer = people.enter(crowd.door, "worker1")
         assert people.who(token) is None and people.who(newer) == "id worker1"
         people.forget("id worker1")
-        with pytest.raises(AccessDenied, match="ended"):
+        with pytest.raises(AccessDenied, match="This id is closed"):
             people.enter(crowd.door, "worker1")
 
 
@@ -84,7 +84,7 @@ def test_an_id_in_another_case_is_the_same_person(tmp_path: Path) -> None:
         assert name == "id Worker1" == people.who(newer) and people.who(token) is None
         assert people.people() == ("id Worker1",)
         people.forget("id Worker1")
-        with pytest.raises(AccessDenied, match="ended"):
+        with pytest.raises(AccessDenied, match="This id is closed"):
             people.enter(crowd.door, "worker1")
 
 

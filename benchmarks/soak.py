@@ -133,11 +133,13 @@ class Studio:
         self.server, _, _ = load.start(self.folder, self.port)
 
 
-async def label(address: str, tokens: dict[str, str], pairs: int, seen: load.Seen) -> None:
-    """Everybody at once, until each has labelled so many pairs."""
-    people = enumerate(tokens.items())
+async def label(address: str, tokens: dict[str, str], pairs: int, seen: load.Seen, end: float) -> None:
+    """Everybody at once, until each has labelled so many pairs or the time is over."""
     await asyncio.gather(
-        *(load.annotate(address, name, token, pairs, seen, random.Random(k)) for k, (name, token) in people)
+        *(
+            load.annotate(address, name, token, pairs, seen, random.Random(k), end=end)
+            for k, (name, token) in enumerate(tokens.items())
+        )
     )
 
 
@@ -191,16 +193,16 @@ def soak(folder: Path, minutes: float, seed: int) -> dict[str, Any]:
     server, _, tokens = load.start(folder / "labels", port, [f"person {k}" for k in range(PEOPLE)])
     studio, draw = Studio(folder / "labels", port, server), random.Random(seed)
     failed: list[BaseException] = []
+    end, due = time.monotonic() + 60 * minutes, time.monotonic() + EVERY_S
 
     def annotate() -> None:
         try:
-            asyncio.run(label(f"http://127.0.0.1:{port}", tokens, pairs, seen))
+            asyncio.run(label(f"http://127.0.0.1:{port}", tokens, pairs, seen, end))
         except BaseException as error:
             failed.append(error)
 
     crowd = threading.Thread(target=annotate)
     crowd.start()
-    end, due = time.monotonic() + 60 * minutes, time.monotonic() + EVERY_S
     while crowd.is_alive():
         time.sleep(0.2)
         for work in running:

@@ -11,6 +11,7 @@ which is far less than people do. Watchers have the owner's page *Home* open, wh
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import resource
@@ -110,12 +111,16 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any], times
             await asyncio.sleep(0.1)
 
 
-async def annotate(address: str, name: str, token: str, pairs: int, seen: Seen, rng: random.Random) -> None:
-    """One person who labels so many pairs."""
+async def annotate(
+    address: str, name: str, token: str, pairs: int, seen: Seen, rng: random.Random, *, end: float = math.inf
+) -> None:
+    """One person who labels so many pairs, or as many as there is time for until `end` (of `time.monotonic`)."""
     await asyncio.sleep(2 * THINK_S * rng.random())
     headers = {"origin": address, "authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=20, verify=False) as client:
         for number in range(pairs):
+            if time.monotonic() >= end:
+                return
             item = (await post(client, "next", {}, seen.next_s, seen))["item"]
             await asyncio.sleep(THINK_S * rng.uniform(0.5, 1.5))
             event = f"{rng.getrandbits(64):016x}"

@@ -42,8 +42,7 @@ from rushes.files import whole_file, write_json
 from rushes.noise.draws import TimeDraw, seeded
 
 CHUNK, HELD, STEPS_A_CHUNK = 1024, 8, 96  # clips drawn at once, chunks in memory, steps between two of them
-RENDERED = 24  # renderings of flow beside the clips of a chunk; each costs as much as twenty clips
-RENDERINGS = 0.07  # share of the draws that are renderings
+RENDERED = 64  # renderings of flow beside the clips of a chunk; each costs as much as forty clips
 WORDS = 16  # longest caption
 RENDERING_WEIGHT = 0.3  # of patches of flow beside those of clips, when the codec is fitted
 FIRST_GIVEN, CAPTIONED = 0.75, 0.9  # shares of the draws
@@ -98,15 +97,15 @@ class Corpus:
         self.words = torch.zeros((HELD, CHUNK + RENDERED, WORDS), dtype=torch.long)
         self.index = [-1] * HELD
 
-    def draw(self, step: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents [N, C, F, H, W] and words [N, L] that step `step` sees."""
+    def draw(self, step: int, count: int, generator: torch.Generator, renderings: float) -> tuple[Tensor, Tensor]:
+        """Latents [N, C, F, H, W] and words [N, L] that step `step` sees; so large a share are renderings."""
         last = step // STEPS_A_CHUNK
         for index in range(max(0, last - HELD + 1), last + 1):
             if self.index[index % HELD] != index:
                 self._fill(index)
         slots = torch.randint(min(last + 1, HELD), (count,), generator=generator)
         rows = torch.randint(CHUNK, (count,), generator=generator)
-        rendering = torch.rand(count, generator=generator) < RENDERINGS
+        rendering = torch.rand(count, generator=generator) < renderings
         rows = torch.where(rendering, CHUNK + rows % RENDERED, rows)
         return self.latents[slots, rows].float(), self.words[slots, rows]
 
@@ -208,7 +207,7 @@ def learning_rate_share(step: int, cooled_from: int | None, cooldown: int) -> fl
 def train_step(run: Run, forward: Any, corpus: Corpus, args: argparse.Namespace) -> float:
     """One step of flow matching; all draws depend on seed and step alone."""
     generator = seeded("arena", run.seed, run.step)
-    clean, words = corpus.draw(run.step, args.batch, generator)
+    clean, words = corpus.draw(run.step, args.batch, generator, args.renderings)
     noise = torch.randn(clean.shape, generator=generator)
     t = TIMES(args.batch, generator)[:, None].expand(-1, clean.shape[2]).clone()
     given = bool(torch.rand(1, generator=generator) < FIRST_GIVEN)
@@ -316,6 +315,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--patch", type=int, default=16, help="px")
+    parser.add_argument("--renderings", type=float, default=0.15, help="share of the draws that are renderings of flow")
     parser.add_argument("--codec-clips", type=int, default=2000)
     parser.add_argument("--minutes", type=float, default=5.0, help="between two checkpoints")
     parser.add_argument("--device", default="cpu")

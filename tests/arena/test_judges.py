@@ -11,7 +11,7 @@ import pytest
 from rushes.arena import arcs as second
 from rushes.arena.arcs import arcs
 from rushes.arena.drawing import render_play
-from rushes.arena.inspection import inspect
+from rushes.arena.inspection import MEASURES, inspect
 from rushes.arena.plants import LAWS, losing_dots, plant
 from rushes.arena.plays import BLOCK, KINDS, draw_plays
 
@@ -43,6 +43,18 @@ def test_dots_are_counted_where_they_are_lost() -> None:
         seen = inspect(render_play(faulty), play.caption)
         assert np.array_equal(seen.lost_BKP, faulty.dots_FKP[1::BLOCK] == 0)
         assert seen.per_frame["dots_lost"] == pytest.approx(1 - faulty.dots_FKP.mean((1, 2)))
+        assert arcs(render_play(faulty), play.caption).lost_F == pytest.approx(seen.per_frame["dots_lost"], abs=1 / 6)
+
+
+def test_a_half_second_is_a_latent_frame() -> None:
+    """Frame 0 is given; frames 1 to 4 are the first half second, and the first latent frame that is made."""
+    (play,) = draw_plays(37, 1, ["throw"])
+    faulty = losing_dots(play, np.random.default_rng(3), 1.0)
+    halves = inspect(render_play(faulty), play.caption).per_segment(0.5)
+    assert halves["dots_lost"] == pytest.approx(1 - faulty.dots_FKP[1:].reshape(8, -1).mean(1))
+    seconds = inspect(render_play(faulty), play.caption).per_segment(1.0)
+    assert seconds["dots_lost"] == pytest.approx(np.reshape(halves["dots_lost"], (4, 2)).mean(1))
+    assert set(MEASURES) - set(seconds) == {"caption_wrong"}
 
 
 def test_tempo_and_side_are_read_back() -> None:

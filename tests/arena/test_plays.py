@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.arena.plants import LASTS, LAWS, LOSS, corpus_plays, losing_dots, plant
+from rushes.arena.drawing import render_play
+from rushes.arena.plants import LASTS, LAWS, LOSS, corpus_plays, losing_dots, one_fault, plant
 from rushes.arena.plays import BLOCK, CAPTIONS, KINDS, draw_plays, read_wording, wrong_captions
 
 
@@ -17,7 +18,7 @@ def test_a_seed_gives_the_same_clips() -> None:
     assert [play.wording.kind for play in first] == list(KINDS) * 4
 
 
-def test_captions_read_back_and_wrong_ones_differ_in_one_word() -> None:
+def test_captions_read_back_and_wrong_ones_differ_in_one_respect() -> None:
     for caption, wording in CAPTIONS.items():
         assert read_wording(caption) == wording and wording.text == caption
     wrong = wrong_captions("a ball comes from the left and hits a light ball, slowly")
@@ -26,6 +27,9 @@ def test_captions_read_back_and_wrong_ones_differ_in_one_word() -> None:
         "a ball comes from the left and hits a light ball, quickly",
         "a ball comes from the right and hits a light ball, slowly",
     ]
+    assert wrong_captions("a ball drops and bounces") == []
+    assert wrong_captions("a ball drops and bounces", slow=True) == ["a ball drops and bounces, quickly"]
+    assert wrong_captions("a ball drops and bounces, slowly", slow=False) == ["a ball drops and bounces, quickly"]
     with pytest.raises(ValueError, match="not one of the arena's"):
         read_wording("a cat sits")
 
@@ -65,6 +69,14 @@ def test_faults_are_large_enough_to_see() -> None:
                     assert off.max() >= 6.0 and (off > 1.0).sum() >= LASTS
     with pytest.raises(ValueError, match="no fault 'period' of clips 'drop'"):
         plant("period", "drop", 0, 1)
+
+
+def test_one_fault_is_drawn_among_those_of_a_kind() -> None:
+    drawn = [one_fault("swing", [7, at]) for at in range(30)]
+    assert {law for *_, law in drawn} == {"period", "permanence", "continuity", "dots"}
+    for sound, broken, _ in drawn:
+        assert sound.caption == broken.caption
+        assert not np.array_equal(render_play(sound), render_play(broken))
 
 
 def test_the_corpus_has_its_share_of_broken_laws() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rushes.config.clip_shapes import ClipShape, available, best_shape, crop_shares, lost_share
+from rushes.config.clip_shapes import ClipShape, available, best_shape, crop_shares, lost_share, segment_of_frames
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import BackboneSettings, Settings
 
@@ -138,3 +138,21 @@ def test_clips_keep_their_rates_where_they_may() -> None:
     assert (own.fps, own.frames, own.rates, len(own.shapes)) == (24.0, 97, (), 1)
     given = BackboneSettings.model_validate({"fps": 25.0, "rates": [24.0, 25.0]})
     assert [str(shape) for shape in given.shapes] == ["17x32x32", "17x32x32@24"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "segment_s", "sizes"),
+    [
+        (17, 8, 1.0, [8, 9]),
+        (17, 8, 0.5, [4, 4, 4, 5]),
+        (17, 8, 5.0, [17]),
+        (16, 8, 1.0, [8, 8]),
+        (121, 24, 1.0, [24, 24, 24, 24, 25]),
+        (31, 30, 0.1, [3] * 9 + [4]),
+        (1, 8, 1.0, [1]),
+    ],
+)
+def test_segments_of_frames(frames: int, fps: float, segment_s: float, sizes: list[int]) -> None:
+    segments = segment_of_frames(frames, fps, segment_s)
+    assert [segments.count(at) for at in range(segments[-1] + 1)] == sizes
+    assert segments == sorted(segments)

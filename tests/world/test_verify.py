@@ -19,7 +19,7 @@ from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, Scene, draw_scenes
-from rushes.world.verify import LIMITS, Verdict, limits, seconds_of, verify
+from rushes.world.verify import LIMITS, Verdict, limits, verify
 from rushes.world.violations import VIOLATIONS, touches
 
 N = 200  # true clips per kind
@@ -246,24 +246,6 @@ def test_limits_are_strict_and_nan_breaks_no_rule() -> None:
         assert with_value(limit).passes
         assert not with_value(limit + 1e-6).passes
         assert with_value(float("nan")).passes
-
-
-@pytest.mark.parametrize(
-    ("frames", "fps", "segment_s", "sizes"),
-    [
-        (17, 8, 1.0, [8, 9]),
-        (17, 8, 0.5, [4, 4, 4, 5]),
-        (17, 8, 5.0, [17]),
-        (16, 8, 1.0, [8, 8]),
-        (121, 24, 1.0, [24, 24, 24, 24, 25]),
-        (31, 30, 0.1, [3] * 9 + [4]),
-        (1, 8, 1.0, [1]),
-    ],
-)
-def test_seconds_of(frames: int, fps: float, segment_s: float, sizes: list[int]) -> None:
-    segment = seconds_of(frames, fps, segment_s)
-    assert np.bincount(segment).tolist() == sizes
-    assert (np.diff(segment) >= 0).all()
 
 
 @pytest.mark.parametrize("shape", [(17, 32, 33, 3), (17, 64, 64, 3), (17, 32, 32), (17, 32, 32, 1)])

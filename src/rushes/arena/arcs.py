@@ -38,18 +38,19 @@ class Arcs:
         unlawful: joints, curves and levels that no law allows, a count.
         dark: share of dots and frames in which a dot's place is no lighter than the ball, 0..1.
         dark_seconds: half seconds in which some dot is dark for most frames, a count.
+        lost_F: share of the dots that are dark in each frame, 1 where a ball is not whole.
     """
 
     missing: float
     unlawful: int
     dark: float
     dark_seconds: int
-    frames: int
+    lost_F: Floats
 
     @property
     def passes(self) -> bool:
         """Whether nothing is wrong."""
-        return self.unlawful == 0 and self.dark_seconds == 0 and self.missing * self.frames < LOST_FRAMES
+        return self.unlawful == 0 and self.dark_seconds == 0 and self.missing * len(self.lost_F) < LOST_FRAMES
 
 
 def arcs(frames_FHWC: NDArray[np.uint8], caption: str) -> Arcs:
@@ -68,8 +69,10 @@ def arcs(frames_FHWC: NDArray[np.uint8], caption: str) -> Arcs:
     )
     halves = [dark[at : at + 4] for at in range(1, len(dark), 4)]
     bad = sum(bool((np.nan_to_num(half, nan=0.0).sum(0) > np.isfinite(half).sum(0) / 2).any()) for half in halves)
-    share = float(np.nansum(dark) / max(1, np.isfinite(dark).sum()))
-    return Arcs(float((~whole).any(1).mean()), unlawful, share, bad, len(frames_FHWC))
+    shown = np.isfinite(dark)
+    share = float(np.nansum(dark) / max(1, shown.sum()))
+    lost = np.where(whole.all(1), np.nansum(dark, 1) / np.maximum(shown.sum(1), 1), 1.0)
+    return Arcs(float((~whole).any(1).mean()), unlawful, share, bad, lost)
 
 
 def _standing_out(frames_FHWC: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:

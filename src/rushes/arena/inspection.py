@@ -16,13 +16,33 @@ from rushes.arena.mechanics import FPS, SIZE_PX
 from rushes.arena.plays import BLOCK, SLOWLY, Wording, read_wording
 from rushes.arena.sighting import BallTracks, sight
 from rushes.arrays import Floats
+from rushes.config.clip_shapes import segment_of_frames
+from rushes.stats import Better
 
 THERE = 0.5  # strength from which a dot counts as there
 LAW_PX = 1.0  # a law is broken where three frames in a row stray farther
 GONE_FRAMES = 2  # a clip may lose a ball in fewer frames
 _MIDDLE = {"roll": 1.75, "collide": 2.0}  # px per frame at tempo 1, of kinds whose tempo shows in their speed alone
-MEASURES = ("dots_lost", "law_error", "balls_gone", "caption_wrong", "speed")
 LEAST_FRAMES = 9  # fewer show no law
+
+
+@dataclass(frozen=True)
+class WorldMeasure:
+    """What a report says of a measure."""
+
+    meaning: str
+    unit: str = ""
+    better: Better = "lower"
+
+
+HEADLINE = "dots_lost"  # what a verdict is about
+MEASURES = {
+    HEADLINE: WorldMeasure("Share of the dots that are lost, over all frames in which they could be seen."),
+    "law_error": WorldMeasure("Distance of the balls from the nearest path that keeps the laws.", "px"),
+    "balls_gone": WorldMeasure("Share of frames in which a ball is missing, torn or doubled."),
+    "caption_wrong": WorldMeasure("Share of the caption's words for side and speed that the clip contradicts."),
+    "speed": WorldMeasure("Mean speed of the balls.", "px/frame", "higher"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,18 @@ class Inspection:
     tempo: float
     per_frame: dict[str, Floats]
     lost_BKP: NDArray[np.bool_]
+
+    def per_segment(self, segment_s: float, fps: float = FPS) -> dict[str, tuple[float, ...]]:
+        """Means of each series over segments of the clip.
+
+        They begin after the first frame, which is given, so that a half second is a latent frame.
+        """
+        own = segment_of_frames(len(self.per_frame["speed"]), fps, segment_s)
+        of = np.array([-1, *own[:-1]])
+        return {
+            name: tuple(float(values[of == at].mean()) for at in range(own[-1] + 1))
+            for name, values in self.per_frame.items()
+        }
 
     @property
     def broken(self) -> tuple[str, ...]:

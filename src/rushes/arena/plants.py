@@ -162,6 +162,15 @@ def plant(law: str, kind: str, seed: int | Sequence[int], n: int, frames: int = 
     raise AssertionError(f"fault {law!r} of clips {kind!r} is hardly ever seen")
 
 
+def one_fault(kind: str, seed: int | Sequence[int], frames: int = FRAMES) -> tuple[Play, Play, str]:
+    """A sound clip of a kind, the same with one fault that can be seen, and the fault's name, drawn among all."""
+    rng = np.random.default_rng(seed)
+    fitting = [law for law, (_, kinds) in LAWS.items() if kind in kinds] + ["dots"]
+    law = fitting[int(rng.integers(len(fitting)))]
+    ((sound, broken),) = plant(law, kind, int(rng.integers(2**31)), 1, frames)
+    return sound, broken, law
+
+
 def without_dot(play: Play, rng: np.random.Generator) -> Play:
     """The clip with one dot lost for a half second or a whole one, where it can be seen."""
     frames, balls, dots = play.dots_FKP.shape

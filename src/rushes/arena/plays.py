@@ -7,9 +7,8 @@ not show: which way, how fast, how heavy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,17 +84,26 @@ def read_wording(caption: str) -> Wording:
     return CAPTIONS[caption]
 
 
-def wrong_captions(caption: str) -> list[str]:
-    """The arena's captions that differ from this one in one word, among those that a first frame does not show.
+def wrong_captions(caption: str, slow: bool | None = None) -> list[str]:
+    """The arena's captions that contradict this one in one respect, among those that a first frame does not show.
+
+    Args:
+        caption: of the arena.
+        slow: whether its clip is slow, where the caption does not say; None = the others do not say either.
 
     Raises:
         ValueError: the caption is not one of the arena's.
     """
-    read_wording(caption)
-    words = re.findall(r"\w+", caption)
-    others = (re.findall(r"\w+", other) for other in CAPTIONS)
-    changed = [sum(a != b for a, b in zip(words, o, strict=True)) if len(o) == len(words) else 0 for o in others]
-    return [other for other, changes in zip(CAPTIONS, changed, strict=True) if changes == 1]
+    wording = read_wording(caption)
+    others = []
+    if wording.side is not None:
+        others.append(replace(wording, side=SIDES[wording.side == SIDES[0]]))
+    if wording.heavy is not None:
+        others.append(replace(wording, heavy=not wording.heavy))
+    pace = slow if wording.slow is None else wording.slow
+    if pace is not None:
+        others.append(replace(wording, slow=not pace))
+    return [other.text for other in others]
 
 
 @dataclass(frozen=True)

@@ -135,3 +135,12 @@ def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: flo
         return lost, small, -shape.pixels, shape
 
     return min((shape for shape in shapes if shape.frames == length), key=cost)
+
+
+def segment_of_frames(frames: int, fps: float, segment_s: float = 1.0) -> list[int]:
+    """Index of the segment that each frame of a clip lies in; frames past the last full one join it."""
+    full = max(1, int(frames / (fps * segment_s) + _SLACK))
+    return [min(int(p / (fps * segment_s) + _SLACK), full - 1) for p in range(frames)]
+
+
+_SLACK = 1e-6  # of a segment, by which rounding may be off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.files import content_hash
@@ -13,9 +14,9 @@ from rushes.progress import Bar, no_bar
 from rushes.records import Clip, Split, stable_hash
 from rushes.store.database import Store
 from rushes.world.render import render
-from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
+from rushes.world.scenes import FPS, FRAMES, KINDS, SIZE_PX, draw_scenes
 
-WORLD_SCALE = 4  # 32-px clips are stored at 128 px: a video file halves the resolution of colour
+WORLD_SCALE = ClipShape(SIZE_PX, SIZE_PX, FRAMES).stored_scale  # clips are stored as takes are
 _SPLITS: tuple[Split, ...] = ("train", "eval")  # of the two streams
 
 

@@ -23,6 +23,7 @@ from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
 from rushes.curate.stored_findings import find_before, rows_of
+from rushes.footage.world import WORLD_SCALE
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
 from rushes.media.resize import resize_frame
@@ -34,7 +35,6 @@ from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, draw_scenes
 
 LOCAL: tuple[StageName, ...] = ("technical", "motion", "duplicates")
-SCALE = 4  # clips of the world are measured at 128 px, the size that they are stored at
 WORLD_FRAMES = 49
 _COPIES = 0.1  # share of synthetic clips that are copies of others
 _BLOCK = 4096  # of them, made at once
@@ -51,7 +51,7 @@ class BenchClip:
 def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[BenchClip]:
     """True clips of the embedded world, all kinds in turn."""
     scenes = draw_scenes([seed, 0], count, tuple(KINDS), frames=frames)
-    return [BenchClip(render(scene).repeat(SCALE, 1).repeat(SCALE, 2), FPS) for scene in scenes]
+    return [BenchClip(render(scene).repeat(WORLD_SCALE, 1).repeat(WORLD_SCALE, 2), FPS) for scene in scenes]
 
 
 def real_clips(folder: Path) -> list[BenchClip]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rushes.arrays import Floats
 from rushes.config.tables import FootageSettings, GenerateSettings, ProjectSettings, Settings
+from rushes.footage.world import WORLD_SCALE
 from rushes.judges.build import world_judge
 from rushes.media.read import read_video
 from rushes.media.resize import resize_frame
@@ -34,7 +35,6 @@ from rushes.world.scenes import FPS, SIZE_PX, draw_scenes
 from rushes.world.verify import METRICS, verify
 from rushes.world.violations import violate
 
-SCALE = 4  # clips of the world are measured at 128 px, the size that they are stored at
 RESAMPLES = 1000
 # What the verifier measures that a metric should follow; all others are set against its verdict as a whole alone.
 OWN = {
@@ -147,10 +147,10 @@ def _ends(value: float | None, low: float | None, high: float | None, n: int) ->
 
 
 def _clip(scene: int, frames_FHWC: NDArray[np.uint8], caption: str) -> PlantedClip:
-    """Measure frames of 32 px: the verifier as they are, the metrics four times as large."""
+    """Measure frames: the verifier as they are, the metrics at the size that clips are stored at."""
     (soundness,) = world_judge(0.0).score(Shot(frames_FHWC, FPS, caption), None)
     verdict = verify(frames_FHWC, caption, fps=FPS)
-    large = frames_FHWC.repeat(SCALE, 1).repeat(SCALE, 2)
+    large = frames_FHWC.repeat(WORLD_SCALE, 1).repeat(WORLD_SCALE, 2)
     names = [name for name in all_metrics() if name != "first_frame_fidelity"]
     values = {name: measurement.value for name, measurement in measure(Shot(large, FPS, caption), names).items()}
     return PlantedClip(scene, values, soundness, {name: float(getattr(verdict, name)) for name in METRICS})

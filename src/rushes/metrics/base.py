@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rushes.arrays import Frames
+from rushes.config.clip_shapes import segment_of_frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
 
 Better = Literal["lower", "higher", "neutral"]
@@ -51,12 +52,12 @@ class Shot:
     @cached_property
     def seconds(self) -> int:
         """How many values per second there are: the full seconds of the clip, at least one."""
-        return max(1, int(len(self.frames_FHWC) / self.fps + 1e-6))
+        return int(self.second_F[-1]) + 1
 
     @cached_property
     def second_F(self) -> NDArray[np.int64]:
         """Which second each frame belongs to; frames past the last full second join it."""
-        return np.minimum((np.arange(len(self.frames_FHWC)) / self.fps + 1e-6).astype(np.int64), self.seconds - 1)
+        return np.array(segment_of_frames(len(self.frames_FHWC), self.fps))
 
     @cached_property
     def small_FHWC(self) -> Frames:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Floats
+from rushes.config.clip_shapes import segment_of_frames
 from rushes.world.deviations import WINDOW, frozen, residuals
 from rushes.world.scenes import FPS, read_caption
 from rushes.world.tracks import coverage, track
@@ -62,12 +63,6 @@ MEANINGS = {  # of each measure, as a report says it
 METRICS = tuple(MEANINGS)
 
 
-def seconds_of(frames: int, fps: float, segment_s: float = 1.0) -> NDArray[np.int64]:
-    """Segment index of each frame; frames past the last full segment join it. At least one segment."""
-    full = max(1, int(frames / (fps * segment_s) + 1e-9))
-    return np.minimum((np.arange(frames) / (fps * segment_s) + 1e-9).astype(np.int64), full - 1)
-
-
 def verify(frames_FHWC: NDArray[np.uint8], caption: str, *, fps: float = FPS, segment_s: float = 1.0) -> Verdict:
     """Measure one clip.
 
@@ -98,7 +93,7 @@ def verify(frames_FHWC: NDArray[np.uint8], caption: str, *, fps: float = FPS, se
         "artifacts": np.where(whole, tracks.stray_F, np.nan),
         "dynamic_degree": np.r_[np.nan, _nanmean(moving, 1)],
     }
-    segment = seconds_of(frames, fps, segment_s)
+    segment = np.array(segment_of_frames(frames, fps, segment_s))
     per_second = {
         name: np.array([_nanmean(values[segment == s]) for s in range(segment[-1] + 1)])
         for name, values in series.items()

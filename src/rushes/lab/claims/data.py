@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rushes import label
+from rushes.config.clip_shapes import segment_of_frames
 from rushes.config.tables import GenerateSettings, LabelSettings
 from rushes.judges.base import Judge, Judgement, PointwiseJudge
 from rushes.judges.build import world_judge
@@ -17,7 +18,6 @@ from rushes.project.project import OpenProject
 from rushes.records import BASE, CandidateKind, seed_of, stable_hash
 from rushes.world.fit import lost_frames, stands_out
 from rushes.world.scenes import SIZE_PX
-from rushes.world.verify import seconds_of
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
@@ -63,7 +63,7 @@ def second_judge() -> PointwiseJudge:
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         lost = lost_frames(stands_out(shot.frames_FHWC)).astype(float)
-        segment = seconds_of(len(lost), shot.fps, segment_s or len(lost) / shot.fps)
+        segment = np.array(segment_of_frames(len(lost), shot.fps, segment_s or len(lost) / shot.fps))
         return tuple(-float(lost[segment == at].mean()) for at in range(segment[-1] + 1))
 
     return PointwiseJudge("fit", score, 0.0, (SIZE_PX, SIZE_PX), worst=-1.0, best=0.0)

@@ -20,7 +20,7 @@ from rushes.evaluate.result import (
     systems_report,
 )
 from rushes.evaluate.stored import measures
-from rushes.evaluate.suites import general_meter, world_meter
+from rushes.evaluate.suites import meter_of
 from rushes.evaluate.votes import judged_by_people
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
@@ -78,7 +78,7 @@ def compare_runs(
     systems = (BASE, *runs)
     if len(set(systems)) < len(systems):
         raise ValueError(f"name each run once, without the base, which is always compared; got {', '.join(runs)}")
-    meter = world_meter() if settings.footage.kind == "world" else general_meter()
+    meter = meter_of(settings.footage)
     if gate is not None:
         _check_names(gate, list(meter.better), meter.better)
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rushes.config.footage import FootageSettings
 from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
 from rushes.stats import Better
@@ -83,3 +84,8 @@ def general_meter() -> MetricSuite:
 
     better, units = {n: m.better for n, m in metrics.items()}, {n: m.unit for n, m in metrics.items()}
     return MetricSuite("general-2", better, units, headline="", size_px=None, measure=measure)
+
+
+def meter_of(footage: FootageSettings) -> MetricSuite:
+    """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
+    return world_meter() if footage.kind == "world" else general_meter()

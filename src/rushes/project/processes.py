@@ -20,6 +20,7 @@ from rushes.backbones.base import Backbone, Precision
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings, TrainSettings
 from rushes.evaluate.stored import measure_each
+from rushes.evaluate.suites import meter_of
 from rushes.media.resize import Fit
 from rushes.progress import Sharing, in_turn
 from rushes.project.jobs import read_captions
@@ -29,7 +30,6 @@ from rushes.project.project import (
     find_run,
     load_model,
     make_trainable,
-    meter_of,
     precision_of,
 )
 from rushes.records import BASE, Candidate

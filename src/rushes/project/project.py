@@ -21,11 +21,11 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.settings_files import stored_settings
-from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
+from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.stored import finished_run
-from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
+from rushes.evaluate.suites import MetricSuite, meter_of
 from rushes.files import sweep, whole_file
 from rushes.generate import in_tiles
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
@@ -164,11 +164,6 @@ class OpenProject:
             # A full disk is reported by the stage itself.
             with suppress(OSError), whole_file(self.store.project / SECONDS) as partial:
                 partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
-
-
-def meter_of(footage: FootageSettings) -> MetricSuite:
-    """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
-    return world_meter() if footage.kind == "world" else general_meter()
 
 
 def open_project(

@@ -60,6 +60,12 @@ from rushes.cli import main
 main(arguments)
 """
 
+# What root may do beside what the modes of files say goes.
+AS_A_USER = """
+import ctypes
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
+"""
+
 # The command line of a machine that has no torch; sys.argv holds the arguments.
 WITHOUT_TORCH = """
 import subprocess

@@ -27,13 +27,7 @@ from rushes.store.media import MediaFolder
 from rushes.training import checkpoint
 from rushes.training.checkpoint import only_one
 
-from ..projects import Command, ReadContents, Rushes, SmallProject
-
-# What root may do beside what the modes of files say goes.
-AS_A_USER = """
-import ctypes
-assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
-"""
+from ..projects import AS_A_USER, Command, ReadContents, Rushes, SmallProject
 
 
 def flip(path: Path, at: float = 0.75) -> None:
@@ -480,3 +474,37 @@ def test_a_backup_has_folders_that_lie_elsewhere(
     backup(project, copy)
     name = "realdpo/weights.safetensors"
     assert (copy / "runs" / name).read_bytes() == (disk / name).read_bytes() and not (copy / "runs").is_symlink()
+
+
+def test_a_backup_follows_no_link_of_a_stranger_and_leaves_out_no_file(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link beside the project's own folders was followed, and a name with .db in it left out without a word."""
+    (private := tmp_path / "private").mkdir()
+    (private / "id_rsa").write_text("secret")
+    (project / "notes").symlink_to(private)
+    for name in ("my.db.txt", "runs/realdpo/notes.db", "clips.db/list.txt"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("mine")
+    backup(project, copy := tmp_path / "copy", checkpoints=False)
+    assert not [path for path in copy.rglob("*") if path.name in ("notes", "id_rsa")]
+    for name in ("my.db.txt", "runs/realdpo/notes.db", "clips.db/list.txt"):
+        assert (copy / name).read_text() == "mine"
+
+
+def test_a_log_of_the_copy_before_is_gone_before_the_new_database_is_there(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would replay it over the new file if the command were killed between the two."""
+    backup(project, copy := tmp_path / "copy", checkpoints=False)
+    (log := copy / "rushes.db-wal").write_bytes(b"")
+    replace_file, logs = os.replace, list[bool]()
+
+    def note(source: Path, target: Path) -> None:
+        if Path(target) == copy / "rushes.db":
+            logs.append(log.exists())
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    backup(project, copy, checkpoints=False)
+    assert logs == [False]

@@ -24,9 +24,11 @@ from rushes.records import Candidate, Clip
 from rushes.sidefile import connect, plainly
 from rushes.store.database import FOLDERS, Store
 from rushes.store.media import MediaFolder
+from rushes.store.own_files import is_own
 from rushes.training import checkpoint
 
 _BLOCK = 4 * 2**20
+_LOGS = ("-wal", "-shm", "-journal")  # ends of the names of files that SQLite writes beside a database
 DERIVED = ("latents", "bank", "texts", "weights")  # made again when they are needed
 
 
@@ -61,7 +63,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     _check_earlier(project, to)
     for folder in FOLDERS:
         make_folder(to / folder)
-    files = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
+    files = [path.relative_to(project) for path in sorted(project.glob("*.db")) if path.is_file()]
     for name in files:
         _copy_database(project / name, to / name)
     copied, lost = len(files), 0
@@ -179,20 +181,27 @@ def _copy_database(source: Path, target: Path) -> None:
             file.backup(copy)
             (mode,) = file.execute("PRAGMA journal_mode").fetchone()
             copy.execute(f"PRAGMA journal_mode = {mode}")
+            copy.close()
+            for end in _LOGS:  # of the copy before: SQLite would replay them over the new file
+                target.with_name(target.name + end).unlink(missing_ok=True)
     except sqlite3.Error as error:
         raise plainly(error, source) from error
-    for end in ("-wal", "-shm"):  # of the copy before
-        target.with_name(target.name + end).unlink(missing_ok=True)
 
 
 def _others(project: Path, checkpoints: bool) -> list[Path]:
-    """Settings, results, curves, weights and checkpoints: all but databases, media, what is derived, and leftovers."""
+    """Settings, results, curves, weights and checkpoints: all but databases, media, what is derived, and leftovers.
+
+    Links are left out, but for folders of the project's own, of which an open project has only those that are allowed.
+    """
     paths = []
-    linked = [path for path in sorted(project.iterdir()) if path.is_symlink() and path.name not in ("media", *DERIVED)]
+    databases = {f"{path.name}{end}" for path in project.glob("*.db") if path.is_file() for end in ("", *_LOGS)}
+    own = [path for path in sorted(project.iterdir()) if path.is_symlink() and is_own(path.name)]
+    linked = [path for path in own if path.name not in ("media", *DERIVED)]
     for at, folders, names in chain(os.walk(project), *(os.walk(path) for path in linked)):  # as `rushes trust` allows
         left_out = {"media", *DERIVED} if Path(at) == project else set() if checkpoints else {"checkpoints"}
         folders[:] = sorted(name for name in folders if name not in left_out and not name.startswith("."))
-        there = (Path(at) / name for name in sorted(names) if not name.startswith(".") and ".db" not in name)
+        copied = databases if Path(at) == project else set()
+        there = (Path(at) / name for name in sorted(names) if not name.startswith(".") and name not in copied)
         paths += [path for path in there if path.is_file() and not path.is_symlink()]
     return paths
 

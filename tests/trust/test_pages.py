@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,8 @@ def test_the_servers_own_names_are_known_with_and_without_a_port() -> None:
     for host in ("127.0.0.1", "127.0.0.1:8765", "localhost", "LOCALHOST:80", "[::1]", "[::1]:8765"):
         assert refusal(host) == 0, host
     assert refusal("localhost", origin="http://localhost", content_length="2") == 0
+    for origin in ("http://[", "http://a]b", "localhost", "http://localhost:81", "file://localhost"):  # two were a 500
+        assert refusal("localhost", origin=origin, content_length="2") == 403, origin
     for host in (
         "",
         "evil.example",
@@ -374,7 +377,7 @@ def test_half_sent_requests_end_and_shut_out_nobody(
     address: str, session: LabelingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "HEAD_S", 1.0)
-    monkeypatch.setattr(server, "HEADS", 20)
+    monkeypatch.setattr(server, "WAITING", 20)
     host, _, port = address.removeprefix("http://").partition(":")
     began = time.monotonic()
     halves = [socket.create_connection((host, int(port)), timeout=10) for _ in range(60)]
@@ -390,7 +393,7 @@ def test_half_sent_requests_end_and_shut_out_nobody(
                 pass
             break
         half.close()
-    assert 0.5 < time.monotonic() - began < 8 and not server.HeadLimit.waiting
+    assert 0.5 < time.monotonic() - began < 8 and not server.WaitLimit.waiting
 
 
 def test_a_body_that_does_not_come_ends(
@@ -402,6 +405,32 @@ def test_a_body_that_does_not_come_ends(
     )
     answer = exchange(address, f"{head}Content-Type: application/json\nContent-Length: 20\nConnection: close\n\n{{")
     assert b"200 OK" not in answer
+
+
+def test_answers_that_are_not_read_end_and_shut_out_nobody(
+    address: str, session: LabelingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that asked for pages and never read them were held for ever, until the server had no more."""
+    monkeypatch.setattr(server, "READ_S", 1.0)
+    monkeypatch.setattr(server, "WAITING", 10)
+    host, _, port = address.removeprefix("http://").partition(":")
+    asked = []
+    for _ in range(20):
+        (deaf := socket.socket()).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect((host, int(port)))
+        deaf.settimeout(2)
+        with suppress(OSError):  # of one that was ended
+            deaf.sendall(f"GET /static/uplot.js HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode() * 200)
+        asked.append(deaf)
+    assert Person(address, session.assignments.key).get("/api/who").status_code == 200
+    connections = next(iter(server.WaitLimit.waiting)).connections
+    assert len(server.WaitLimit.waiting) <= 10
+    until = time.monotonic() + 20
+    while len(connections) > 1 and time.monotonic() < until:  # that of the person stays
+        time.sleep(0.1)
+    assert len(connections) <= 1 and not server.WaitLimit.waiting
+    for deaf in asked:
+        deaf.close()
 
 
 def test_copies_that_are_made_keep_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,51 +14,78 @@ from rushes.web.site import LOCAL
 
 # No address that a link could hold, and one of documentation alone, towards which this machine has an address.
 _EVERYWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
-HEAD_S, HEADS, HEAD_BYTES = 10.0, 400, 64 * 1024
+HEAD_S, READ_S, WAITING, HEAD_BYTES = 10.0, 120.0, 400, 64 * 1024
 
 
-class HeadLimit(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which of uvicorn's it is depends on what is installed
-    """A connection whose next request must have begun within `HEAD_S` seconds of its first byte.
+class WaitLimit(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which of uvicorn's it is depends on what is installed
+    """A connection for which the server does not wait without end.
 
-    A browser's comes within milliseconds. At most `HEADS` connections that wait so are held; the oldest goes first, so
-    that somebody who opens thousands shuts out nobody.
+    Its next request must have begun within `HEAD_S` seconds of its first byte, and what is ready must have been read
+    within `READ_S` seconds; a browser needs milliseconds. The server holds at most `WAITING` connections for which it
+    waits, also for the body of a request; the oldest goes first, so that somebody who opens thousands shuts out nobody.
     """
 
-    waiting: ClassVar[dict[HeadLimit, None]] = {}
+    waiting: ClassVar[dict[WaitLimit, None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait: a browser sends at once."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # so that the server knows of each byte that is not read
         self._timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        self._wait()
+        self._wait(HEAD_S)
 
     def data_received(self, data: bytes) -> None:
         """Go on, or stop waiting."""
         super().data_received(data)
+        if self.flow.write_paused:  # the answer is waited for, whatever comes
+            return
         if self.cycle is None or self.cycle.response_complete:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
-                self.transport.close()
-            self._wait()
+                self._end()
+            self._wait(HEAD_S)
+        elif self.cycle.more_body:  # which the guard ends
+            self._stop_timer()
         else:
             self._arrived()
+
+    def pause_writing(self) -> None:
+        """Wait until what is ready was read."""
+        super().pause_writing()
+        self._stop_timer()
+        self._wait(READ_S)
+
+    def resume_writing(self) -> None:
+        """All was read."""
+        self._arrived()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._arrived()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        if self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+    def _wait(self, seconds: float) -> None:
+        if self._timer is None and (self.flow.write_paused or not self.transport.is_closing()):
+            self._timer = self.loop.call_later(seconds, self._end)
             self.waiting[self] = None
-            if len(self.waiting) > HEADS:
-                next(iter(self.waiting)).transport.close()
+            if len(self.waiting) > WAITING:
+                next(iter(self.waiting))._end()
+
+    def _end(self) -> None:
+        """Close the connection; what was not read by now is dropped, as closing alone would wait for its reader."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def _arrived(self) -> None:
         self._head_bytes = 0
         self.waiting.pop(self, None)
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -68,7 +95,7 @@ def config_of(app: Any, behind_proxy: bool = False) -> uvicorn.Config:
     """How a page is served. `behind_proxy`: a proxy on this machine is believed who it says has sent a request."""
     return uvicorn.Config(
         app,
-        http=cast(Any, HeadLimit),
+        http=cast(Any, WaitLimit),
         ws="none",
         log_level="error",  # a stranger's requests write no log
         access_log=False,

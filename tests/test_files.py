@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from rushes import files
 from rushes.files import MediaError, content_hash, whole_file, write_json, write_text
 
 
@@ -51,3 +54,31 @@ def test_json_is_written_whole_and_without_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", float("nan"))
     write_text(tmp_path / "b", "é")
     assert (tmp_path / "b").read_bytes() == "é".encode() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_drive_that_cannot_force_a_folder_to_disk_takes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some drives over a network answer; every write failed there."""
+
+    def force(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == folders:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", force)
+    folders = True
+    write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").read_text() == "a"
+    folders = False
+    with pytest.raises(OSError, match="Invalid argument: nothing was written"):
+        write_text(tmp_path / "b.txt", "b")
+
+
+def test_a_drive_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, wait: bool = True) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files, "hold", refuse)
+    with pytest.raises(OSError, match="this drive has no locks") as caught, files.locked(tmp_path / ".lock"):
+        pass
+    assert caught.value.filename == str(tmp_path / ".lock")

@@ -97,6 +97,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     Raises:
         ValueError: the file is a link.
         BlockingIOError: another process holds it (where `wait` is False).
+        OSError: the drive has no locks.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
@@ -105,7 +106,13 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
             raise
         raise ValueError(f"{path}: a link, and the lock would be on its target; delete it") from None
     try:
-        hold(handle, wait)
+        try:
+            hold(handle, wait)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            words = f"{error.strerror}: this drive has no locks; keep the project on a disk of this machine"
+            raise OSError(error.errno, words, str(path)) from None
         yield
     finally:
         os.close(handle)
@@ -263,6 +270,9 @@ def _force_to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.EBADF):  # drives that cannot do it for a folder
+            raise
     finally:
         os.close(handle)
 

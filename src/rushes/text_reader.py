@@ -223,12 +223,15 @@ def parse_json(text: str, place: object) -> Any:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file. Raises ValueError for what is none, OSError where it cannot be read."""
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(text)
     except RecursionError:
         raise ValueError(f"{path}: the TOML is nested too deeply; flatten it") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not a TOML file: {error}; correct it there") from None
+    except ValueError:  # which says no place
+        raise ValueError(f"{path}: a number has over 4,300 digits; correct it there") from None
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -119,6 +119,25 @@ def test_a_number_out_of_its_range_is_a_sentence_with_the_reason(setting: str, r
     assert setting.partition("=")[0] in str(caught.value) and reason in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "override"),
+    [
+        (f"[train]\nsteps = {'9' * 5000}", ""),
+        (f"[train]\nsteps = 0x{'f' * 5000}", ""),
+        ("", f"train.steps={'9' * 5000}"),
+        ("", f"train.steps=0x{'f' * 5000}"),
+    ],
+    ids=["file", "file, hexadecimal", "option", "option, hexadecimal"],
+)
+def test_a_number_of_thousands_of_digits_is_named(text: str, override: str, tmp_path: Path) -> None:
+    """Python's own error named neither file nor setting, and advised a call of Python."""
+    (file := tmp_path / "rushes.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, [override] if override else [])
+    assert ("train.steps" in str(caught.value) or str(file) in str(caught.value)) and len(str(caught.value)) < 300
+    assert "set_int_max" not in str(caught.value)
+
+
 def test_lengths_and_sizes_are_bounded_too() -> None:
     for values in ({"lengths": [10**9]}, {"sizes": [(10**9, 32)]}, {"frames": 17, "lengths": [17, 0]}):
         with pytest.raises(ValidationError):

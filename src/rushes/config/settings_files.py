@@ -271,7 +271,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         return text
     return parsed["value"] if len(parsed) == 1 else text
 
@@ -332,11 +332,19 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
             message += f", as {why}"
         value = details["input"]
         secret = isinstance(details.get("ctx", {}).get("error"), SecretError)
-        got = "" if secret or isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
+        got = "" if secret or isinstance(value, dict | BaseModel) else f" (got {_shown(value)})"
         unknown = details["type"] == "extra_forbidden"
         hint = f"; did you mean: {', '.join(near)}" if near else "; delete it" if unknown else ""
         problems.append((".".join(where), f"{message}{got}{hint}"))
     return problems
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value; Python writes no number of thousands of digits."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return "a number of over 4,300 digits"
 
 
 def _reason(model: type[BaseModel], where: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 
 import av
@@ -334,3 +335,12 @@ def test_text_from_elsewhere_is_text_in_markdown() -> None:
                  "http://e.example", "www.e.example", "<http://e.example>", "a\n# b"):  # fmt: skip
         page = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(f"x {in_markdown(text)}")
         assert re.fullmatch(r"<p>[^<]*</p>\n", page), (text, page)
+
+
+def test_each_value_of_the_data_card_is_a_number_or_text_in_markdown() -> None:
+    """It is written from reports/curation.json, which may have come with a stranger's project."""
+    template = (files("rushes.report") / "card.md").read_text(encoding="utf-8")
+    values = [value.strip() for value in re.findall(r"{{(.*?)}}", template)]
+    assert len(values) > 20
+    safe = re.compile(r".*\| (md|compact|bars|duration|format\(edge.threshold\))|hashes")
+    assert [value for value in values if not safe.fullmatch(value)] == []

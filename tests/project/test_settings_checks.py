@@ -32,6 +32,7 @@ def test_defaults_and_what_is_right_pass() -> None:
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
+        ({"train": {"name": "base"}}, "train.name: 'base' is the name of the model before training; choose another"),
         ({"backbone": {"name": "tinny"}}, "backbone.name: no backbone 'tinny'; did you mean tiny?"),
         (
             {"backbone": {"compile": True, "offload": "idle_expert"}},

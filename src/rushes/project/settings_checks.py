@@ -13,10 +13,11 @@ from rushes.backbones.sampling import refused
 from rushes.backbones.table import backbone_names
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import SettingsError
-from rushes.config.tables import LabelSettings, Settings, TrainSettings
+from rushes.config.tables import LabelSettings, Settings, TrainSettings, run_name
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
 from rushes.project.defaults import with_sizes
+from rushes.records import BASE
 from rushes.training.optimisers import check_optimiser
 from rushes.training.recipe import chosen_recipe, needs_of, recipe_names
 from rushes.world.scenes import FPS, KINDS
@@ -168,6 +169,8 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
 
 
 def _train(train: TrainSettings) -> Iterator[str]:
+    if run_name(train) == BASE:
+        yield f"train.name: {BASE!r} is the name of the model before training; choose another name for the run"
     if train.reference_cache and train.reference != "frozen":
         moving = f"train.reference is {train.reference!r}"
         yield (

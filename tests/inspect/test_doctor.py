@@ -12,6 +12,8 @@ import pytest
 from rushes.inspect import doctor
 from rushes.inspect.doctor import MachineFinding
 
+from ..projects import AS_A_USER, Command, SmallProject
+
 VERSIONS: dict[str, str | None] = {
     name: "1.0" for name in (*doctor.CORE.values(), *doctor.MODELS.values(), "torchvision")
 }
@@ -114,6 +116,38 @@ def test_a_network_drive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for folder, kind in (("/data team/p", "nfs4"), ("/data team/fast/p", ""), ("/data", ""), ("/far", "fuse.sshfs")):
         drive = [each.words for each in doctor._drive(Path(folder))]
         assert [f"{folder} is on a network drive ({kind})" in words for words in drive] == [True] * bool(kind), folder
+
+
+def test_a_project_that_needs_more_disk_than_is_free_is_named(
+    tmp_path: Path, small: SmallProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `rushes plan`, less what is stored; before, only the free space was looked at."""
+    project = small.new_project(tmp_path / "project", small.settings)
+    planned = doctor._planned_gb(project)
+    assert isinstance(planned, float) and 0.02 < planned < 1.0  # three checkpoints of 24 MB, and more
+    monkeypatch.setattr(doctor, "_planned_gb", lambda folder: planned)
+    assert list(doctor._need(project, 1.0)) == [] == list(doctor._need(tmp_path, 0.0))
+    (finding,) = doctor._need(project, 0.01)
+    assert finding.severity == "error" and "GB more for latents and checkpoints" in finding.words
+    (project / "runs" / "stored").mkdir(parents=True)
+    with open(project / "runs" / "stored" / "weights.safetensors", "wb") as file:
+        file.truncate(2**30)
+    assert list(doctor._need(project, 0.01)) == []
+    monkeypatch.setattr(doctor, "_planned_gb", lambda folder: "no clips yet")
+    (finding,) = doctor._need(project, 0.01)
+    assert finding.severity == "warning" and "no forecast (no clips yet)" in finding.words
+
+
+def test_modes_that_keep_a_user_out_are_named(tmp_path: Path, command: Command) -> None:
+    project = tmp_path / "project"
+    (project / "runs").mkdir(parents=True)
+    (project / "rushes.toml").touch()
+    (project / "video.mp4").touch(mode=0o444)  # read only, as it never changes
+    assert list(doctor._modes(project)) == list(doctor._modes(tmp_path / "new")) == []
+    (project / "rushes.toml").chmod(0o444)
+    show = f"from rushes.inspect.doctor import _modes\nprint([each.words for each in _modes({project!r})])"
+    result = command("--help", before=f"from pathlib import Path, PosixPath\n{AS_A_USER}\n{show}")
+    assert f"{project / 'rushes.toml'} cannot be read or written by you (1 of 4 files and folders)" in result.out
 
 
 def test_two_opencvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,10 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     assert facts.gib["generate"] == pytest.approx(weights + 5, abs=0.01)  # its codec takes more than a step
     assert facts.gib["evaluate"] == facts.gib["generate"]  # the base, then what was trained
     assert facts.too_large == ()
+    latents = 320 * 3 * prod(COST.latents) * 4
+    assert settings.train.reference != "frozen"  # so it is stored too, beside the weights and two moments
+    disk = {"checkpoints": 3 * 4 * COST.trained_bytes, "weights": COST.trained_bytes, "latents": latents}
+    assert facts.disk_gb == {name: round(size / GIB, 3) for name, size in disk.items()}
     small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
     assert small.too_large == ("generate", "train", "probes", "evaluate")
 

@@ -129,6 +129,8 @@ def examine(folder: Path) -> DoctorResult:
         *_gpus(probed.get("torch", {}), versions, has_driver()),
         *_room(machine),
         *_drive(folder),
+        *_modes(folder),
+        *_need(folder, machine.disk_free_gb),
         *_conflicts(versions),
     ]
     if not wanted_models:
@@ -253,6 +255,53 @@ def _room(machine: MachineFacts) -> Iterator[MachineFinding]:
     if memory < LEAST_MEMORY:
         words = f"the machine has {machine.memory_gb} GB of memory, and imports alone use 2 GB; use a machine with more"
         yield MachineFinding("warning", "memory", words)
+
+
+def _need(folder: Path, free_gb: float) -> Iterator[MachineFinding]:
+    """Whether what a project will store fits on the disk."""
+    if not (folder / "rushes.toml").is_file():
+        return
+    planned = _planned_gb(folder)
+    if isinstance(planned, str):
+        words = f"the disk that this project needs has no forecast ({planned:.300}); see `rushes plan`"
+        yield MachineFinding("warning", "disk", words)
+        return
+    needed = planned - sum(_bytes_below(folder / name) for name in ("latents", "runs")) / GIB
+    if needed > free_gb:
+        words = (
+            f"{folder} needs about {needed:.1f} GB more for latents and checkpoints (`rushes plan`), and {free_gb} GB "
+            "are free; free some space, or set train.trainable to lora, whose checkpoints are small"
+        )
+        yield MachineFinding("error", "disk", words)
+
+
+def _planned_gb(folder: Path) -> float | str:
+    """What `rushes plan` says of the disk, in a process of its own, as it imports torch; or why it says nothing."""
+    words = [sys.executable, "-P", "-m", "rushes", "plan", str(folder), "--json"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    if ran.stdout.startswith("{"):
+        return float(sum(json.loads(ran.stdout)["disk_gb"].values()))
+    return (ran.stderr.strip().splitlines() or [f"code {ran.returncode}"])[-1].removeprefix("rushes: ")
+
+
+def _bytes_below(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _modes(folder: Path) -> Iterator[MachineFinding]:
+    """Files of a project that this user may not read, or must write and may not."""
+    if not (folder / "rushes.toml").is_file():
+        return
+    paths = [folder, *sorted(folder.rglob("*"))]
+    written = {path for path in paths if path.is_dir() or path.suffix in (".db", ".toml", ".jsonl")}
+    closed = [path for path in paths if not os.access(path, os.R_OK | (os.W_OK if path in written else 0))]
+    if closed:
+        words = (
+            f"{closed[0]} cannot be read or written by you ({len(closed)} of {len(paths)} files and folders); ask the "
+            "owner for `chmod -R g+rwX`, if you share a group; `health` and `verify` only need to read"
+        )
+        yield MachineFinding("warning", "modes", words)
 
 
 def _drive(folder: Path) -> Iterator[MachineFinding]:

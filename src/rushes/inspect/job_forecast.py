@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, prod
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,7 @@ from rushes.text_reader import counted
 from rushes.training.gradients import waiting_views
 from rushes.training.memory import SHARE_GPU, Mode
 from rushes.training.metering import Meter
+from rushes.training.optimisers import MOMENTS
 from rushes.training.probe import POSITIONS
 
 CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32
@@ -100,6 +101,8 @@ class JobForecast:
     shapes: Mapping[str, ShapeForecast] | None = None  # by size and length; null where all clips have one
     unit: Literal["clip", "pair"] = "clip"  # what `clips` counts
     half: HalfSize | None = None  # null where clips have several sizes, or the model takes no smaller one
+    # 2^30 bytes on the disk: `checkpoints` of a run, its `weights`, and `latents`; videos come on top
+    disk_gb: Mapping[str, float] = field(default_factory=dict)
 
 
 def how_of(settings: Settings) -> LoadOptions:
@@ -204,7 +207,19 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
         backwards={name: tuple(stage.backward) for name, stage in stages.items() if any(stage.backward)},
         too_large=tuple(name for name, value in gib.items() if value > USABLE * machine.memory_gb),
         unit="pair" if settings.footage.kind == "pairs" else "clip",
+        disk_gb=_disk(model.cost, ask, settings, stages.get("encode")),
     )
+
+
+def _disk(cost: Cost, ask: ForecastRequest, settings: Settings, encode: StageWork | None) -> dict[str, float]:
+    """GiB on the disk while a run trains: the two newest checkpoints, and the next one until it is whole."""
+    state = 1 + MOMENTS[ask.optimizer] + ask.average + (settings.train.reference != "frozen")  # by trained weights
+    sizes = {
+        "checkpoints": 3 * state * cost.trained_bytes,
+        "weights": cost.trained_bytes,
+        "latents": 4 * (encode.encoded if encode else 0) * prod(cost.latents),
+    }
+    return {name: round(size / GIB, 3) for name, size in sizes.items()}
 
 
 def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, Numbers]) -> JobForecast:
@@ -363,4 +378,6 @@ def in_words(job: JobForecast) -> list[str]:
     if half := job.half:
         at = f"half size, {half.height_px} x {half.width_px} px"
         lines.append(f"{at}: {_hours(half.hours)} for all stages, {half.gib:.1f} GiB")
+    sizes = ", ".join(f"{name} {size:.1f}" for name, size in job.disk_gb.items())
+    lines.append(f"disk, GiB: {sizes}; videos come on top")
     return [*lines, f"all stages: {_hours(job.total_hours, 1)} at {job.step.tflops:g} TFLOP/s (an assumed speed)"]

@@ -228,6 +228,15 @@ def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
     ]
 
 
+def test_a_damaged_line_of_curves_hides_no_state(project: Path, rushes: Rushes) -> None:
+    """`health` and `verify` name the line; the studio says as much."""
+    with (project / "runs" / "realdpo" / "metrics.jsonl").open("r+") as file:
+        file.write("junk")
+    code, out, err = rushes("status", project)
+    assert code == 0 and "run realdpo: finished, 4 of 4 steps" in out, err
+    assert rushes("health", project)[0] == 2
+
+
 def test_the_run_that_trains_is_shown_else_the_last_at_work_and_the_others_are_named(
     project: Path, rushes: Rushes
 ) -> None:

@@ -15,6 +15,7 @@ from rushes.text_reader import parse_json, read_text
 Row = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024
+LARGEST = 1e300  # a whole number in JSON may be larger than any float
 CURVES, WEIGHTS, SHORTCUTS = "metrics.jsonl", "weights.safetensors", "shortcuts.json"  # in a run's folder
 LOCK = ".lock"  # there, which a process holds as long as it trains the run
 _FORMER_FILE = "leak.json"
@@ -64,24 +65,19 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
     return [row for row, _ in _read(path, ended=ended)]
 
 
-def last_rows(path: Path, count: int = SPEED_STEPS) -> list[Row]:
-    """The last rows of a metrics.jsonl, `count` or a few more, without reading the others; see `read_history`."""
-    if not path.is_file() or path.stat().st_size <= _TAIL_BYTES:
-        return read_history(path)
-    rows = tail_rows(path)
-    return rows if len(rows) >= count else read_history(path)
+def last_rows(path: Path) -> list[Row]:
+    """The rows in the last 128 KiB of a metrics.jsonl, without those before; none where there is no such file. Lines
+    that are no rows are passed over: `read_history` names them.
 
-
-def tail_rows(path: Path) -> list[Row]:
-    """The rows at the end of a metrics.jsonl; lines that are none are passed over.
-
-    Raises OSError: there is no such file, or a link.
+    Raises OSError: a link, or a file that cannot be read.
     """
+    if not path.is_file():
+        return []
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES)
         file.seek(start)
         lines = file.read(_TAIL_BYTES).split(b"\n")[bool(start) : -1]  # a part of one, and one that is being written
-    return [row for line in lines if (row := parsed_row(line.decode(errors="replace"))) is not None]
+    return [row for line in lines if (row := parsed_row(line)) is not None]
 
 
 def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:
@@ -100,7 +96,7 @@ def _read(path: Path, last: int | None = None, ended: bool = False) -> Iterator[
     end = 0
     for number, line in enumerate([*lines, torn] if torn and (ended or last is not None) else lines, 1):
         end += len(line) + 1
-        row = parsed_row(line.decode(errors="replace"))
+        row = parsed_row(line)
         if row is None:
             raise ValueError(
                 f"{path}, line {number}: incomplete or altered, not a row of a run's figures; copy the file from a "
@@ -153,13 +149,14 @@ def shortcuts_file(folder: Path) -> Path:
     return former if former.is_file() else folder / SHORTCUTS
 
 
-def parsed_row(line: str) -> Row | None:
+def parsed_row(line: bytes) -> Row | None:
     """The row of a line; None where it is none, as it lacks a number for its step."""
+    text = line.decode(errors="replace")
     for former, name in _FORMER.items():
-        line = line.replace(former, name)
+        text = text.replace(former, name)
     try:
-        row = json.loads(line)
+        row = json.loads(text)
     except (ValueError, RecursionError):
         return None
     step = row.get("step") if isinstance(row, dict) else None
-    return row if isinstance(step, int) and not isinstance(step, bool) else None
+    return row if isinstance(step, int) and not isinstance(step, bool) and abs(step) < LARGEST else None

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from rushes.report.curves import is_number
-from rushes.training.history import SPEED_STEPS, Row, parsed_row, speed, tail_rows
+from rushes.training.history import LARGEST, SPEED_STEPS, Row, last_rows, parsed_row, speed
 
 POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
 HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from
 _TAIL = 2048  # bytes before the place that was read to, by which a file that was cut and went on is noticed
 _CHUNK = 1 << 20  # bytes that are read at once
-_LARGEST = 1e300  # a whole number in JSON may be larger than any float
 _RARE = ("held_out/", "samples/")  # begin keys of rows that are not plain
 
 
@@ -139,7 +138,7 @@ class RunLog:
                     self._before = b"".join([self._before, *(line + b"\n" for line in lines)])[-_TAIL:]
 
     def _take(self, line: bytes) -> None:
-        row = _row(line)
+        row = parsed_row(line)
         if row is None:
             self.unread += bool(line.strip())
             return
@@ -148,7 +147,7 @@ class RunLog:
         for key, value in row.items():
             if key == "step" or not is_number(value):
                 continue
-            if not abs(value) < _LARGEST:
+            if not abs(value) < LARGEST:
                 self.not_finite.add(key)
                 continue
             series = self.series.get(key)
@@ -184,14 +183,9 @@ class RunLog:
 
 def last_row(path: Path) -> Row:
     """The last row of a metrics.jsonl, of which the end alone is read; empty where there is none."""
-    with suppress(OSError):
-        return next((row for row in reversed(tail_rows(path)) if abs(row["step"]) < _LARGEST), {})
+    with suppress(OSError, IndexError):
+        return last_rows(path)[-1]
     return {}
-
-
-def _row(line: bytes) -> Row | None:
-    row = parsed_row(line.decode(errors="replace"))
-    return row if row is not None and abs(row["step"]) < _LARGEST else None
 
 
 def _is_rare(row: Row) -> bool:

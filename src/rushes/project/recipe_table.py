@@ -8,8 +8,8 @@ from typing import Any
 
 from rushes import plugins
 from rushes.backbones.table import backbone_table
-from rushes.config.tables import TrainSettings
-from rushes.records import Candidate
+from rushes.config.tables import Settings, TrainSettings
+from rushes.records import OWN_TAKES, Candidate, CandidateKind
 from rushes.store.database import Store
 
 
@@ -50,6 +50,17 @@ def _constant(train: TrainSettings, name: str) -> Any:
     """What a recipe that ships assigns to a name; None for others, which say nothing before their module is loaded."""
     ships = train.recipe in plugins.modules_of("recipes")
     return plugins.constant("recipes", train.recipe, name) if ships else None
+
+
+def takes_kind(settings: Settings) -> CandidateKind:
+    """The kind of takes that the recipe compares."""
+    needs = set(recipe_needs(settings.train))
+    return "guided" if "guided" in needs else "take" if needs & OWN_TAKES else settings.generate.kind
+
+
+def takes_wanted(settings: Settings) -> int:
+    """Takes of each clip that the recipe is to have."""
+    return max(settings.generate.takes, 2 if "labels" in recipe_needs(settings.train) else 1)
 
 
 def takes_that_came(store: Store) -> list[Candidate]:

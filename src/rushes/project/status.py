@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -13,14 +12,14 @@ from math import comb
 from pathlib import Path
 
 from rushes.config.tables import Settings, run_name
-from rushes.config.uses import nothing
 from rushes.evaluate.result import bare_report, read_evaluation
 from rushes.files import is_locked
 from rushes.project.label_counts import LabelCounts, count_labels
-from rushes.project.recipe_table import recipe_needs, takes_that_came
+from rushes.project.next_command import lacking_command, next_command
+from rushes.project.recipe_table import recipe_needs, takes_kind, takes_that_came, takes_wanted
 from rushes.project.reports import summary_path
-from rushes.project.settings import DETACHED, read_settings
-from rushes.records import OWN_TAKES, CandidateKind, Run
+from rushes.project.settings import DETACHED
+from rushes.records import OWN_TAKES, Run
 from rushes.report.text import outcome_of, whole_verdict
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
@@ -185,7 +184,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
             takes = _takes(store, settings, clips["train"], needs, labels)
             campaign = _campaign(store)
             evaluated = progress.ended and summary_path(store, name).is_file()
-            lacking = _lacking(store, settings, needs)
+            lacking = lacking_command(store, settings, needs)
     verdict, better, unhealthy = _verdict(project, name) if evaluated else ("", False, False)
     status = ProjectStatus(
         project,
@@ -197,7 +196,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         takes_wanted=takes[1] if takes else None,
         campaign=campaign,
         labels=labels.labelled if labels else None,
-        labels_wanted=_labels_wanted(labels, takes, clips["train"] * comb(_takes_wanted(settings, needs), 2)),
+        labels_wanted=_labels_wanted(labels, takes, clips["train"] * comb(takes_wanted(settings), 2)),
         labels_decided=labels.decided if labels else None,
         run=progress,
         other_runs=tuple(others),
@@ -210,7 +209,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         unhealthy=unhealthy,
         broken_off="" if evaluated else broken_off(project / LOG),
     )
-    return replace(status, next=_next(status, settings, lacking, labels.judge if labels else ""))
+    return replace(status, next=next_command(status, settings, lacking, labels.judge if labels else ""))
 
 
 def _verdict(project: Path, run: str) -> tuple[str, bool, bool]:
@@ -226,11 +225,6 @@ def _verdict(project: Path, run: str) -> tuple[str, bool, bool]:
     return "", False, False
 
 
-def _kind(settings: Settings, needs: Set[str]) -> CandidateKind:
-    """The kind of takes that the recipe compares."""
-    return "guided" if "guided" in needs else "take" if needs & OWN_TAKES else settings.generate.kind
-
-
 def _takes(
     store: Store, settings: Settings, clips: int, needs: Set[str], labels: LabelCounts | None
 ) -> tuple[int, int] | None:
@@ -239,8 +233,8 @@ def _takes(
     Where some came with the footage none are made, unless people are to label pairs and none of those is one. Labels
     that came with their pairs need no other takes, but pairs of takes that were made need the takes of all clips.
     """
-    wanted = _takes_wanted(settings, needs)
-    own = store.candidates(split="train", kind=_kind(settings, needs), system=settings.train.init_from)
+    wanted = takes_wanted(settings)
+    own = store.candidates(split="train", kind=takes_kind(settings), system=settings.train.init_from)
     there = sum(min(count, wanted) for count in Counter(row.clip_id for row in own).values())
     unpaired = "labels" in needs and bool(there or not (labels and (labels.wanted or labels.labelled)))
     if not needs & OWN_TAKES and not (unpaired and settings.footage.kind != "pairs"):
@@ -254,21 +248,6 @@ def _labels_wanted(labels: LabelCounts | None, takes: tuple[int, int] | None, pa
     if labels is None or labels.wanted is None or not takes or takes[0] >= takes[1] or labels.scored:
         return labels.wanted if labels else None
     return max(labels.wanted, pairs)
-
-
-def _takes_wanted(settings: Settings, needs: Set[str]) -> int:
-    return max(settings.generate.takes, 2 if "labels" in needs else 1)
-
-
-def _lacking(store: Store, settings: Settings, needs: Set[str]) -> str:
-    """The command, without its project, that makes what lacks beside takes and labels."""
-    start = settings.train.init_from
-    if "gaps" in needs and not store.candidates(split="train", kind="gap", system=start):
-        return "generate {project} --set generate.kind=gap --set generate.takes=1"
-    if "wrong captions" in needs and not store.captions("wrong"):
-        by = " --by rules" if settings.caption.by == "none" else ""
-        return f"wrong-captions {{project}}{by}"
-    return ""
 
 
 def _campaign(store: Store) -> CampaignStatus | None:
@@ -321,70 +300,6 @@ def _run(project: Path, name: str, settings: Settings, finished: Mapping[str, Ru
     return RunStatus(name, step, steps, ended=ended, training=training, left_s=left)
 
 
-def _next(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -> str:
-    """The command that does what comes next; it must not fail."""
-    project, run = shlex.quote(str(status.project)), status.run
-    other = "" if run.name == _own_run(status.project) else f" --run {shlex.quote(run.name)}"
-    if status.detached or run.training:
-        return f"rushes status {project} --follow"
-    if status.broken_off:
-        return f"rushes run {project} --detach"
-    if not (status.labels if settings.footage.kind == "pairs" else status.clips):
-        return f"rushes import {project}"
-    if status.takes is not None and status.takes < (status.takes_wanted or 0) and not run.ended:
-        return f"rushes generate {project}{_as_takes(settings)}"
-    if lacking and not run.ended:
-        return f"rushes {lacking.format(project=project)}"
-    campaign = status.campaign
-    if campaign and campaign.labelled < campaign.wanted and not run.ended:
-        return f"rushes campaign {project}"
-    if status.labels_done is False:
-        return f"rushes label {project}{_as_labels(settings)}"
-    if not run.ended:
-        source = f" --set train.options.judge={shlex.quote(judge)}" if judge else ""
-        return f"rushes train {project}{_as_run(status, settings)}{source}"
-    if not status.evaluated:
-        return f"rushes evaluate {project}{other}"
-    if campaign and not campaign.votes and status.report is None:
-        return f"rushes vote {project}{other} --annotators {shlex.quote(','.join(campaign.people))}"
-    if status.report is None:
-        return f"rushes report {project}{other}"
-    if status.better:
-        return f"rushes export {project} --run {shlex.quote(run.name)} --out FOLDER"
-    # Weights that are not shown to be better are nothing to use: what training lacked, or how many prompts would do.
-    return f"rushes {'health' if status.unhealthy else 'sample-size'} {project}{other}"
-
-
-def _as_takes(settings: Settings) -> str:
-    """The options by which `rushes generate` makes the takes that lack, where the settings ask for others."""
-    needs = set(recipe_needs(settings.train))
-    kind, takes = _kind(settings, needs), _takes_wanted(settings, needs)
-    options = [*([f"kind={kind}"] if kind != settings.generate.kind else []),
-               *([f"takes={takes}"] if takes != settings.generate.takes else [])]  # fmt: skip
-    return "".join(f" --set generate.{option}" for option in options)
-
-
-def _as_labels(settings: Settings) -> str:
-    """The options by which `rushes label` gives what a recipe needs, where the settings name nobody or other forms."""
-    by = settings.label.by if settings.label.by != "none" else "human"
-    options = " --by human" if settings.label.by == "none" else ""
-    if "scores" in recipe_needs(settings.train):
-        if by == "human":
-            return options if settings.label.scores else f"{options} --set label.scores=true"
-        return options if settings.label.form == "scores" else f"{options} --form scores"
-    return options
-
-
-def _as_run(status: ProjectStatus, settings: Settings) -> str:
-    """The options by which `rushes train` trains the run that is shown, where the project's file names another."""
-    name, train = status.run.name, settings.train
-    if name == _own_run(status.project):
-        return ""
-    if name == run_name(train) and not train.name:
-        return f" --recipe {shlex.quote(train.recipe)}"
-    return f" --set {shlex.quote(f'train.name={name}')}"
-
-
 def broken_off(log: Path) -> str:
     """Why a detached run ended before its end: what it said last, or that it was killed; "" where it did not."""
     if not log.is_file() or is_locked(log):
@@ -396,13 +311,6 @@ def broken_off(log: Path) -> str:
     return (
         "" if last.startswith(("next: ", "report: ", "{")) else (f"it was killed or failed; its last line: {last:.200}")
     )
-
-
-def _own_run(project: Path) -> str:
-    """The run that the project's file names, which commands take where they are told of no other."""
-    with suppress(ValueError):  # a file that holds with overrides alone
-        return run_name(read_settings(project, (), nothing).train)
-    return ""
 
 
 def follow(status: ProjectStatus) -> Iterator[str]:

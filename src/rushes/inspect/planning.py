@@ -114,32 +114,24 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         costs = partial(model_of, folder)
     check_settings(settings)
     check_offload(settings)
-    specs: list[BackboneSpec] = []
-
-    def seen(own: Settings) -> Model:
-        model = costs(own)
-        specs.append(model.spec)
-        return model
-
-    job = forecast_shapes(settings, by_shape, seen, machine, asked.views)
-    return replace(job, half=_half(settings, by_shape, costs, specs[0], machine))
-
-
-def _half(
-    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: Costs, spec: BackboneSpec, machine: Machine
-) -> HalfSize | None:
-    """The job at half the size; None where clips have several sizes, or the model has no smaller one."""
     if len(by_shape) > 1:
-        return None
+        return forecast_shapes(settings, by_shape, costs, machine, asked.views)
     ((shape, numbers),) = by_shape.items()
-    height, width = spec.nearest_size(shape.height_px // 2, shape.width_px // 2)
-    if height >= shape.height_px or width >= shape.width_px:
+    own = _of_shape(settings, shape)
+    model = costs(own)
+    half = _half(own, numbers, model.spec, costs, machine)
+    return replace(_job(model, own, numbers, machine, asked.views), half=half)
+
+
+def _half(settings: Settings, numbers: Numbers, spec: BackboneSpec, costs: Costs, machine: Machine) -> HalfSize | None:
+    """The job at half the size; None where the model has no smaller one."""
+    size = settings.backbone
+    height, width = spec.nearest_size(size.height_px // 2, size.width_px // 2)
+    if height >= size.height_px or width >= size.width_px:
         return None
-    size = settings.backbone.at(settings.backbone.name_of(shape)).model_copy(
-        update={"height_px": height, "width_px": width}
-    )
-    half = replace(shape, height_px=height, width_px=width)
-    job = forecast_shapes(settings.model_copy(update={"backbone": size}), {half: numbers}, costs, machine)
+    smaller = size.model_copy(update={"height_px": height, "width_px": width})
+    settings = settings.model_copy(update={"backbone": smaller})
+    job = _job(costs(settings), settings, numbers, machine)
     return HalfSize(height, width, job.total_hours, max(job.gib.values()))
 
 
@@ -151,23 +143,25 @@ def forecast_shapes(
     Raises ValueError: a recipe that refuses the settings.
     """
     every = Numbers(sum(each.clips for each in by_shape.values()), sum(each.prompts for each in by_shape.values()))
-    jobs = {shape.words: _of_shape(shape, settings, costs, every, machine, views) for shape in by_shape}
+    own = {shape.words: _of_shape(settings, shape) for shape in by_shape}
+    jobs = {words: _job(costs(each), each, every, machine, views) for words, each in own.items()}
     if len(jobs) == 1:
         return jobs.popitem()[1]
     return together(jobs, {shape.words: each for shape, each in by_shape.items()})
 
 
-def _of_shape(
-    shape: ClipShape, settings: Settings, costs: Costs, numbers: Numbers, machine: Machine, views: int
-) -> JobForecast:
-    """The forecast of a job whose clips all have one shape."""
+def _of_shape(settings: Settings, shape: ClipShape) -> Settings:
+    """The settings of a job whose clips all have one shape."""
     size = settings.backbone
-    own = settings.model_copy(update={"backbone": size.at(size.name_of(shape))})
-    model = costs(own)
-    job = forecast_job(model, own, numbers, machine)
+    return settings.model_copy(update={"backbone": size.at(size.name_of(shape))})
+
+
+def _job(model: Model, settings: Settings, numbers: Numbers, machine: Machine, views: int = 0) -> JobForecast:
+    """The forecast of a job whose clips all have one shape."""
+    job = forecast_job(model, settings, numbers, machine)
     if not views:
         return job
-    ask, _ = ask_of(own, numbers, machine)
+    ask, _ = ask_of(settings, numbers, machine)
     return replace(job, step=step_forecast.forecast_of(model.cost, replace(ask, views=views)))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rushes.backbones import wan
 from rushes.backbones.base import LoadOptions, Precision
-from rushes.backbones.wan import load
+from rushes.backbones.pipeline import load_model
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
@@ -82,7 +83,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], flo
     data = Data([Comparison("c", "g", (View("a", "ball"), View("b", "ball")), (term,))], [], latents, TimeDraw())
 
     def share(dtype: Precision) -> float:
-        backbone = load(str(model), LoadOptions(dtype=dtype, checkpointing=False))
+        backbone = load_model(str(model), wan.FAMILY, LoadOptions(dtype=dtype, checkpointing=False))
         backbone.network.requires_grad_(True)
         before = {name: p.detach().clone() for name, p in backbone.network.named_parameters() if p.dim() > 1}
         settings = TrainSettings(steps=5, batch=1, learning_rate=1e-6, warmup_steps=0, lr_scheduler="constant")

@@ -11,9 +11,10 @@ from typing import Literal
 import torch
 from safetensors.torch import save_file
 
+from rushes.backbones import wan
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import LoadOptions, Precision
-from rushes.backbones.wan import load
+from rushes.backbones.pipeline import load_model
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
@@ -71,7 +72,7 @@ def data_in(folder: Path) -> Data:
 
 
 def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
-    backbone = load(model, LoadOptions(dtype=case.dtype))
+    backbone = load_model(model, wan.FAMILY, LoadOptions(dtype=case.dtype))
     backbone.spec = replace(backbone.spec, boundary=BOUNDARY)
     data = data_in(folder)
     backbone.prepare([view.caption for c in (*data.comparisons, *data.held_out) for view in c.views])

@@ -11,10 +11,10 @@ from typing import Any
 import diffusers
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
@@ -74,8 +74,3 @@ FAMILY = Family(
     encode=encode_frames,
     decode=decode_frames,
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The AnimateDiff model at `path`: a folder that diffusers saved, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

@@ -14,9 +14,9 @@ import diffusers
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 LONGEST = 226  # tokens of a caption
@@ -102,8 +102,3 @@ FAMILY = Family(
     predict=predict,
     tokens={"text": (LONGEST, "text_embed_dim")},
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The CogVideoX model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

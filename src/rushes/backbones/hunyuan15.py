@@ -17,11 +17,11 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels, mask_keys_alone, without_padding
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
@@ -120,8 +120,3 @@ FAMILY = Family(
     adjust=mask_keys_alone,
     comfy=COMFY,
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The HunyuanVideo 1.5 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

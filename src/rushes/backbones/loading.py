@@ -6,19 +6,23 @@ import inspect
 
 from rushes import plugins
 from rushes.backbones.base import DEFAULTS, Backbone, LoadOptions
+from rushes.backbones.pipeline import load_model
 from rushes.backbones.table import backbone_names
 
 
 def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Backbone:
     """The backbone that module `name` of this room (or a dotted path outside the package) loads from `path`.
 
-    A backbone's module has a function `load(path: str) -> Backbone`, or `load(path, how)` where there is something to
-    choose; an empty path means its bundled weights.
+    A backbone's module has a `Family`, FAMILY, or a function `load(path: str) -> Backbone`, or `load(path, how)` where
+    there is something to choose; an empty path means its bundled weights.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    load = plugins.load("backbone", name, "backbones", ("load",), backbone_names()).load
+    module = plugins.load("backbone", name, "backbones", (), backbone_names())
+    if hasattr(module, "FAMILY") and not hasattr(module, "load"):
+        return load_model(path, module.FAMILY, how)
+    load = plugins.load("backbone", name, "backbones", ("load",)).load
     chooses = len(inspect.signature(load).parameters) > 1
     if how.offload and not chooses:
         raise ValueError(f"backbone.offload: {name!r} has no blocks that could be moved one by one; set it to false")

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LatentSize, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LatentSize, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
@@ -146,8 +146,3 @@ FAMILY = Family(
     longest=lambda folder: 256 if folder.pipeline == CONDITIONS else 128,
     comfy=(),  # ComfyUI has diffusers' names
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The LTX-Video model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

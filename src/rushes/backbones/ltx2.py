@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.ltx import by_length, denormalise, mu, normalise
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
@@ -94,8 +94,3 @@ FAMILY = Family(
     decode=decode,
     comfy=(),  # ComfyUI has diffusers' names
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The LTX-2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

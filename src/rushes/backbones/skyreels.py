@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from rushes.backbones import wan
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family
 
 FORCING = "SkyReelsV2DiffusionForcingPipeline"
 
@@ -60,8 +60,3 @@ FAMILY = Family(
     still=wan.still,
     comfy=wan.COMFY,
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The SkyReels V2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

@@ -15,9 +15,9 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
@@ -149,8 +149,3 @@ FAMILY = Family(
     still=still,
     comfy=COMFY,
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The Wan model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)

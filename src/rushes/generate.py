@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.base import Backbone, BackboneSpec, ReadsTogether
+from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions, Precision, ReadsTogether
 from rushes.backbones.first_frame_consistency import matched_colours, shared_noise
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
@@ -117,6 +117,21 @@ def in_tiles(size: BackboneSettings) -> bool:
     """Whether the codec works in tiles, which is decided for the largest of several shapes."""
     most = size.largest
     return tiled(size.tiling, size.name, most.frames, most.height_px, most.width_px)
+
+
+def load_options(size: BackboneSettings, dtype: Precision) -> LoadOptions:
+    """How a model is held in memory; what else the settings ask of it costs none."""
+    return LoadOptions(
+        dtype,
+        size.gradient_checkpointing,
+        in_tiles(size),
+        fps=size.fps,
+        quantize=size.quantize,
+        offload=size.offload,
+        feed_forward_chunk=size.chunk_size_feed_forward,
+        text_quantize=size.text_quantize,
+        text_offload=size.text_offload,
+    )
 
 
 _ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take

@@ -19,7 +19,7 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.generate import in_tiles
+from rushes.generate import load_options
 from rushes.inspect.dry_run import Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import (
@@ -111,18 +111,7 @@ def how_of(settings: Settings) -> LoadOptions:
     dtype = size.dtype
     if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
         dtype = "bfloat16" if settings.train.trainable == "lora" else "mixed"
-    tiles = in_tiles(size)
-    return LoadOptions(
-        dtype,
-        size.gradient_checkpointing,
-        tiles,
-        fps=size.fps,
-        quantize=size.quantize,
-        offload=size.offload,
-        feed_forward_chunk=size.chunk_size_feed_forward,
-        text_quantize=size.text_quantize,
-        text_offload=size.text_offload,
-    )
+    return load_options(size, dtype)
 
 
 def model_of(folder: Folder, settings: Settings) -> Model:

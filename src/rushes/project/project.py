@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
-from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_precision
+from rushes.backbones.base import Backbone, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
@@ -27,7 +27,7 @@ from rushes.encode import open_latents
 from rushes.evaluate.stored import finished_run
 from rushes.evaluate.suites import MetricSuite, meter_of
 from rushes.files import sweep, whole_file
-from rushes.generate import in_tiles
+from rushes.generate import load_options
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
 from rushes.project.held_settings import changed_in_words, changed_since, keep_commit
@@ -63,21 +63,12 @@ def load_model(
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    texts = project / TEXTS if project else None
-    how = LoadOptions(
-        dtype or size.dtype,
-        size.gradient_checkpointing,
-        in_tiles(size),
-        fps=size.fps,
-        quantize=size.quantize,
-        offload=size.offload,
-        feed_forward_chunk=size.chunk_size_feed_forward,
-        text_quantize=size.text_quantize,
-        text_offload=size.text_offload,
+    how = replace(
+        load_options(size, dtype or size.dtype),
         attention=size.attention,
         compile=size.compile,
         parked=parked,
-        texts=texts,
+        texts=project / TEXTS if project else None,
         decode_timestep=size.decode_timestep,
         decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
     )

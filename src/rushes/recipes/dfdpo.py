@@ -27,6 +27,7 @@ from rushes.config.base import SettingsTable
 from rushes.config.ranges import Few, GreyLevels, Seed, Strength
 from rushes.edits.words import begins_anew, words
 from rushes.objectives.terms import Term, one_against_each
+from rushes.recipes import realdpo
 from rushes.records import Clip, seed_of
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
@@ -34,14 +35,7 @@ from rushes.training.views import real_view, training_clips
 
 PAPER = "Discriminator-free DPO (arXiv 2504.08542)"
 NEEDS: tuple[str, ...] = ()
-TINY: Mapping[str, Any] = {
-    "learning_rate": 3e-4,
-    "steps": 200,
-    "batch": 16,
-    "shift": 1.0,
-    "objective": {"sft_weight": 1000.0},
-    "options": {"beta": 2000.0},
-}
+TINY: Mapping[str, Any] = realdpo.TINY
 PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "train.objective.sft_weight": (0.0, f"{PAPER}: no SFT term is mentioned"),
     "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),

@@ -36,6 +36,7 @@ from rushes.config.base import Folder, SettingsTable
 from rushes.config.ranges import Factor, Few, Frames, Strength
 from rushes.edits.words import words
 from rushes.objectives.terms import Term, frame_labels
+from rushes.recipes import realdpo
 from rushes.records import Candidate, CaptionRow, Clip, seed_of
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
@@ -44,14 +45,7 @@ from rushes.training.views import candidate_view, gaps, of_clip, real_view, take
 PAPER = "PhysHPO (arXiv 2508.10858)"
 NEEDS: tuple[str, ...] = ("takes", "gaps", "likeness", "wrong captions")
 NEEDS_WHERE: Mapping[tuple[str, Any], tuple[str, ...]] = {("semantic_weight", 0): ("takes", "gaps", "likeness")}
-TINY: Mapping[str, Any] = {
-    "learning_rate": 3e-4,
-    "steps": 200,
-    "batch": 8,
-    "shift": 1.0,
-    "objective": {"sft_weight": 1000.0},
-    "options": {"beta": 2000.0},
-}
+TINY: Mapping[str, Any] = {**realdpo.TINY, "batch": 8}
 PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "generate.takes": (3, f"{PAPER}: K = 3"),
     "train.batch": (8, PAPER),

@@ -19,6 +19,7 @@ from rushes.lab.world_bench import (
     label_shares,
     labels,
     returned_share,
+    winner_speed,
     within_kind_correlation,
     world_lines,
 )
@@ -56,6 +57,15 @@ def test_correlation_leaves_kinds_out() -> None:
     speeds = np.array([1.0, 2.0, 11.0, 12.0])
     assert within_kind_correlation(speeds, speeds, kinds) == pytest.approx(1.0)
     assert within_kind_correlation(speeds, np.array([2.0, 1.0, 12.0, 11.0]), kinds) == pytest.approx(-1.0)
+
+
+def test_the_speed_of_winners_is_over_all_pairs_of_a_clip_and_then_over_clips() -> None:
+    slow, fast = take([0, 0], 1.0), take([1, 0], 3.0)  # winners are (1 - 3) / 2 as fast as both
+    assert winner_speed([[slow], [fast]])["value"] == winner_speed([[fast], [slow]])["value"] == -1.0
+    third = [fast, take([2, 0], 3.0)]  # pairs of the first clip: -1, -1 and a tie; of the second: -1, -1 and 0
+    row = winner_speed([[slow, slow], [fast, fast], third])
+    assert row["value"] == pytest.approx((-1 - 2 / 3) / 2, abs=1e-4) and row["n"] == 2
+    assert winner_speed([[slow], [slow]]) == {"value": None, "low": None, "high": None, "n": 0}
 
 
 class FewCases(Arena):

@@ -13,7 +13,7 @@ from rushes.arena.mechanics import FLOOR_PX, FRAMES, GRAVITY, PIVOT_PX, RADIUS_P
 from rushes.arena.plays import BLOCK, DOTS, KINDS, Draw, Play, draw_kind, draw_plays, whole
 from rushes.arrays import Floats
 
-LOSS = 0.28  # share of its half seconds in which a dot is lost at tempo 1; at tempo k it is k times that
+LOSS = 0.4  # share of its half seconds in which a dot is lost at tempo 1; at tempo k it is k times that
 BROKEN = 0.12  # share of the corpus with a broken law
 SEEN_PX = 6.0  # a broken law leads at least so far off the lawful path
 LASTS = 6  # and for at least so many frames by a quarter of that

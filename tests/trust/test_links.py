@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -140,6 +141,16 @@ def test_a_whole_folder_may_lie_on_another_disk_once_its_place_is_allowed(
         monkeypatch.setenv("RUSHES_TRUST", trusted)
         status, _, err = rushes("report", theirs)
         assert status == 2 and f"{inner}: a link" in err and "rushes trust" not in err, "folders at the top alone"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of Unix")
+@pytest.mark.parametrize("name", ["seconds.json", "runs/realdpo/metrics.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_refused(theirs: Path, rushes: Rushes, name: str) -> None:
+    """A reader waited for it without end; archives by tar carry pipes."""
+    (theirs / name).unlink()
+    os.mkfifo(theirs / name)
+    code, _, err = rushes("health", theirs)
+    assert code == 2 and f"{theirs / name}: a pipe" in err
 
 
 def test_no_word_allows_a_link_in_place_of_a_file(

@@ -26,7 +26,7 @@ def is_own(name: str) -> bool:
 
 
 def check_no_links(project: Path) -> None:
-    """Refuse a project of which a part is a link; what a user put beside those parts may be one.
+    """Refuse a project of which a part is a link, or a pipe or device; what a user put beside those parts may be one.
 
     Raises:
         ValueError: names the first, and for a whole folder the word that allows it.
@@ -34,6 +34,8 @@ def check_no_links(project: Path) -> None:
     link = next(_links(project), None)
     if link is None:
         return
+    if not os.path.islink(link):
+        raise ValueError(f"{link}: a pipe, socket or device, which a reader would wait for; delete it")
     word = _word(link) if os.path.dirname(link) == os.fspath(project) else ""
     raise ValueError(
         f"{link}: a link, which is refused inside a project, as it may point anywhere; replace it by a copy of what it "
@@ -73,15 +75,22 @@ def _links(project: Path) -> Iterator[str]:
             yield entry.path
         elif entry.is_dir():
             yield from _below(entry.path, entry.name in _BY_HASH)
+        elif _is_special(entry):
+            yield entry.path
 
 
 def _below(top: str, alone: bool) -> Iterator[str]:
-    """Links below a folder, or of what lies in it `alone`."""
+    """Links and special files below a folder, or of what lies in it `alone`."""
     folders = [top]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink():
+                if entry.is_symlink() or _is_special(entry):
                     yield entry.path
                 elif not alone and entry.is_dir() and entry.name != _OTHERS:
                     folders.append(entry.path)
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether something is neither file nor folder; what has gone meanwhile is nothing."""
+    return not (entry.is_dir() or entry.is_file()) and os.path.lexists(entry.path)

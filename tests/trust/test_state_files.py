@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from rushes.files import write_text
+from rushes.project.monitoring import _measured_before
+from rushes.project.probes import Kept
 from rushes.project.project import open_project
 from rushes.store.database import SCHEMA
 
@@ -64,6 +66,34 @@ def test_a_run_goes_on_without_curves_that_were_lost_and_says_so(
     assert json.loads(out)["steps_now"] == 0 and "its first rows were lost, so the curves are empty" in err
     code, _, err = rushes("report", project)
     assert code == 0 and "there are no training curves" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, other])
+def test_shortcuts_are_measured_again(
+    project: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    """The run ended with Python's error, which named no file, or with a traceback."""
+    path = project / "runs" / "realdpo" / "shortcuts.json"
+    made_from = json.loads(path.read_text())["made_from"]
+    assert _measured_before(path, made_from) is not None
+    assert _measured_before(path, "others") is None and not caplog.text
+    damage(path)
+    assert _measured_before(path, made_from) is None
+    assert f"{path}: incomplete or altered; shortcuts are measured again" in caplog.text
+
+
+def test_lines_of_probes_that_were_altered_are_measured_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pairs.jsonl"
+    kept = Kept(path)
+    for k in range(3):
+        kept[f"pair {k}"] = {"labels": [k]}
+    path.write_text(path.read_text().replace('{"of": "pair 1"', '{"of: "pair 1"') + '{"of": "pair')  # and a torn end
+    again = Kept(path)
+    assert "pair 0" in again and "pair 1" not in again and again["pair 2"] == {"labels": [2]}
+    assert (
+        f"{path}: 1 line altered; what it had is measured again" in caplog.text
+        and len(path.read_text().splitlines()) == 2
+    )
 
 
 @pytest.mark.parametrize("damage", [cut, emptied, other])

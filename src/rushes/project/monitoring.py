@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from rushes.progress import Tick
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
+from rushes.text_reader import parse_json, read_text
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View, hashed_view
 from rushes.training.health import EXPERT, Diagnosis
@@ -27,6 +29,8 @@ from rushes.training.loop import Progress
 from rushes.training.memory import most_memory
 from rushes.training.monitor import RunMonitor, Sampler
 from rushes.training.trackers import open_trackers
+
+_LOG = logging.getLogger(__name__)
 
 
 def watch_run(
@@ -140,10 +144,8 @@ def probe_shortcuts(
     path, made_from = shortcuts_file(folder), stable_hash(["leak 2", [_hashed(pair) for pair in chosen], *part])
     if part:
         project.say(f"shortcuts: only {frames} frames from the middle of each clip are measured, of {most.frames}")
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["made_from"] == made_from:
-            return tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
+    if (before := _measured_before(path, made_from)) is not None:
+        return before
 
     def read(view: View) -> shortcuts.ShortcutFeatures:
         own = size.at(view.shape)
@@ -163,3 +165,16 @@ def probe_shortcuts(
         written = {"made_from": made_from, "frames": frames, "features": [each.written() for each in telling]}
         partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     return telling
+
+
+def _measured_before(path: Path, made_from: str) -> tuple[shortcuts.Shortcut, ...] | None:
+    """What was measured of the same pairs; None where nothing was, or the file is torn: it is measured again then."""
+    if not path.is_file():
+        return None
+    try:
+        stored = parse_json(read_text(path), path)
+        features = tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
+        return features if stored["made_from"] == made_from else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        _LOG.warning("%s: incomplete or altered; shortcuts are measured again", path)
+        return None

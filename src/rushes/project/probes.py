@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from rushes.project.processes import match_takes, share_takes
 from rushes.project.project import OpenProject, load_run
 from rushes.project.stages import encode_missing, latents_of
 from rushes.records import BASE, Candidate, Clip, stable_hash
+from rushes.text_reader import counted, read_by_line
 
+_LOG = logging.getLogger(__name__)
 FOLDER, MEASURED = "eta", "pairs.jsonl"
 FREE, REAL = 1.0, 0.0  # levels beside the guided ones: takes from pure noise, and the real clip after the codec
 SHEET_CLIPS, SHEET_PX, SHEET_FRAMES = PROBE_PAIRS, 96, 8
@@ -88,17 +91,27 @@ def _requests(
 
 
 class Kept:
-    """What was measured, a line each in a file: each is on disk before the next is begun, and a torn end is dropped."""
+    """What was measured, a line each in a file: each is on disk before the next is begun; torn lines are dropped."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._values = path, dict[str, Any]()
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = read_by_line(path) if path.is_file() else ""
         whole = text[: text.rfind("\n") + 1]
-        for line in whole.splitlines():
-            row = json.loads(line)
+        lines = whole.splitlines(keepends=True)
+        good = [line for line in lines if self._take(line)]
+        if len(good) < len(lines):
+            _LOG.warning("%s: %s altered; what it had is measured again", path, counted(len(lines) - len(good), "line"))
+        if len("".join(good)) < len(text):
+            write_text(path, "".join(good))
+
+    def _take(self, line: str) -> bool:
+        """Whether a line is a row, whose value is known from now on."""
+        try:
+            row = json.loads(line if line.isascii() else "")
             self._values[row["of"]] = row["value"]
-        if whole != text:
-            write_text(path, whole)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return False
+        return True
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

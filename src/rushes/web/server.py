@@ -75,6 +75,7 @@ class WaitLimit(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which of
 
     def _end(self) -> None:
         """Close the connection; what was not read by now is dropped, as closing alone would wait for its reader."""
+        self.waiting.pop(self, None)  # at once: several may come before the loop says that this one is lost
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:

@@ -8,7 +8,7 @@ from pydantic import Field, Strict, model_validator
 
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.clip_shapes import ClipShape, Footage, all_shapes, best_shape
-from rushes.config.ranges import Frames, Rate, Side, Tokens
+from rushes.config.ranges import Frames, Noise, Rate, Side, Tokens
 
 OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
 # Height and width; a list, as TOML has it, is one too.
@@ -81,10 +81,10 @@ class BackboneSettings(SettingsTable):
         False,
         description="torch.compile the repeated blocks: minutes at the start, faster steps; results differ by rounding",
     )
-    decode_timestep: float = Field(
+    decode_timestep: Noise = Field(
         0.0, ge=0, le=1, description="timestep given to decoders that finish the denoising (LTX 0.9.1 and later)"
     )
-    decode_noise_scale: float = Field(
+    decode_noise_scale: Noise = Field(
         -1.0,
         ge=-1,
         le=1,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rushes.config.base import Address, Folder, KeyVariable, SettingsTable
-from rushes.config.ranges import Batch, Factor, Few, Looks, Money, Rows, Tokens
+from rushes.config.ranges import Batch, Cosine, Dimensions, Factor, Few, Looks, Money, Rows, Score, Share, Tokens
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
@@ -20,19 +20,19 @@ class TechnicalSettings(SettingsTable):
     max_enlarged: Factor = Field(
         1.25, gt=0, description="maximum factor by which a frame is enlarged to reach the model's size"
     )
-    max_blur: float = Field(
+    max_blur: Share = Field(
         0.7, gt=0, le=1, description="maximum blur at 256 px, from 0 = sharp to 1 = no detail (Crete et al. 2007)"
     )
     max_blockiness: Factor = Field(
         1.6, ge=1, description="maximum ratio of steps at the edges of 8-pixel coding blocks to steps elsewhere"
     )
-    max_bars: float = Field(
+    max_bars: Share = Field(
         0.02, ge=0, le=1, description="maximum fraction of the picture covered by black or white bars"
     )
-    max_text: float = Field(0.002, ge=0, le=1, description="maximum fraction of the picture covered by static text")
-    min_brightness: float = Field(0.05, ge=0, le=1, description="minimum mean brightness, 0 = black, 1 = white")
-    max_brightness: float = Field(0.92, ge=0, le=1, description="maximum mean brightness, 0 = black, 1 = white")
-    max_blown: float = Field(0.3, ge=0, le=1, description="maximum fraction of pixels clipped to white")
+    max_text: Share = Field(0.002, ge=0, le=1, description="maximum fraction of the picture covered by static text")
+    min_brightness: Share = Field(0.05, ge=0, le=1, description="minimum mean brightness, 0 = black, 1 = white")
+    max_brightness: Share = Field(0.92, ge=0, le=1, description="maximum mean brightness, 0 = black, 1 = white")
+    max_blown: Share = Field(0.3, ge=0, le=1, description="maximum fraction of pixels clipped to white")
 
 
 class MotionSettings(SettingsTable):
@@ -42,15 +42,15 @@ class MotionSettings(SettingsTable):
     max_speed: Factor = Field(
         4.0, gt=0, description="maximum speed of the fastest 5 % of the picture; time lapses and whip pans are above it"
     )
-    max_still: float = Field(0.4, ge=0, le=1, description="maximum fraction of frames without motion")
-    max_repeated: float = Field(
+    max_still: Share = Field(0.4, ge=0, le=1, description="maximum fraction of frames without motion")
+    max_repeated: Share = Field(
         0.25,
         ge=0,
         le=1,
         description="maximum fraction of frames that repeat the previous frame while the clip moves, as slowed "
         "footage does",
     )
-    max_unexplained: float = Field(
+    max_unexplained: Share = Field(
         0.6,
         ge=0,
         le=1,
@@ -68,7 +68,7 @@ class MotionSettings(SettingsTable):
 class DuplicatesSettings(SettingsTable):
     """Copies of the same clip: the best one is kept."""
 
-    max_distance: float = Field(
+    max_distance: Share = Field(
         0.2, gt=0, lt=1, description="maximum relative difference between two clips that count as copies, 0 = identical"
     )
     mirrored: bool = Field(True, description="clips mirrored left to right count as copies")
@@ -147,14 +147,14 @@ class FidelitySettings(SettingsTable):
         "share",
         description="what is kept: a fraction of the clips, a number of clips, or all clips with a minimum score",
     )
-    share: float = Field(
+    share: Share = Field(
         0.2213,
         gt=0,
         le=1,
         description="fraction of clips to keep; the default is PhysHPO's, 59,076 of 266,931 (keep share)",
     )
     top_k: Rows = Field(1000, ge=1, description="number of clips to keep (keep top_k)")
-    min_score: float = Field(
+    min_score: Score = Field(
         8.0, ge=1, le=125, description="minimum score, the product of the three group means, 1 to 125 (keep min_score)"
     )
     max_tokens: Tokens = Field(2048, ge=1, description="maximum tokens of an answer; one answer holds six captions")
@@ -168,7 +168,7 @@ class EmbeddingsSettings(SettingsTable):
         description="hashing = hashed words and letters, blind to synonyms; endpoint = a model behind an URL; "
         "folder = a model on disk",
     )
-    size: int = Field(512, ge=64, le=65536, description="dimensions of an embedding (by hashing)")
+    size: Dimensions = Field(512, ge=64, le=65536, description="dimensions of an embedding (by hashing)")
     path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
     batch: Batch = Field(32, ge=1, description="captions embedded at once (by endpoint or folder)")
     endpoint: EmbeddingModelSettings = EmbeddingModelSettings()
@@ -180,7 +180,7 @@ _ORDER = "value that ranks clips, higher is better; empty = the fidelity score i
 class DiversitySettings(SettingsTable):
     """From the best clip to the worst: a clip is kept if its caption differs from all kept so far (Deita, PhysHPO)."""
 
-    tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which two captions are too similar")
+    tau: Cosine = Field(0.9, gt=-1, le=1, description="cosine similarity from which two captions are too similar")
     repeats: Few = Field(1, ge=1, description="maximum number of clips with exactly the same caption")
     order: str = Field("", description=_ORDER)
 
@@ -206,7 +206,7 @@ class BalanceSettings(SettingsTable):
     )
     clusters: Few = Field(10, ge=2, description="number of k-means clusters (by clusters)")
     most: Rows = Field(0, ge=0, description="maximum number of clips per topic; 0 = no limit")
-    largest_share: float = Field(
+    largest_share: Share = Field(
         0.0, ge=0, le=1, description="maximum fraction of the kept clips from one topic; 0 = no limit"
     )
     order: str = Field("", description=_ORDER)

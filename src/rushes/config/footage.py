@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Factor, Few, Rows, Seconds
+from rushes.config.ranges import Crf, Factor, Few, Rows, Seconds, Share
 
 
 def _as_list(value: object) -> object:
@@ -60,7 +60,7 @@ class FootageSettings(SettingsTable):
     clips: Rows = Field(256, gt=0, description="number of clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
     eval_prompts: Rows = Field(64, ge=0, description="number of held-out prompts (kind world)")
-    eval_fraction: float = Field(
+    eval_fraction: Share = Field(
         0.0,
         ge=0,
         lt=1,
@@ -93,7 +93,7 @@ class FootageSettings(SettingsTable):
     longest_s: Seconds = Field(
         0.0, ge=0, description="maximum length in seconds of a piece of a scene; 0 = length of the model's clips"
     )
-    cut_crf: int = Field(
+    cut_crf: Crf = Field(
         12, ge=1, le=51, description="x264 CRF of the cut pieces: 1 = best quality, 51 = smallest file"
     )
 

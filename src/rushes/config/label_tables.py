@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Factor, Few, Rate, Seconds, Segment
+from rushes.config.ranges import Factor, Few, Rate, Seconds, Segment, Share
 from rushes.records import VOTE
 
 
@@ -52,10 +52,10 @@ class LabelSettings(SettingsTable):
         False, description="accept an answer of a person only after both clips were played to the end"
     )
     overlap: Few = Field(2, ge=1, description="number of people who label each shared pair (overlap_share)")
-    overlap_share: float = Field(
+    overlap_share: Share = Field(
         0.1, ge=0, le=1, description="fraction of a person's pairs that other people label too"
     )
-    repeat_share: float = Field(
+    repeat_share: Share = Field(
         0.05,
         ge=0,
         lt=1,
@@ -64,7 +64,7 @@ class LabelSettings(SettingsTable):
     gold_by: str = Field(
         "", description="annotator whose labels are the answer key; empty = nobody, lead in a campaign"
     )
-    gold_share: float = Field(
+    gold_share: Share = Field(
         0.05, ge=0, lt=1, description="fraction of a person's pairs that come from the answer key"
     )
     practice: Few = Field(
@@ -72,7 +72,7 @@ class LabelSettings(SettingsTable):
         ge=0,
         description="pairs of the answer key that each person practises on first, with explanations; 0 = no practice",
     )
-    pass_mark: float = Field(
+    pass_mark: Share = Field(
         0.6, ge=0, le=1, description="fraction of the practice answers that must agree with the answer key"
     )
     proposal: str = Field("", description="judge whose answer people see after giving their own; empty = none")

@@ -1,6 +1,6 @@
 """How large numbers in settings may be, and why: one beyond would not fail but go on for ever, or fill the memory.
 
-Fields take these as their types, and say themselves from where on they count.
+Fields take these as their types, and say themselves from where on they count; those at the end have the reason alone.
 """
 
 from __future__ import annotations
@@ -42,3 +42,12 @@ Strength = Annotated[float, Field(le=1e9), Because("beyond it each loss is a ste
 LearningRate = Annotated[float, Field(le=10), Because("a step moves each weight by about as much")]
 GreyLevels = Annotated[float, Field(le=255), Because("pixels have no more")]
 LogNoise = Annotated[float, Field(ge=-100, le=100), Because("its exponential must be a number")]
+Share = Annotated[float, Because("1 is all there is")]
+Noise = Annotated[float, Because("0 is clean and 1 is pure noise")]
+Decay = Annotated[float, Because("a mean that decays by 1 never moves")]
+Cosine = Annotated[float, Because("a cosine lies between -1 and 1")]
+GradientWeight = Annotated[float, Because("training starts at 0.5, the sigmoid of 0, and lowers it")]
+Doubt = Annotated[float, Because("from 0.5 on a label would say nothing, or the opposite")]
+Crf = Annotated[int, Because("x264 has no other levels")]
+Score = Annotated[float, Because("three means from 1 to 5 are multiplied")]
+Dimensions = Annotated[int, Because("each clip has a row of them")]

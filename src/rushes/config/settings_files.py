@@ -327,7 +327,9 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
             if len(where) == 1 and model is Settings and not near:  # the name of a setting without its table
                 settings = flat(Settings().model_dump())
                 near = [path for path, _ in settings if path.rpartition(".")[2] == where[0]]
-        beyond = details["type"] == "less_than_equal" or 0 < details.get("ctx", {}).get("ge", 0) < 1
+        ends = details.get("ctx", {})
+        low = ends.get("ge", ends.get("gt", 0))
+        beyond = details["type"].startswith("less_than") or low < 0 or 0 < low < 1
         if beyond and (why := _reason(model, where)):
             message += f", as {why}"
         value = details["input"]
@@ -348,7 +350,7 @@ def _shown(value: object) -> str:
 
 
 def _reason(model: type[BaseModel], where: Sequence[str]) -> str:
-    """Why a number's range is what it is; "" where the setting needs no reason."""
+    """Why the range of a number ends where it does, in a list or a table too; "" where it is no number."""
     for name in where:
         field = model.model_fields.get(name)
         if field is None:
@@ -356,8 +358,16 @@ def _reason(model: type[BaseModel], where: Sequence[str]) -> str:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             model = field.annotation
             continue
-        return next((mark.reason for mark in field.metadata if isinstance(mark, Because)), "")
+        return next((reason for kind in (*field.metadata, field.annotation) for reason in _reasons(kind)), "")
     return ""
+
+
+def _reasons(kind: Any) -> Iterator[str]:
+    """The same in a mark of a type, or in the marks within a type."""
+    if isinstance(kind, Because):
+        yield kind.reason
+    for inner in get_args(kind):
+        yield from _reasons(inner)
 
 
 def _locate(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[str]]:

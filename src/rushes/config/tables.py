@@ -17,21 +17,26 @@ from rushes.config.label_tables import LabelSettings as LabelSettings
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.ranges import (
     Batch,
+    Decay,
+    Doubt,
     Factor,
     Few,
+    GradientWeight,
     LearningRate,
     Levels,
     LogNoise,
     Looks,
     Mebibytes,
+    Noise,
     PageSize,
     Rank,
     Rows,
     Seed,
+    Share,
     Steps,
 )
 
-NoiseLevel = Annotated[float, Field(gt=0, le=1)]
+NoiseLevel = Annotated[Noise, Field(gt=0, le=1)]
 
 
 class ProjectSettings(SettingsTable):
@@ -66,8 +71,8 @@ class GenerateSettings(SettingsTable):
         strict=False,
         description="range of the noise level at the start, noise / (noise + signal): lowest and highest (kind guided)",
     )
-    mask: float = Field(0.3, gt=0, le=1, description="fraction of a prompt's words that is left out (kind gap)")
-    shared_noise: float = Field(
+    mask: Share = Field(0.3, gt=0, le=1, description="fraction of a prompt's words that is left out (kind gap)")
+    shared_noise: Share = Field(
         0.0,
         ge=0,
         lt=1,
@@ -79,14 +84,14 @@ class GenerateSettings(SettingsTable):
         description="standard deviation of the mixed noise: unit = 1, as in training; published = lower, as in "
         "HuViDPO (shared_noise)",
     )
-    adain_share: float = Field(
+    adain_share: Share = Field(
         0.0,
         ge=0,
         le=1,
         description="fraction of the steps, at the end, that match every frame's statistics to the first's "
         "(AdaIN); HuViDPO uses 0.38",
     )
-    image_cond_noise_scale: float = Field(
+    image_cond_noise_scale: Noise = Field(
         -1.0,
         ge=-1,
         le=1,
@@ -126,7 +131,7 @@ class ObjectiveSettings(SettingsTable):
     loss: Literal["sigmoid", "ipo", "hinge"] = Field(
         "sigmoid", description="loss of the preference margin; sigmoid = DPO's"
     )
-    label_smoothing: float = Field(
+    label_smoothing: Doubt = Field(
         0.0, ge=0, lt=0.5, description="assumed probability that a label is wrong; 0 = labels are trusted"
     )
     reference_free: bool = Field(
@@ -147,7 +152,7 @@ class ObjectiveSettings(SettingsTable):
         description="Diffusion-SDPO: scale the losers' gradients so that no step raises the winners' error, to "
         "first order",
     )
-    safe_dpo_share: float = Field(
+    safe_dpo_share: Share = Field(
         0.9, ge=0, le=1, description="fraction of the winners' own descent that each step keeps (safe_dpo)"
     )
 
@@ -185,7 +190,7 @@ class TrainSettings(SettingsTable):
         description="reference model: frozen, an exponential moving average of the policy (ema), or replaced by "
         "the policy (hard)",
     )
-    reference_ema: float = Field(
+    reference_ema: Decay = Field(
         0.98, ge=0, lt=1, description="decay of the reference's moving average (reference ema)"
     )
     reference_sync_steps: Steps = Field(
@@ -200,22 +205,22 @@ class TrainSettings(SettingsTable):
         description="shift of the training timesteps towards noise; 1 = no shift, 0 = the shift that these clips "
         "are sampled with",
     )
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training timestep, after the shift; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest training timestep, after the shift; 1 = pure noise")
+    t_low: Noise = Field(0.0, ge=0, lt=1, description="lowest training timestep, after the shift; 0 = clean")
+    t_high: Noise = Field(1.0, gt=0, le=1, description="highest training timestep, after the shift; 1 = pure noise")
     expert: Literal["both", "high", "low"] = Field(
         "both", description="experts to train in models with two: both, or one of them at its own noise levels"
     )
     mirror: bool = Field(
         False, description="augmentation: also train on each comparison mirrored, unless its caption says left or right"
     )
-    caption_dropout: float = Field(
+    caption_dropout: Share = Field(
         0.0,
         ge=0,
         lt=1,
         description="fraction of comparisons trained with the empty caption, for guidance without a "
         "negative_prompt; 0 = none",
     )
-    weights_ema: float = Field(
+    weights_ema: Decay = Field(
         0.0,
         ge=0,
         lt=1,
@@ -271,7 +276,7 @@ class TrainSettings(SettingsTable):
         description="comparisons checked for shortcuts, such as codec, grain or brightness, before training; 0 = "
         "no check",
     )
-    auto_beta: float = Field(
+    auto_beta: GradientWeight = Field(
         0.0,
         ge=0,
         lt=0.5,

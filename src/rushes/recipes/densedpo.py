@@ -34,7 +34,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.config.ranges import Segment, Strength
+from rushes.config.ranges import Segment, Share, Strength
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference, majority
@@ -93,7 +93,7 @@ class PairOptions(SettingsTable):
         "last that each judge gave to a pair",
     )
 
-    strength: float = Field(
+    strength: Share = Field(
         1.0,
         gt=0,
         le=1,
@@ -111,7 +111,7 @@ class Options(PairOptions):
     reduction: Literal["per_frame", "sum_inside"] = Field(
         "per_frame", description="apply the sigmoid per frame, or to the sum over frames"
     )
-    least_labelled: float = Field(
+    least_labelled: Share = Field(
         0.2, ge=0, lt=1, description="use a pair if more than this fraction of its segments is not a tie (mode dense)"
     )
     mixed_eta: bool = Field(

@@ -33,7 +33,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Factor, Few, Frames, Strength
+from rushes.config.ranges import Factor, Few, Frames, Share, Strength
 from rushes.edits.words import words
 from rushes.objectives.terms import Term, frame_labels
 from rushes.recipes import realdpo
@@ -78,7 +78,7 @@ class Options(SettingsTable):
     state_beta: Strength = Field(0.0, ge=0, description="beta of the state level; 0 = beta")
     motion_beta: Strength = Field(0.0, ge=0, description="beta of the motion level; 0 = beta")
     semantic_beta: Strength = Field(0.0, ge=0, description="beta of the semantic level; 0 = beta")
-    gap_share: float = Field(
+    gap_share: Share = Field(
         0.3, ge=0, le=1, description="weight of the gap sample among the losers; the error sample has the rest"
     )
     swapped: Frames = Field(2, ge=1, description="frames at each end that are swapped in the state level")

@@ -34,6 +34,8 @@ from rushes.project.settings import write_settings
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
+from rushes.text_reader import checked_text
+from rushes.training.history import read_history
 
 from .forked import start_into
 
@@ -51,6 +53,9 @@ _SMALL = Settings(
 )
 # With every setting given, as in a file that was written: none is left to the model's own.
 SMALL = Settings.model_validate(_SMALL.model_dump())
+
+# Of a row of curves or a result, what differs between equal runs; the checksum is of the clocks too.
+CLOCKS = ("seconds", "memory_gib", "crc")
 
 # Runs in the process of the command: what is patched there is the moment of the blow, and nothing else.
 PROGRAM = """
@@ -279,9 +284,9 @@ def read_contents(project: Path) -> dict[str, Any]:
             # not the bytes: safetensors writes its metadata in any order
             found[path.name] = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
         elif path.suffix == ".jsonl":
-            found[path.name] = [without_clock(json.loads(line)) for line in path.read_text().splitlines()]
+            found[path.name] = [without_clock(row) for row in read_history(path, ended=True)]
     for path in (project / "reports").glob("*.json"):
-        found[path.name] = without_clock(json.loads(path.read_text()))
+        found[path.name] = without_clock(json.loads(checked_text(path, "")))
     found["latents"] = {key: latent.numpy().tobytes() for store in latent_stores(project) for key, latent in store}
     return found
 
@@ -293,7 +298,7 @@ def undated(row: Any) -> Any:
 
 
 def without_clock(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("seconds", "memory_gib", "made_at")}
+    return {name: value for name, value in values.items() if name not in (*CLOCKS, "made_at")}
 
 
 def latent_stores(project: Path) -> Iterator[list[tuple[str, Any]]]:
@@ -311,7 +316,7 @@ def check_whole(project: Path) -> None:
     for path in (project / "media").rglob("*.mp4"):
         assert path.name.startswith(".") or content_hash(path) == path.stem
     for path in (*(project / "reports").glob("*.json"), *project.glob("*.json")):
-        json.loads(path.read_text())
+        json.loads(checked_text(path, ""))
     for _ in latent_stores(project):
         pass
 

@@ -22,7 +22,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
 RANKS = {
-    **dict.fromkeys(["arrays", "devices", "files", "pages", "plugins", "sidefile", "text_reader", "worker_pool"], -2),
+    "files": -3,
+    **dict.fromkeys(["arrays", "devices", "pages", "plugins", "sidefile", "text_reader", "worker_pool"], -2),
     **dict.fromkeys(["trust", "tensor_files"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
+from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from rushes import files
-from rushes.files import MediaError, content_hash, whole_file, write_json, write_text
+from rushes.files import MediaError, content_hash, whole_file, with_checksum, without_checksum, write_json, write_text
 
 
 def test_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -82,3 +85,18 @@ def test_a_drive_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="this drive has no locks") as caught, files.locked(tmp_path / ".lock"):
         pass
     assert caught.value.filename == str(tmp_path / ".lock")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_every_flipped_bit_of_json_with_a_checksum_is_noticed(indent: int | None) -> None:
+    value = {"step": 3, "loss": 0.25, "name": "a, b", "list": [1, {"x": None}]}
+    plain = json.dumps(value, indent=indent) + "\n"
+    data = with_checksum(plain).encode()
+    assert json.loads(data) == value | {"crc": json.loads(data)["crc"]}
+    assert json.loads(without_checksum(data.decode()) or "") == value
+    assert without_checksum(plain) == plain, "as older versions wrote it"
+    for at, bit in product(range(len(data)), range(8)):
+        flipped = bytes(byte ^ (1 << bit if k == at else 0) for k, byte in enumerate(data)).decode(errors="replace")
+        text = without_checksum(flipped)
+        with pytest.raises(ValueError, match=r".") if text is not None else nullcontext():
+            json.loads(text or "{}")

@@ -8,11 +8,13 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -305,6 +307,34 @@ def append_text(path: str | os.PathLike[str], text: str, *, durable: bool = True
         raise OSError(error.errno, f"{reason}; free space or change the folder, then run again", str(path)) from error
 
 
-def write_json(path: str | os.PathLike[str], value: object, indent: int = 1) -> None:
-    """Write a whole JSON file with a line's end; raises as `whole_file` does, and ValueError for a NaN in `value`."""
-    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+def write_json(path: str | os.PathLike[str], value: object, indent: int = 1, *, checksum: bool = False) -> None:
+    """Write a whole JSON file with a line's end; `checksum`: an object's, for `text_reader.checked_text`.
+
+    Raises as `whole_file` does, and ValueError for a NaN in `value`.
+    """
+    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
+    write_text(path, with_checksum(text) if checksum else text)
+
+
+_CHECKSUM = re.compile(r', "(.{3})": "(.{8})"[ \r\n]*}[ \r\n]*\Z')
+
+
+def with_checksum(text: str) -> str:
+    """JSON text of an object that is not empty, with a last entry `crc`: the CRC-32 of what comes before it."""
+    body = text.rstrip().removesuffix("}").rstrip()
+    return f'{body}, "crc": "{_crc(body)}"{text[len(body) :]}'
+
+
+def without_checksum(text: str) -> str | None:
+    """JSON text before `with_checksum`, or None if it was altered since. Text of older versions has none and stays.
+
+    An altered key does not hide the checksum, as its digits still fit.
+    """
+    entry = _CHECKSUM.search(text, max(0, len(text) - 64))
+    body = text[: entry.start()] if entry else ""
+    fits = (entry[1] == "crc", entry[2] == _crc(body)) if entry else (False, False)
+    return body + "}" if all(fits) else None if any(fits) else text
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}"

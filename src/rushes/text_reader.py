@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rushes.files import without_checksum
+
 MOST_CHARACTERS = 10_000  # of a caption: what models read ends after 1,024 tokens at most
 MOST_BYTES = 2**20  # of a file that holds one caption
 MOST_TEXT_BYTES = 2**28  # of a file of rows, lines or settings, which is read whole
@@ -209,6 +211,17 @@ def read_caption(path: Path) -> Caption:
     except ValueError as error:
         return Caption("", str(error))
     return Caption("", f"{path}: {caption.problem}") if caption.problem else caption
+
+
+def checked_text(path: Path, remedy: str) -> str:
+    """The text of a JSON file that `write_json` wrote, without its checksum if it has one.
+
+    Raises ValueError as `read_text` does, and for a file that was altered since.
+    """
+    text = without_checksum(read_text(path))
+    if text is None:
+        raise ValueError(f"{path}: altered since it was written, as its checksum shows; {remedy}")
+    return text
 
 
 def parse_json(text: str, place: object) -> Any:

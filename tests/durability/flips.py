@@ -73,8 +73,8 @@ KINDS = (
     Stored("rows", lambda project: project / "rushes.db", ("status",), checked=False),
     Stored("checkpoint", partial(_newest, CHECKPOINTS), ("train", "--set=train.steps=3")),
     Stored("weights of a run", partial(_largest, "runs/realdpo/*.safetensors"), EXPORT),
-    Stored("curves of a run", lambda project: project / "runs/realdpo/metrics.jsonl", ("health",), checked=False),
-    Stored("results of a run", lambda project: project / "reports/realdpo.json", ("report",), checked=False),
+    Stored("curves of a run", lambda project: project / "runs/realdpo/metrics.jsonl", ("health",)),
+    Stored("results of a run", lambda project: project / "reports/realdpo.json", ("report",)),
 )
 
 

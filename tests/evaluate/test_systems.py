@@ -19,6 +19,7 @@ from rushes.evaluate.video_folders import Folders
 from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
 from rushes.progress import no_bar
+from rushes.text_reader import checked_text
 
 PROMPTS = 8
 
@@ -55,7 +56,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, out: Path, *ways: str, **more: Any) -> tuple[SystemsResult, dict[str, Any], dict[str, Any]]:
     asked = SystemsRequest({way: root / way for way in ways}, out, root / "prompts.txt", **more)
     result = evaluate_systems(asked, Others(), no_judge, no_bar)
-    return result, json.loads((out / "table.json").read_text()), json.loads((out / "details.json").read_text())
+    table, details = (json.loads(checked_text(out / name, "")) for name in ("table.json", "details.json"))
+    return result, table, details
 
 
 def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from rushes.training.reference import Reference
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 
+from ..projects import CLOCKS
 from .conftest import ProjectWithClips
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -102,7 +103,7 @@ def run(
 
 def rows(folder: Path) -> list[dict[str, float]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory_gib")} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in CLOCKS} for line in lines]
 
 
 def test_every_recipe_is_collected() -> None:

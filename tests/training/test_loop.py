@@ -21,6 +21,7 @@ from rushes.training.history import CURVES, read_history
 from rushes.training.loop import Data, learning_rate, split, train
 
 from ..forked import SCRIPT, start_into
+from ..projects import CLOCKS
 from .conftest import DataIn, Small
 
 RUN = {
@@ -52,7 +53,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory_gib")} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in CLOCKS} for line in lines]
 
 
 def undiagnosed(folder: Path) -> list[dict[str, float]]:

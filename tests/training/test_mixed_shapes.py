@@ -30,6 +30,7 @@ from rushes.training.parallel import ALONE
 from rushes.training.probe import measure
 from rushes.training.reference_cache import fill, open_cache
 
+from ..projects import CLOCKS
 from .conftest import Small
 
 Mixed = Callable[[Path], Data]
@@ -91,7 +92,7 @@ def test_the_gradient_of_a_mixed_step_is_the_sum_of_its_comparisons(
 
 def curves(folder: Path) -> list[dict[str, Any]]:
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows]
 
 
 def run(data: Data, small: Small, folder: Path, *steps: int, **changes: Any) -> TinyBackbone:

@@ -16,6 +16,7 @@ from rushes.project.monitoring import _measured_before
 from rushes.project.probes import Kept
 from rushes.project.project import open_project
 from rushes.store.database import SCHEMA
+from rushes.text_reader import checked_text
 
 from ..durability.crash_points import TINY
 from ..forked import start
@@ -189,7 +190,7 @@ def test_memory_that_runs_out_is_one_sentence(
 @pytest.mark.parametrize("reader", ["status", "report", "health"])
 def test_results_and_curves_of_another_form_are_named(project: Path, rushes: Rushes, reader: str) -> None:
     result, curves = project / "reports" / "realdpo.json", project / "runs" / "realdpo" / "metrics.jsonl"
-    whole, rows = json.loads(result.read_text()), curves.read_text().splitlines()
+    whole, rows = json.loads(checked_text(result, "")), curves.read_text().splitlines()
     metric = next(iter(whole["metrics"]))
     for figure, value in (("n", None), ("n", [1]), ("base", "x"), ("low", {}), ("better", None)):
         row = {**whole["metrics"][metric], figure: value}

@@ -109,6 +109,32 @@ def test_one_changed_byte_of_a_score_is_noticed(project: Path, rushes: Rushes) -
         assert "rushes.db: a row of scores was altered" in out + err and "copy it from a backup" in out + err
 
 
+@pytest.mark.parametrize(
+    ("name", "figure", "stages", "way"),
+    [
+        ("runs/realdpo/metrics.jsonl", '"loss": ', ("health", "train"), "copy the file from a backup, or delete"),
+        (
+            "reports/realdpo.json",
+            '"base": ',
+            ("report", "power"),
+            "which writes it again",
+        ),
+    ],
+)
+def test_one_changed_digit_of_a_curve_or_a_result_is_noticed(
+    project: Path, rushes: Rushes, name: str, figure: str, stages: tuple[str, ...], way: str
+) -> None:
+    path = project / name
+    before, _, after = path.read_text().rpartition(figure)
+    path.write_text(before + figure + str((int(after[0]) + 1) % 10) + after[1:])
+    code, out, _ = rushes("verify", project, "--json")
+    (fault,) = json.loads(out)["faults"]
+    assert code == 1 and str(path) in fault and "altered" in fault
+    for stage in stages:
+        code, _, err = rushes(stage, project)
+        assert code == 2 and str(path) in err and "altered" in err and way in err, (stage, err)
+
+
 @pytest.mark.parametrize("kind", ["scores", "clips"])  # without the second videos cannot be looked at
 def test_damage_that_stops_a_reader_is_a_line_among_the_others(
     project: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -28,7 +28,7 @@ from rushes.records import BASE, Candidate
 from rushes.report.page import write
 from rushes.stats import LEAST_PROMPTS, Key, compare_systems, read_table
 from rushes.store.database import Store
-from rushes.text_reader import counted, parse_json, read_text, read_toml
+from rushes.text_reader import checked_text, counted, parse_json, read_toml
 
 TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
@@ -104,7 +104,7 @@ def compare_runs(
     report = systems_report(compared, settings.report.cases, seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_json(target, table.as_json())
+    write_json(target, table.as_json(), checksum=True)
     page = write(report, target.with_suffix(".html"), settings.report.max_mb)
     return CompareResult(target, compared.verdicts(), page), meter.better
 
@@ -232,11 +232,12 @@ def find_table(target: Path) -> Path | None:
 
 def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A table, and which direction of each metric is better, from details.json beside it or else from the catalogue."""
-    table = read_table(read_text(path), str(path))
+    again = "compare the systems again"
+    table = read_table(checked_text(path, again), str(path))
     better: dict[str, str] = {name: metric.better for name, metric in all_metrics().items()}
     details = path.parent / DETAILS
     if details.is_file():
-        more = parse_json(read_text(details), f"{details}: not JSON; delete it or evaluate again")
+        more = parse_json(checked_text(details, again), f"{details}: not JSON; delete it or evaluate again")
         directions = more.get("directions", {}) if isinstance(more, dict) else None
         if not isinstance(directions, dict) or not all(isinstance(way, str) for way in directions.values()):
             raise ValueError(

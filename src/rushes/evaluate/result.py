@@ -35,7 +35,7 @@ from rushes.stats import (
     win_rate,
 )
 from rushes.store.database import Store
-from rushes.text_reader import counted, parse_json, read_text
+from rushes.text_reader import checked_text, counted, parse_json
 
 Pair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
@@ -73,7 +73,8 @@ def read_evaluation(path: Path) -> EvaluateResult:
     Raises:
         ValueError: the file is not JSON, or no such result.
     """
-    data = parse_json(read_text(path), f"{path}: not JSON; run `rushes evaluate`, which writes it again")
+    again = "run `rushes evaluate`, which writes it again"
+    data = parse_json(checked_text(path, again), f"{path}: not JSON; {again}")
     try:
         return _stored_result(path, dict(data))
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -108,9 +108,10 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)
     make_folder(asked.out)
     result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / "table.json", asked.out / "report.html")
-    write_json(result.table, table.as_json())
+    write_json(result.table, table.as_json(), checksum=True)
     directions = {"directions": {m.name: m.better for m in measures}, "units": {m.name: m.unit for m in measures}}
-    write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
+    details = _details(asked, result) | directions | _numbers(table, drifts, videos)
+    write_json(asked.out / "details.json", details, checksum=True)
     write(report, result.report, asked.max_mb)
     return result
 

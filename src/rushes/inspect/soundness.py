@@ -1,7 +1,7 @@
 """`rushes verify`: everything that a project has stored, compared with what it should be. Nothing is changed.
 
-What has a hash is compared with it: videos with their names, tensors and checkpoints with the checksums beside them.
-SQLite's files are checked by SQLite, rows also by their kind, and small files by reading them as their stages do.
+What has a hash is compared with it: videos with their names, tensors and checkpoints with the checksums beside them,
+rows, curves and results with those in them. SQLite's files are checked by SQLite, other small files by reading them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ from rushes.records import Candidate, Clip
 from rushes.sidefile import RESTORE, connect, plainly
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
-from rushes.text_reader import parse_json, read_text
+from rushes.text_reader import checked_text, parse_json
 from rushes.training import checkpoint
-from rushes.training.history import CURVES, WEIGHTS, read_history
+from rushes.training.history import CURVES, MEASURE_AGAIN, SHORTCUTS, WEIGHTS, read_history
 
+_BY_FILE = {
+    SECONDS: "any stage begins it anew",
+    "preflight.json": "`rushes preflight` writes it again",
+    "curation.json": "`rushes curate` writes it again",
+    "compare.json": "`rushes compare` writes it again",
+    SHORTCUTS: MEASURE_AGAIN,
+}
 BY_COMMAND = {"guided": " --set generate.kind=guided", "gap": " --set generate.kind=gap"}
 
 
@@ -197,12 +204,11 @@ def _small(project: Path) -> Iterator[Callable[[], object]]:
 
 
 def _json(path: Path) -> None:
-    command = {SECONDS: "any stage begins it anew", "preflight.json": "`rushes preflight` writes it again"}
-    way = command.get(
-        path.name, "`rushes evaluate` writes a result again" if path.parent.name == "reports" else RESTORE
-    )
+    other = "`rushes evaluate` writes a result again" if path.parent.name == "reports" else RESTORE
+    way = _BY_FILE.get(path.name, other)
+    text = checked_text(path, way)
     try:
-        parse_json(read_text(path), path)
+        parse_json(text, path)
     except ValueError as error:
         raise ValueError(f"{error}; incomplete or altered: {way}") from None
 

@@ -91,7 +91,7 @@ def curate(
     if not dry_run:
         path = store.project / RESULT
         path.parent.mkdir(exist_ok=True)
-        write_json(path, plain(result))
+        write_json(path, plain(result), checksum=True)
         write_card(store)
     return result
 

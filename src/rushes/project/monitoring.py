@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,16 +14,16 @@ import torch
 from rushes import encode, generate
 from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
-from rushes.files import whole_file
+from rushes.files import write_json
 from rushes.progress import Tick
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
-from rushes.text_reader import parse_json, read_text
+from rushes.text_reader import checked_text, parse_json
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View, hashed_view
 from rushes.training.health import EXPERT, Diagnosis
-from rushes.training.history import CURVES, read_history, shortcuts_file, step_in_words
+from rushes.training.history import CURVES, MEASURE_AGAIN, read_history, shortcuts_file, step_in_words
 from rushes.training.loop import Progress
 from rushes.training.memory import most_memory
 from rushes.training.monitor import RunMonitor, Sampler
@@ -161,9 +160,8 @@ def probe_shortcuts(
     ) as tick:
         telling = shortcuts.measure(chosen, read, lambda: tick(1))
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        written = {"made_from": made_from, "frames": frames, "features": [each.written() for each in telling]}
-        partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    written = {"made_from": made_from, "frames": frames, "features": [each.written() for each in telling]}
+    write_json(path, written, checksum=True)
     return telling
 
 
@@ -172,7 +170,7 @@ def _measured_before(path: Path, made_from: str) -> tuple[shortcuts.Shortcut, ..
     if not path.is_file():
         return None
     try:
-        stored = parse_json(read_text(path), path)
+        stored = parse_json(checked_text(path, MEASURE_AGAIN), path)
         features = tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
         return features if stored["made_from"] == made_from else None
     except (ValueError, LookupError, TypeError, AttributeError):

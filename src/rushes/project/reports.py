@@ -90,7 +90,7 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
     )
     path = summary_path(store, result.run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, plain(result), indent=2)
+    write_json(path, plain(result), indent=2, checksum=True)
     return result
 
 

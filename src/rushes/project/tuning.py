@@ -94,7 +94,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
     shape = project.settings.backbone.shape.words
     result = BetaResult(name, count, len(held_out), steps=steps, target=target, shape=shape, levels=levels)
-    write_json(folder.parent / "beta.json", plain(result))
+    write_json(folder.parent / "beta.json", plain(result), checksum=True)
     return result
 
 

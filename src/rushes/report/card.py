@@ -6,7 +6,6 @@ All of it comes from reports/curation.json, which curation writes; the page also
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from rushes.records import Clip
 from rushes.report.figures import histogram
 from rushes.report.text import compact, templates
 from rushes.store.database import Store
+from rushes.text_reader import checked_text, parse_json
 
 RESULT = Path("reports", "curation.json")
 CARD = Path("reports", "data-card.md")
@@ -31,14 +31,12 @@ Facts = Mapping[str, Any]  # as in reports/curation.json
 
 
 def read_result(project: Path) -> dict[str, Any] | None:
-    """What the last curation of a project found; None where there was none. Raises ValueError: the file is not JSON."""
+    """What the last curation of a project found; None where there was none. Raises ValueError: it was altered."""
     path = project / RESULT
     if not path.is_file():
         return None
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); run `rushes curate`, which writes it again") from error
+    again = "run `rushes curate`, which writes it again"
+    facts: dict[str, Any] = parse_json(checked_text(path, again), f"{path}: not JSON; {again}")
     return facts
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rushes.files import without_checksum
 from rushes.metrics.catalogue import all_metrics
 from rushes.report.model import Curve, ReportFinding
 from rushes.stats import Interval, mean_interval
@@ -56,13 +57,13 @@ _NOT_ALONE = ("_low", "_high", "/beta")  # ends of intervals; a beta that does n
 
 
 def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
-    """Rows with a numeric step, and how many lines held none (a killed run may leave half a line)."""
+    """Rows with a numeric step, and how many lines held none, as they are cut or altered."""
     rows, unread = [], 0
     for line in lines:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(without_checksum(line) or "")
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict) and is_number(row.get("step")) and not _is_nan(row["step"]):

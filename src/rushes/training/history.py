@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rushes.files import append_text
-from rushes.text_reader import parse_json, read_text
+from rushes.files import append_text, with_checksum, without_checksum
+from rushes.text_reader import checked_text, parse_json
 
 Row = dict[str, Any]
 SPEED_STEPS = 20
@@ -18,6 +18,7 @@ _TAIL_BYTES = 128 * 1024
 LARGEST = 1e300  # a whole number in JSON may be larger than any float
 CURVES, WEIGHTS, SHORTCUTS = "metrics.jsonl", "weights.safetensors", "shortcuts.json"  # in a run's folder
 LOCK = ".lock"  # there, which a process holds as long as it trains the run
+MEASURE_AGAIN = "delete it, then run `rushes check-shortcuts` again"
 _FORMER_FILE = "leak.json"
 _FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
 
@@ -49,7 +50,7 @@ class History:
     def flush(self, durable: bool = False) -> None:
         """Append the rows that were added since; `durable` waits for the disk, which a step need not."""
         if self._writes:
-            new = "".join(json.dumps(row) + "\n" for row in self.rows[self._written :])
+            new = "".join(with_checksum(json.dumps(row)) + "\n" for row in self.rows[self._written :])
             append_text(self.path, new, durable=durable)
         self._written = len(self.rows)
 
@@ -130,16 +131,14 @@ def with_shortcuts(rows: Sequence[Row], folder: Path) -> list[Row]:
     path = shortcuts_file(folder)
     if not rows or "shortcut/all_low" in rows[0] or not path.is_file():
         return list(rows)
-    stored = parse_json(read_text(path), path)
+    stored = parse_json(checked_text(path, MEASURE_AGAIN), path)
     try:
         shares = {f"shortcut/{each['name']}": each["share"]["value"] for each in stored["features"]}
         lows = {
             f"shortcut/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]
         }  # of all together
     except (LookupError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not in the form that `rushes check-shortcuts` writes; delete it, then run that command again"
-        ) from error
+        raise ValueError(f"{path}: not in the form that `rushes check-shortcuts` writes; {MEASURE_AGAIN}") from error
     return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 
@@ -150,8 +149,8 @@ def shortcuts_file(folder: Path) -> Path:
 
 
 def parsed_row(line: bytes) -> Row | None:
-    """The row of a line; None where it is none, as it lacks a number for its step."""
-    text = line.decode(errors="replace")
+    """The row of a line; None where it is none, as it was altered or lacks a number for its step."""
+    text = without_checksum(line.decode(errors="replace")) or ""
     for former, name in _FORMER.items():
         text = text.replace(former, name)
     try:

@@ -28,7 +28,7 @@ from rushes.config.tables import (
 )
 from rushes.evaluate import stored
 from rushes.evaluate.suites import MetricSuite
-from rushes.files import make_folder, write_text
+from rushes.files import make_folder, with_checksum, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
@@ -43,6 +43,7 @@ from rushes.project.processes import still_of
 from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
+from rushes.text_reader import checked_text
 from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
@@ -173,7 +174,7 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
         return earlier
     path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(checked_text(path, "delete it, and the arm is run again"))
         if stored["made_from"] != made_from:
             raise ValueError(
                 f"{path} was made with other settings of this arm; use a new --out folder, and pass {out / FILE} with "
@@ -182,7 +183,7 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
         return result_of(stored, stored["values"])
     result = _run(arm, settings, out, made_from)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({**result.facts, "values": result.values}) + "\n")
+    write_text(path, with_checksum(json.dumps({**result.facts, "values": result.values}) + "\n"))
     return result
 
 

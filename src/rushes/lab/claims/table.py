@@ -204,7 +204,7 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
             for observed in seen
         ],
     }
-    write_json(folder / "table.json", facts, indent=2)
+    write_json(folder / "table.json", facts, indent=2, checksum=True)
     write_text(folder / "table.md", markdown(claims, table, seen, evidence, budget))
     return table
 

@@ -30,7 +30,7 @@ from rushes.store.row_queries import (
     scores_of,
     values_of,
 )
-from rushes.text_reader import read_text
+from rushes.text_reader import checked_text
 from rushes.web.site import Body, SiteSection
 from rushes.web.studio.clip_files import add_videos, shown
 
@@ -219,7 +219,7 @@ def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
     path = own_path(folder, "reports", "compare.json")
     if not path.is_file():
         return None
-    table = read_table(read_text(path), str(path))
+    table = read_table(checked_text(path, "run `rushes compare`, which writes it again"), str(path))
     there = table["pairs"].get(f"{first}|{second}")
     sign, row_of_pair = (1, there) if there is not None else (-1, table["pairs"].get(f"{second}|{first}"))
     if row_of_pair is None:

@@ -122,6 +122,7 @@ def test_a_file_with_the_former_names_is_read_and_one_warning_says_so(
     )
     assert not settings.backbone.gradient_checkpointing
     assert (train.times, train.t_high, train.options) == ("logit_normal", 0.5, {"beta": 500.0})
+    assert load_settings(toml) == settings  # a stage reads its settings more than once, and the studio at each request
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{toml}: backbone.checkpointing is now backbone.gradient_checkpointing, ")
     assert 'train.lr_scheduler "none" is now "constant"' in record.getMessage()

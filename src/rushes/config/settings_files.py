@@ -7,6 +7,7 @@ its own settings in `[train.options]`; it validates them with its own model thro
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import json
 import logging
@@ -289,8 +290,14 @@ def _renamed(data: dict[str, Any], recipe: str, where: str) -> tuple[dict[str, A
         return data, [f"{where}: {error}"]
     if phrases:
         names = "name is" if len(phrases) == 1 else "names are"
-        _LOG.warning("%s: %s; the old %s read until %s", where, ", ".join(phrases), names, UNTIL)
+        _warn_once(f"{where}: {', '.join(phrases)}; the old {names} read until {UNTIL}")
     return renamed, []
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """A process reads a file many times: a stage more than once, and the studio at each request."""
+    _LOG.warning("%s", text)
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

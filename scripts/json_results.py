@@ -11,7 +11,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "bench world": ("lab.world_bench:WorldBench",),
     "cache check-folder": ("training.comparison_checks:FolderCheck",),
     "cache explain": ("inspect.caches:ExplainResult",),
-    "cache reference": ("project.training:BankResult",),
+    "cache reference": ("project.training:ReferenceCacheResult",),
     "campaign": ("project.campaigns:CampaignPlan",),
     "captions": ("project.captioning:CaptionsResult",),
     "card": ("report.card:CardResult",),

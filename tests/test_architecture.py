@@ -53,7 +53,7 @@ ONLY = {  # (importer, imported) -> the only modules of the imported room that t
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
-BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one"}
+BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one", "way", "how"}  # in any case
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
 SHARED_CLASSES = {"Options"}  # each recipe's own settings
 SHARED_MODULES = {"base", "app", "session"}  # what a room is built on; the two halves of the studio
@@ -231,7 +231,7 @@ def bound_names(text: str) -> Iterator[tuple[str, int]]:
 def banned_variable_violations(sources: Sources) -> Iterator[str]:
     for name, text in sources.items():
         for bound, line in bound_names(text):
-            if bound.strip("_") in BANNED_VARIABLES - STORED_FIELDS.get(name, set()):
+            if bound.strip("_").lower() in BANNED_VARIABLES - STORED_FIELDS.get(name, set()):
                 yield f"{name}:{line}: {bound!r} says nothing: name it after what it holds"
 
 
@@ -264,23 +264,37 @@ def size_violations(sources: Sources) -> Iterator[str]:
 
 
 def field_counts(sources: Sources) -> dict[str, int]:
-    """Fields of every class of ours, the most where several share a name."""
-    counts: dict[str, int] = {}
+    """Fields of every class of ours, inherited ones too; the most where several share a name."""
+    own: dict[str, int] = {}
+    bases: dict[str, set[str]] = {}
     for text in sources.values():
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(text)):
             if isinstance(node, ast.ClassDef):
                 count = sum(isinstance(statement, ast.AnnAssign) for statement in node.body)
-                counts[node.name] = max(counts.get(node.name, 0), count)
-    return counts
+                own[node.name] = max(own.get(node.name, 0), count)
+                bases.setdefault(node.name, set()).update(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+
+    def counted(name: str) -> int:
+        return own[name] + sum(counted(base) for base in bases[name] if base in own and base != name)
+
+    return {name: counted(name) for name in own}
+
+
+def calls_of(node: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.Call]]:
+    """Every call below a node with the name of what is called; `cls` is the class that it stands in."""
+    for child in ast.iter_child_nodes(node):
+        yield from calls_of(child, child.name if isinstance(child, ast.ClassDef) else owner)
+        if isinstance(child, ast.Call):
+            called = ast.unparse(child.func).rpartition(".")[2]
+            yield owner if called == "cls" else called, child
 
 
 def constructor_violations(sources: Sources) -> Iterator[str]:
     """Constructors of ours whose reader must count: many values by place, or a tuple spread over many fields."""
     counts = field_counts(sources)
     for name, text in sources.items():
-        for node in ast.walk(ast.parse(text)):
-            called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
-            if not isinstance(node, ast.Call) or called not in counts:
+        for called, node in calls_of(tree_of(text)):
+            if called not in counts:
                 continue
             spread = any(isinstance(argument, ast.Starred) for argument in node.args)
             if len(node.args) > MAX_BY_PLACE or (spread and counts[called] > MAX_BY_PLACE):
@@ -439,6 +453,7 @@ def test_clean_sources_pass() -> None:
         ({"rushes.label": "def _told(): ..."}, "'_told' says nothing"),
         ({"rushes.curate.summary": "kept = said = 0"}, "'said' says nothing"),
         ({"rushes.label": "import math as found"}, "'found' says nothing"),
+        ({"rushes.label": "class Kept: ..."}, "'Kept' says nothing"),
         ({"rushes.stats": "class A: ...", "rushes.label": "class A: ..."}, "class 'A' is also in rushes.label"),
         ({"rushes.world": "", "rushes.world.rows": ""}, "module 'rows' is also in rushes.world.rows"),
         ({"rushes.stats": "\n" * (MAX_FILE_LINES + 1)}, f"{MAX_FILE_LINES + 1} lines"),
@@ -448,6 +463,11 @@ def test_clean_sources_pass() -> None:
         ),
         ({"rushes.label": "Six(1, 2, 3, 4, 5, 6)"}, "rushes.label:1: Six gets more than 5 values by place"),
         ({"rushes.label": "records.Six(1, *rest)"}, "rushes.label:1: Six gets more than 5 values by place"),
+        ({"rushes.label": "class Seven(Six):\n    g: int\nSeven(*rest)"}, "rushes.label:3: Seven gets more than 5"),
+        (
+            {"rushes.label": "class Own(Six):\n    @classmethod\n    def read(cls, row):\n        return cls(*row)"},
+            "rushes.label:4: Own gets more than 5",
+        ),
         ({"rushes.media.read": "import torchvision"}, "torchvision is no declared dependency"),
     ],
     ids=str,

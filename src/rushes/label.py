@@ -105,9 +105,9 @@ def label(
     return counts
 
 
-def _labelled(request: _JudgeRequest, judged: Judgement, how: Sequence[Any]) -> Preference:
-    """What is stored of a pair that was judged; `how` = the judge's name, the length of a segment, and the settings."""
-    before, (left, right), (name, segment_s, settings_hash) = request.before, request.pair, how
+def _labelled(request: _JudgeRequest, judged: Judgement, judging: Sequence[Any]) -> Preference:
+    """What is stored of a pair that was judged; `judging`: the judge's name, seconds of a segment, the settings."""
+    before, (left, right), (name, segment_s, settings_hash) = request.before, request.pair, judging
     return Preference(
         id=stable_hash(["again", request.id]) if before else request.id,
         left=left.id,
@@ -126,12 +126,12 @@ def _labelled(request: _JudgeRequest, judged: Judgement, how: Sequence[Any]) -> 
 
 def _requests(
     both: Iterable[Pair],
-    how: Sequence[object],
+    judging: Sequence[object],
     judged_before: Mapping[str, Preference],
     corrected: Set[str],
     asks: bool,
 ) -> Iterator[_JudgeRequest]:
-    judge, *more = how
+    judge, *more = judging
     for left, right in both:
         id = stable_hash([judge, left.id, right.id, *more])
         while (later := stable_hash(["again", id])) in judged_before:

@@ -202,7 +202,7 @@ def _siglip_images() -> Any:
     return SiglipImageProcessor(size={"height": 384, "width": 384})
 
 
-def opened(name: str, how: LoadOptions, device: torch.device) -> DiffusersBackbone:
+def opened(name: str, options: LoadOptions, device: torch.device) -> DiffusersBackbone:
     """The backbone of a released model without its folder, as its family's `load` makes it from one."""
     model = StandIn(**vars(released(name)))
     cls: type[DiffusersBackbone] = DiffusersBackbone
@@ -211,7 +211,7 @@ def opened(name: str, how: LoadOptions, device: torch.device) -> DiffusersBackbo
     family = _family(model)
     if model.family == "inflated_sd":
         cls = inflated_sd.InflatedSD
-    return cls(model, family, how, device)
+    return cls(model, family, options, device)
 
 
 def _family(model: Released) -> Family:
@@ -404,11 +404,11 @@ def main(name: str, jobs: Sequence[str]) -> None:
         for job in jobs:
             began = time.perf_counter()
             precision, _, shape = job.partition("/")
-            how = WAYS[precision][0] if shape else LoadOptions()
+            options = WAYS[precision][0] if shape else LoadOptions()
             # As projects do by default; what encodes first frames for the other jobs takes hours in tiles, for nothing.
             tiles = job == "codec" and tiled("auto", released(name).family, SIZES[name][2], *SIZES[name][:2])
-            how = replace(how, tiling=tiles)
-            run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
+            options = replace(options, tiling=tiles)
+            run = Run(name, opened(name, options, torch.device(NAME)), SIZES[name])
             if shape:
                 for caption in (CAPTION, NEGATIVE) if shape == "levels" else (CAPTION,):
                     run.condition(caption)

@@ -21,8 +21,8 @@ Folders = Callable[[str], Path]
 every_reader = pytest.mark.parametrize("name", ["wan", "hunyuan15", "hunyuan_i2v", "ltx2"])
 
 
-def opened(name: str, folder: Folders, how: LoadOptions) -> DiffusersBackbone:
-    model = load_backbone(BACKBONE[name], str(folder(name)), how)
+def opened(name: str, folder: Folders, options: LoadOptions) -> DiffusersBackbone:
+    model = load_backbone(BACKBONE[name], str(folder(name)), options)
     assert isinstance(model, DiffusersBackbone)
     return model
 

@@ -94,10 +94,10 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
     assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
     found = {}
     for noise, bank in banks.items():
-        way = GradientStrategy("two_pass")
-        fill(bank, [one], model, latents, draws=drawn[noise], way=way)
+        strategy = GradientStrategy("two_pass")
+        fill(bank, [one], model, latents, draws=drawn[noise], strategy=strategy)
         for draw in (0, 1):
-            fresh = plain_errors(model, make_batch([(one, draw)], latents, model, drawn[noise]), way)
+            fresh = plain_errors(model, make_batch([(one, draw)], latents, model, drawn[noise]), strategy)
             assert torch.equal(bank.errors([(one, draw)], 2), fresh)
         found[noise] = bank.errors([(one, 0)], 2)
     assert not torch.equal(found[()], found[PUBLISHED])

@@ -113,7 +113,7 @@ def test_first_frames_are_noisy_while_a_clip_is_sampled(tiny_model: Models) -> N
             asked.append((noised_BCFHW[:, :, :1] - first, t_BF))
             return model.predict(noised_BCFHW, t_BF, condition)
 
-    watched = Watched(model.folder, model.family, model.how)
+    watched = Watched(model.folder, model.family, model.options)
     made = sample(watched, condition, noise, steps=6, seeds=[4, 5])
     assert torch.equal(made[:, :, :1], first)
     for off, t in asked:

@@ -73,7 +73,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "how"),
+    ("name", "options"),
     [
         ("wan_experts", LoadOptions(offload=True)),
         ("wan_experts", LoadOptions(offload="idle_expert")),
@@ -86,10 +86,10 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_blocks_that_come_and_go_change_nothing(
-    name: str, how: LoadOptions, tiny_folder: Callable[[str], Path], tiny_model: Models, spoiled: list[str]
+    name: str, options: LoadOptions, tiny_folder: Callable[[str], Path], tiny_model: Models, spoiled: list[str]
 ) -> None:
     """Answers and an adapter's gradients are bit-equal, and weights that have left are not looked at again."""
-    model, base = load_backbone(BACKBONE[name], str(tiny_folder(name)), how), tiny_model(name)
+    model, base = load_backbone(BACKBONE[name], str(tiny_folder(name)), options), tiny_model(name)
     assert isinstance(model, DiffusersBackbone)
     with torch.no_grad():
         assert torch.equal(answer(model), answer(base))
@@ -227,10 +227,10 @@ def test_a_parked_network_lies_in_main_memory_until_it_is_brought(
     opened = load_backbone("wan", str(tiny_folder(name)))
     assert isinstance(opened, DiffusersBackbone)
     far = torch.device("meta")  # which stands for a GPU, as main memory cannot stand for both
-    model = DiffusersBackbone(opened.folder, opened.family, opened.how, far)
+    model = DiffusersBackbone(opened.folder, opened.family, opened.options, far)
     model.parked = True
     assert {p.device.type for p in model.network.parameters()} == {"cpu"}
     model.unpark()
     assert {p.device.type for p in model.network.parameters()} == {"meta"} and not model.parked
-    unparked = DiffusersBackbone(opened.folder, opened.family, opened.how, far)
+    unparked = DiffusersBackbone(opened.folder, opened.family, opened.options, far)
     assert {p.device.type for p in unparked.network.parameters()} == {"meta"}

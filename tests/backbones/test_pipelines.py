@@ -217,7 +217,7 @@ class Perfect(DiffusersBackbone):
     """Knows the clip and the noise: its prediction is the path's target."""
 
     def __init__(self, model: DiffusersBackbone, clean: Tensor, noise: Tensor) -> None:
-        super().__init__(model.folder, model.family, model.how)
+        super().__init__(model.folder, model.family, model.options)
         self.clean, self.noise = clean, noise
         self.levels: list[Tensor] = []
 
@@ -296,7 +296,7 @@ def test_guided_sampling_starts_from_the_mix(name: str, mode: str, tiny_model: M
             asked.append((noised_BCFHW.clone(), t_BF.clone()))
             return model.predict(noised_BCFHW, t_BF, condition)
 
-    watched = Watched(model.folder, model.family, model.how)
+    watched = Watched(model.folder, model.family, model.options)
     made = sample(watched, condition, noise, steps=8, start_BCFHW=clean, eta=0.7, image_cond_noise_scale=0.0)
     assert made.isfinite().all() and 1 < len(asked) < 8
     x, t = asked[0]
@@ -352,8 +352,8 @@ def test_adapter_off_is_the_base_and_alpha_counts(name: str, tiny_model: Models)
 def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str], Path]) -> None:
     gradients = []
     for checkpointing in (True, False):
-        how = LoadOptions(checkpointing=checkpointing)
-        model: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), how)
+        options = LoadOptions(checkpointing=checkpointing)
+        model: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), options)
         torch.manual_seed(0)
         add_lora(model.network, model.spec.lora_targets, rank=2, alpha=2)
         trained = [p for p in model.network.parameters() if p.requires_grad]

@@ -33,8 +33,8 @@ CPU = torch.device("cpu")
 every_bits = pytest.mark.parametrize("bits", ["8bit", "4bit"])
 
 
-def in_bits(name: str, bits: Quantize, folder: Callable[[str], Path], **how: Any) -> DiffusersBackbone:
-    model = load_backbone(BACKBONE[name], str(folder(name)), LoadOptions(quantize=bits, **how))
+def in_bits(name: str, bits: Quantize, folder: Callable[[str], Path], **options: Any) -> DiffusersBackbone:
+    model = load_backbone(BACKBONE[name], str(folder(name)), LoadOptions(quantize=bits, **options))
     assert isinstance(model, DiffusersBackbone)
     return model
 

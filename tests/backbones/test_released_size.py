@@ -82,11 +82,11 @@ def test_a_step_on_a_small_card_is_as_forecast(model: str, way: str) -> None:
     step of the optimizer. 14B in 4 bits: 18.99 GiB and 13.14 of main memory, forecast 19.19 and 13.12.
     """
     (step,) = went_through(model, f"{way}/supervised").values()
-    how, activations = released_run.WAYS[way]
+    options, activations = released_run.WAYS[way]
     height, width, frames = released_run.SIZES[model]
     ask = ForecastRequest(
         ClipShape(height, width, frames),
-        replace(how, dtype="bfloat16"),
+        replace(options, dtype="bfloat16"),
         "lora",
         rank=32,
         views=1,

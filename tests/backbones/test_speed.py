@@ -111,6 +111,6 @@ def test_nothing_to_compile_with(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_embedded_model_has_neither() -> None:
-    for how, name in ((LoadOptions(attention="native"), "attention"), (LoadOptions(compile=True), "compile")):
+    for options, name in ((LoadOptions(attention="native"), "attention"), (LoadOptions(compile=True), "compile")):
         with pytest.raises(ValueError, match=f"backbone.{name}: 'tiny' is not a diffusers network; leave"):
-            load_backbone("tiny", "", how)
+            load_backbone("tiny", "", options)

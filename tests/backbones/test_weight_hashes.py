@@ -47,21 +47,21 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
 
 
 def test_a_network_is_not_loaded_for_a_hash_that_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, how = tmp_path / "model", replace(DEFAULTS, texts=tmp_path / "project" / "texts")
+    folder, options = tmp_path / "model", replace(DEFAULTS, texts=tmp_path / "project" / "texts")
     (tmp_path / "project").mkdir()
     with torch.random.fork_rng():
         write("wan_unipc", folder)
     plain = load_backbone("wan", str(folder)).fingerprint
-    first = load_backbone("wan", str(folder), how)
+    first = load_backbone("wan", str(folder), options)
     assert (first.fingerprint, first.codec_fingerprint) != ("", plain) and first.fingerprint == plain
     codec = load_backbone("wan", str(folder)).codec_fingerprint
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.DiffusersBackbone, "_load", lambda *_: pytest.fail("weights are read again"))
-        again = load_backbone("wan", str(folder), how)
+        again = load_backbone("wan", str(folder), options)
         assert again.fingerprint == plain
     (weights,) = (folder / "transformer").glob("*.safetensors")
     tensors = load_file(weights)
     name = next(iter(tensors))
     save_file({**tensors, name: tensors[name] + 1}, weights)
-    changed = load_backbone("wan", str(folder), how)
+    changed = load_backbone("wan", str(folder), options)
     assert changed.fingerprint != plain and changed.codec_fingerprint == codec

@@ -99,7 +99,7 @@ def test_copies_are_those_of_all_pairs(most: float, turned: bool) -> None:
     assert list(copies(whole, inner, order, table)) == expected
     assert list(copies(whole.astype(np.int16), inner.astype(np.int16), order, table)) == expected
     assert len(expected) >= (125 if turned else 80)  # 50 were planted, and 120 more that are turned or cropped
-    assert len({copy.how for copy in expected}) >= (4 if turned else 2)
+    assert len({copy.turn for copy in expected}) >= (4 if turned else 2)
 
 
 def entry(id: str, seed: int, pixels: float = 100.0, size: float = 1.0, person: bool = False) -> CurationEntry:

@@ -23,7 +23,16 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import LabelSettings, Settings
 from rushes.inspect import part_costs as partcosts
 from rushes.inspect.dry_run import find_family
-from rushes.inspect.job_forecast import CODEC_SHARE, HalfSize, Machine, Model, forecast_job, how_of, in_words, model_of
+from rushes.inspect.job_forecast import (
+    CODEC_SHARE,
+    HalfSize,
+    Machine,
+    Model,
+    forecast_job,
+    in_words,
+    model_of,
+    options_of,
+)
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, forecast, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
@@ -257,7 +266,7 @@ def test_text_encoders_take_what_the_settings_make_of_them() -> None:
 
     def gib(**changes: object) -> float:
         size = settings.backbone.model_copy(update=changes)
-        return reader_cost(folder, how_of(settings.model_copy(update={"backbone": size}))).weights / GIB
+        return reader_cost(folder, options_of(settings.model_copy(update={"backbone": size}))).weights / GIB
 
     assert gib(dtype="mixed") == gib() == pytest.approx(10.58, abs=0.01)
     words, outputs = 256384 * 4096 * 2 / GIB, 24 * 10240 * 4096 * 2 / GIB  # neither is rounded

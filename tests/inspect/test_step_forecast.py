@@ -94,13 +94,13 @@ def test_forecast_is_what_is_measured(
     name: str, tune: str, checkpointing: bool, folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes and operations of the network itself, with weights and values, within the errors that are told."""
-    how = LoadOptions("bfloat16" if tune == "lora" else "float32", checkpointing)
+    options = LoadOptions("bfloat16" if tune == "lora" else "float32", checkpointing)
     path = folder(name)
-    model: Any = load_backbone(BACKBONE[name], str(path), how)
+    model: Any = load_backbone(BACKBONE[name], str(path), options)
     multiple = model.spec.multiple_px or model.spec.spatial_ratio
     height, width = model.spec.only_px or (multiple * -(-32 // multiple), multiple * -(-64 // multiple))
     clip = ClipShape(height, width, model.spec.largest(9))
-    cost = dry_run(find_model(str(path)), how, clip, tune, rank=4)
+    cost = dry_run(find_model(str(path)), options, clip, tune, rank=4)
     assert cost.parameters == sum(p.numel() for p in model.network.parameters())
     model.network.requires_grad_(tune == "full")
     if tune == "lora":
@@ -150,11 +150,11 @@ def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition], waiti
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_forecast_of_a_network_in_few_bits(bits: Quantize, checkpointing: bool, folder: Callable[[str], Path]) -> None:
     """Bytes of the weights exactly; bytes kept within the error that is told."""
-    how, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
-    cost = dry_run(find_model(str(path)), how, ClipShape(32, 64, 9), "lora", rank=4)
+    options, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
+    cost = dry_run(find_model(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4)
     plain = dry_run(find_model(str(path)), LoadOptions("bfloat16", checkpointing), ClipShape(32, 64, 9), "lora", rank=4)
     assert (cost.trained, cost.parameters, cost.saved) == (plain.trained, plain.parameters, plain.saved)
-    model: Any = load_backbone("wan", str(path), how)
+    model: Any = load_backbone("wan", str(path), options)
     layers = [model.network.get_submodule(name) for name in _replaced(model.network)]
     add_lora(model.network, model.spec.lora_targets, 4, 4)
     held = [p.data for p in model.network.parameters()] + [tensor for layer in layers for tensor in _scales(layer)]
@@ -208,7 +208,7 @@ def test_modes_that_fit(memory: float, fitting: str, monkeypatch: pytest.MonkeyP
 
 def test_remedies_name_what_helps() -> None:
     heavy = ForecastRequest(
-        **{**ASK.__dict__, "how": LoadOptions("mixed", checkpointing=False), "tune": "full", "gpu_memory_gb": 16}
+        **{**ASK.__dict__, "options": LoadOptions("mixed", checkpointing=False), "tune": "full", "gpu_memory_gb": 16}
     )
     words = " ".join(remedies(Cost(**{**COST.__dict__, "weights": 20 * GIB}), heavy))
     for part in (
@@ -218,8 +218,8 @@ def test_remedies_name_what_helps() -> None:
         "weights among 3 GPUs",
     ):
         assert part in words
-    how = LoadOptions("bfloat16", quantize="4bit", feed_forward_chunk=4096)
-    few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": how, "activations": "offload"})
+    options = LoadOptions("bfloat16", quantize="4bit", feed_forward_chunk=4096)
+    few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "options": options, "activations": "offload"})
     words = " ".join(remedies(COST, ASK))
     for part in (
         "(train.activations offload)",
@@ -310,8 +310,8 @@ def test_what_it_cannot_forecast(
 def test_what_small_cards_hold_is_forecast() -> None:
     """By hand: where weights are, moments of 8 bits, a layer of 4 bits at work, and what is in main memory instead."""
     cost = replace(COST, resident=10**8, main_memory=5 * GIB, unpacked=10**6, networks=2)
-    streamed = replace(ASK, how=LoadOptions("bfloat16", offload=True))
-    idle = replace(ASK, how=LoadOptions("bfloat16", quantize="4bit", offload="idle_expert"))
+    streamed = replace(ASK, options=LoadOptions("bfloat16", offload=True))
+    idle = replace(ASK, options=LoadOptions("bfloat16", quantize="4bit", offload="idle_expert"))
     assert static_memory(cost, streamed)["weights"] == 10**8
     assert static_memory(cost, idle)["weights"] == 10**9
     assert static_memory(cost, replace(ASK, optimizer="adamw_8bit"))["optimiser"] == round(4e7 * 2 * (1 + 4 / 256) / 4)
@@ -332,10 +332,10 @@ def test_activations_that_wait_in_main_memory_are_forecast(
 ) -> None:
     """Against both passes with values: what the GPU holds at its peak, and what main memory does."""
     monkeypatch.setattr(MainMemoryActivations.__init__, "__defaults__", (1,))  # all of a tiny model is small
-    how = LoadOptions("bfloat16", feed_forward_chunk=chunk)
+    options = LoadOptions("bfloat16", feed_forward_chunk=chunk)
     path = folder("wan")
-    cost = dry_run(find_model(str(path)), how, ClipShape(32, 64, 9), "lora", rank=4, activations="offload")
-    model: Any = load_backbone("wan", str(path), how)
+    cost = dry_run(find_model(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4, activations="offload")
+    model: Any = load_backbone("wan", str(path), options)
     add_lora(model.network, model.spec.lora_targets, 4, 4)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))
     away = Away()
@@ -368,11 +368,11 @@ class Away(Plain):
 def test_14b_at_81_frames_fits_24_gib() -> None:
     """With activations in main memory and chunks of tokens: in 4 bits, and in bfloat16 block by block."""
     folder = released("wan2.1-t2v-14b")
-    for how, main in (
+    for options, main in (
         (LoadOptions("bfloat16", quantize="4bit", feed_forward_chunk=plan.CHUNK), 14.0),
         (LoadOptions("bfloat16", offload=True, feed_forward_chunk=plan.CHUNK), 40.0),
     ):
-        ask = replace(ASK, how=how, activations="offload", gpu_memory_gb=24)
+        ask = replace(ASK, options=options, activations="offload", gpu_memory_gb=24)
         step = forecast(folder, ask)
         assert step.modes["stash"].memory_gb <= 21.0 and step.fits
         assert sum(step.main_memory_gb.values()) <= main
@@ -389,9 +389,9 @@ def test_two_blocks_at_32760_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     narrow = {"num_layers": 2, "num_attention_heads": 1, "attention_head_dim": 32, "ffn_dim": 128}
     config = {**folder.config("transformer"), **narrow}
     folder = replace(folder, configs={**folder.configs, "transformer": config})
-    how, clip = LoadOptions("bfloat16", feed_forward_chunk=plan.CHUNK), ClipShape(480, 832, 81)
-    cost = dry_run(folder, how, clip, "lora", rank=4, whole=True, activations="offload")
-    blank: Any = open_blank(folder, how)
+    options, clip = LoadOptions("bfloat16", feed_forward_chunk=plan.CHUNK), ClipShape(480, 832, 81)
+    cost = dry_run(folder, options, clip, "lora", rank=4, whole=True, activations="offload")
+    blank: Any = open_blank(folder, options)
     torch.manual_seed(0)
     folder.cls("transformer").from_config(config).save_pretrained(tmp_path)  # `.to` would round what stays in float32
     network = folder.cls("transformer").from_pretrained(tmp_path, dtype=torch.bfloat16).requires_grad_(False)

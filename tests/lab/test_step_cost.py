@@ -60,7 +60,7 @@ def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
         p.data = 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
     clock.reference.values = {name: p.detach() * 1.01 for name, p in network.named_parameters()}
     with clock.reference.applied():
-        clock.looked_up[4] = plain_errors(clock.backbone, clock.fours, clock.way)
+        clock.looked_up[4] = plain_errors(clock.backbone, clock.fours, clock.strategy)
     found = []
     for name in ("n3", "n3_repeated"):
         network.zero_grad(set_to_none=True)

@@ -196,7 +196,7 @@ def sampled_elsewhere(at: Ground, exported: Path) -> Tensor:
     """The same by the pipeline of diffusers that has loaded the adapter; an inflated image model is none of its own."""
     if at.pipeline is None:
         base = diffusers_backbone(at.project.base)
-        return sampled(diffusers_backbone(load_backbone("inflated_sd", str(exported), base.how)), at)
+        return sampled(diffusers_backbone(load_backbone("inflated_sd", str(exported), base.options)), at)
     load_lora(at.pipeline, exported)
     try:
         mode = "first_frame" if at.first_frame else "text"

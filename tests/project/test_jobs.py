@@ -26,7 +26,7 @@ from rushes.training.activations import MainMemoryActivations
 from rushes.training.batches import Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.continuation import RunIdentity
-from rushes.training.gradients import measured_way
+from rushes.training.gradients import measured_strategy
 from rushes.training.memory import GradientStrategy
 from rushes.training.parallel import ALONE
 from rushes.training.unconditional import asked_under
@@ -79,10 +79,10 @@ def test_memory_is_looked_at_for_the_bank_as_for_the_run(
 
     def looked(*how: Any) -> GradientStrategy:
         seen.append([*within])
-        return measured_way(*how)
+        return measured_strategy(*how)
 
     monkeypatch.setattr(MainMemoryActivations, "waiting", noted)
-    monkeypatch.setattr(jobs, "measured_way", looked)
+    monkeypatch.setattr(jobs, "measured_strategy", looked)
     rushes("cache", "reference", project, *BANKED, "--set", "train.activations=offload")
     assert seen == [["offload"]]
 

@@ -27,7 +27,7 @@ from rushes.config.tables import (
 )
 from rushes.inspect import fitting
 from rushes.inspect.fitting import check_fits, fitted_to, reading_fits
-from rushes.inspect.job_forecast import how_of
+from rushes.inspect.job_forecast import options_of
 from rushes.inspect.part_costs import codec_cost
 from rushes.inspect.step_forecast import GIB, KINDS, USABLE, Gpu
 from rushes.project.defaults import left_out, with_model_defaults, with_values
@@ -346,7 +346,7 @@ def test_stages_that_do_not_fit_a_gpu_are_said_with_what_does(tmp_path: Path, mo
     room, model = 0.15 * USABLE, folder_of(settings.backbone.path, find_model(settings.backbone.path))
     for frames, all_fit in ((33, False), (13, True)):
         shorter = with_values(settings, {"backbone.frames": frames})
-        codec = codec_cost(model, how_of(shorter), ClipShape(256, 256, frames))
+        codec = codec_cost(model, options_of(shorter), ClipShape(256, 256, frames))
         assert (codec.weights + codec.encode_bytes < room * GIB) is all_fit
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rushes.project.project import load_start, open_project
-from rushes.project.training import bank_run, train_run
+from rushes.project.training import cache_reference, train_run
 
 from ..projects import SmallProject
 
@@ -22,7 +22,7 @@ def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: Sm
         }
     )
     project = open_project(small.new_project(tmp_path / "project", settings), settings)
-    for command in (train_run, bank_run, load_start):
+    for command in (train_run, cache_reference, load_start):
         with pytest.raises(ValueError) as caught:
             command(project)
         assert str(caught.value).startswith(

@@ -83,9 +83,9 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
     if case.bank:
-        draws, way = Draws(2, data.times), GradientStrategy("two_pass")
+        draws, strategy = Draws(2, data.times), GradientStrategy("two_pass")
         bank = open_cache(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, way=way)
+        fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
         ranks.wait()
         bank.entries.look_again()
         data = replace(data, bank=bank)

@@ -13,7 +13,14 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey, LatentStore, first_frame_key
 from rushes.training.comparison import OWN, Comparison, View
-from rushes.training.comparison_checks import NEARLY, check_folder, check_latents, drop_same, same_picture, unlike
+from rushes.training.comparison_checks import (
+    NEARLY,
+    check_folder,
+    check_latents,
+    drop_degenerate_terms,
+    same_picture,
+    unlike,
+)
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 
@@ -242,7 +249,7 @@ def pair(loser: View, winner: View = CLIP, **changes: object) -> Comparison:
     ids=str,
 )
 def test_what_counts_as_the_same(loser: View, same: bool, latents: LatentStore) -> None:
-    kept, dropped = drop_same([pair(loser)], latents)
+    kept, dropped = drop_degenerate_terms([pair(loser)], latents)
     assert (not kept, dict(dropped)) == (same, {"clip": 1} if same else {})
     if kept:
         assert kept == [pair(loser)]
@@ -251,8 +258,8 @@ def test_what_counts_as_the_same(loser: View, same: bool, latents: LatentStore) 
 def test_a_text_model_is_scored_on_its_first_frame_too(latents: LatentStore) -> None:
     winner = replace(CLIP, first_frame="")
     loser = replace(edited("first"), first_frame="")
-    assert drop_same([pair(loser, winner, labels=(1,) * 5)], latents)[0]
-    assert not drop_same([pair(loser, winner, labels=LABELS)], latents)[0]
+    assert drop_degenerate_terms([pair(loser, winner, labels=(1,) * 5)], latents)[0]
+    assert not drop_degenerate_terms([pair(loser, winner, labels=LABELS)], latents)[0]
 
 
 def test_other_clips_are_not_read(latents: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +271,7 @@ def test_other_clips_are_not_read(latents: LatentStore, monkeypatch: pytest.Monk
         return get(key)
 
     monkeypatch.setattr(latents, "get", counted)
-    assert drop_same([pair(TAKE)], latents)[0] and not read
+    assert drop_degenerate_terms([pair(TAKE)], latents)[0] and not read
 
 
 def test_the_rest_of_a_comparison_stays_without_views_that_nobody_needs(latents: LatentStore) -> None:
@@ -273,7 +280,7 @@ def test_the_rest_of_a_comparison_stays_without_views_that_nobody_needs(latents:
         Term("state", (1.0, -1.0, 0.0, 0.0), LABELS, 500.0, weight=0.4),
         Term("instance", (1.0, 0.0, -0.7, -0.3), LABELS, 500.0),
     )
-    (only,), dropped = drop_same([Comparison("id", "group", views, terms)], latents)
+    (only,), dropped = drop_degenerate_terms([Comparison("id", "group", views, terms)], latents)
     assert dropped == {"state": 1}
     assert only.views == (CLIP, TAKE, edited("last"))
     assert only.terms == (Term("instance", (1.0, -0.7, -0.3), LABELS, 500.0),)
@@ -283,12 +290,12 @@ def test_a_clip_by_itself_is_compared_with_nothing_and_stays(latents: LatentStor
     own = Term("supervised", (1.0, 0.0), LABELS, weight=0.1, link="error")
     beside = pair(edited("nothing"))
     alone = Comparison("alone", "prompt", (CLIP,), (replace(own, coefficients=(1.0,)),))
-    kept, dropped = drop_same([replace(beside, terms=(own, *beside.terms)), alone], latents)
+    kept, dropped = drop_degenerate_terms([replace(beside, terms=(own, *beside.terms)), alone], latents)
     assert [(c.views, c.terms) for c in kept] == [((CLIP,), alone.terms)] * 2 and dropped == {"clip": 1}
 
 
 def test_a_mixture_is_the_same_only_where_all_of_it_is(latents: LatentStore) -> None:
     mixed = Term("instance", (1.0, -0.7, -0.3), LABELS, 500.0)
     for others, same in (((edited("nothing"), edited("hardly")), True), ((edited("nothing"), edited("last")), False)):
-        kept, _ = drop_same([Comparison("id", "group", (CLIP, *others), (mixed,))], latents)
+        kept, _ = drop_degenerate_terms([Comparison("id", "group", (CLIP, *others), (mixed,))], latents)
         assert (not kept) == same

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rushes.objectives.terms import Term
-from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
+from rushes.training.gradients import backward, measured_strategy, plain_errors, row_errors
 from rushes.training.memory import GradientStrategy, activation_mib, budget_mib
 
 from .conftest import Referenced, Rows, Small
@@ -52,13 +52,13 @@ def test_graphs_of_a_few_comparisons_add_up(
     reference = reference_of(batch)
     widest = max(len(row[0].coefficients) for row in (terms, PAIR))
     found = []
-    for way in (GradientStrategy("joint"), GradientStrategy("auto", 1.0, float(together * widest))):
-        assert way.plan(batch).together == (4 if way.mode == "joint" else together)
+    for strategy in (GradientStrategy("joint"), GradientStrategy("auto", 1.0, float(together * widest))):
+        assert strategy.plan(batch).together == (4 if strategy.mode == "joint" else together)
         backbone.network.zero_grad(set_to_none=True)
-        value, errors = backward(backbone, batch, reference, way)
+        value, errors = backward(backbone, batch, reference, strategy)
         grads = torch.cat([p.grad.flatten() for p in backbone.network.parameters() if p.grad is not None])
         found.append((value, errors.policy_BVF, grads))
-        torch.testing.assert_close(plain_errors(backbone, batch, way), errors.policy_BVF, rtol=0, atol=0)
+        torch.testing.assert_close(plain_errors(backbone, batch, strategy), errors.policy_BVF, rtol=0, atol=0)
     for one, other in zip(*found, strict=True):
         assert (one - other).norm() <= 1e-10 * one.norm()
 
@@ -69,8 +69,8 @@ def test_a_view_is_measured_as_it_is(small: Small, rows: Rows) -> None:
     one = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
     four = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 4)))
     assert 0.1 < one < 1 and four == pytest.approx(4 * one, rel=0.05)
-    way = measured_way(backbone, [batch], "auto", memory_mb=3)
-    assert (way.view_mib, way.budget_mib) == (one, 3.0)
+    strategy = measured_strategy(backbone, [batch], "auto", memory_mb=3)
+    assert (strategy.view_mib, strategy.budget_mib) == (one, 3.0)
     assert all(p.grad is None for p in backbone.network.parameters())
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_measured_where_nothing_is_chosen(rows: Rows) -> None:
     class Broken:
         network = torch.nn.Linear(1, 1)
 
-    assert measured_way(Broken(), rows([PAIR], torch.float32), "stash") == GradientStrategy("stash")  # type: ignore[arg-type]
+    assert measured_strategy(Broken(), rows([PAIR], torch.float32), "stash") == GradientStrategy("stash")  # type: ignore[arg-type]
 
 
 def test_a_machine_has_a_budget() -> None:

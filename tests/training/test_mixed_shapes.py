@@ -78,7 +78,7 @@ def test_the_gradient_of_a_mixed_step_is_the_sum_of_its_comparisons(
     for places, batch in work.own_batches(chosen):
         with torch.no_grad():
             theirs = batch.scatter(row_errors(other, batch))
-        own, errors = backward(backbone, batch, theirs, work.way, counts)
+        own, errors = backward(backbone, batch, theirs, work.strategy, counts)
         total = total + own
         parts.append(errors.among(places, (len(chosen), 3, 4)))
     assert len(parts) == 3
@@ -114,10 +114,10 @@ def test_a_mixed_run_that_was_stopped_ends_as_one_that_was_not(mixed: Mixed, sma
 def test_memory_is_measured_of_each_shape_and_the_largest_is_said(mixed: Mixed, small: Small, tmp_path: Path) -> None:
     """A budget below the largest shape's comparison takes that view by view, and the others in one graph."""
     data = mixed(tmp_path)
-    way = loop._prepare(small(), data, settings_of(), 0, ALONE).way
-    assert way.by_shape.keys() == {"6x4x2x2", "6x2x2x4", "6x4x4x2"}
-    assert way.view_mib == max(way.by_shape.values()) == way.by_shape["6x4x4x2"]
-    tight = replace(way, budget_mib=1.5 * way.view_mib)
+    strategy = loop._prepare(small(), data, settings_of(), 0, ALONE).strategy
+    assert strategy.by_shape.keys() == {"6x4x2x2", "6x2x2x4", "6x4x4x2"}
+    assert strategy.view_mib == max(strategy.by_shape.values()) == strategy.by_shape["6x4x4x2"]
+    tight = replace(strategy, budget_mib=1.5 * strategy.view_mib)
     draws = Draws(0, data.times)
     modes = {
         data.comparisons[at].shape: tight.plan(
@@ -127,7 +127,7 @@ def test_memory_is_measured_of_each_shape_and_the_largest_is_said(mixed: Mixed, 
     }
     assert modes == {"": "joint", "5x16x32": "joint", "13x32x16": "two_pass"}
     run(data, small, tmp_path / "run", 3)
-    assert f"and at most {way.view_mib:.0f}" in curves(tmp_path / "run")[0]["gradients_why"]
+    assert f"and at most {strategy.view_mib:.0f}" in curves(tmp_path / "run")[0]["gradients_why"]
 
 
 def test_a_bank_of_several_shapes_gives_what_the_reference_beside_gives(
@@ -136,8 +136,8 @@ def test_a_bank_of_several_shapes_gives_what_the_reference_beside_gives(
     data, backbone = mixed(tmp_path), small()
     draws = Draws(0, data.times)
     bank = open_cache(tmp_path / "bank", 2, weights="w", latents=data.latents, backbone=backbone, draws=draws)
-    way = loop._prepare(backbone, data, settings_of(), 0, ALONE).way
-    fill(bank, bank.missing(data.comparisons), backbone, data.latents, draws=draws, way=way)
+    strategy = loop._prepare(backbone, data, settings_of(), 0, ALONE).strategy
+    fill(bank, bank.missing(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
     run(data, small, tmp_path / "beside", 4)
     run(replace(data, bank=bank), small, tmp_path / "looked up", 4)
     losses = [[row["loss"] for row in curves(tmp_path / name)[1:]] for name in ("beside", "looked up")]

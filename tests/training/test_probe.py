@@ -13,7 +13,7 @@ from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.health import diagnoses
-from rushes.training.probe import DRAWS, Probe, by_expert, measure
+from rushes.training.probe import DRAWS, Probe, measure, per_expert_metrics
 from rushes.training.reference import Reference
 from rushes.training.reference_predictions import ReferencePredictions
 
@@ -113,7 +113,7 @@ def test_each_comparison_counts_for_the_expert_of_its_time() -> None:
     term = Term("clip", (1.0, -1.0), (1, 1), beta=2.0)
     terms = collate([(term,)] * 4, 2, 2)
     errors = errors_of([-0.1, 0.2, -0.3, -0.5], [0.1, 0.1, 0.1, 0.3])
-    found = by_expert(errors, terms, torch.tensor([0.9, 0.875, 0.2, 0.874]), boundary=0.875)
+    found = per_expert_metrics(errors, terms, torch.tensor([0.9, 0.875, 0.2, 0.874]), boundary=0.875)
     assert [found[f"expert/{name}/comparisons"] for name in LEVELS] == [2, 2]
     assert [found[f"expert/{name}/clip/accuracy"] for name in LEVELS] == [0.5, 1.0]
     assert [found[f"expert/{name}/clip/winner_relative_error"] for name in LEVELS] == pytest.approx([0.05, -0.4])
@@ -125,7 +125,7 @@ def test_each_comparison_counts_for_the_expert_of_its_time() -> None:
 
 def test_an_expert_that_was_not_asked_has_no_figures() -> None:
     terms = collate([(Term("clip", (1.0, -1.0), (1, 1), beta=2.0),)], 2, 2)
-    found = by_expert(errors_of([-0.1], [0.1]), terms, torch.tensor([0.5]), boundary=0.875)
+    found = per_expert_metrics(errors_of([-0.1], [0.1]), terms, torch.tensor([0.5]), boundary=0.875)
     assert {key.split("/")[1] for key in found} == {"low_noise"}
 
 

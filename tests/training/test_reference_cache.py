@@ -42,12 +42,12 @@ def filled(
     data: Data,
     backbone: TinyBackbone,
     draws: int = 2,
-    way: GradientStrategy = VIEW_BY_VIEW,
+    strategy: GradientStrategy = VIEW_BY_VIEW,
     seed: int = 0,
 ) -> ReferenceCache:
     bank = bank_of(folder, data, backbone, draws, seed=seed)
     missing = bank.missing(data.comparisons)
-    fill(bank, missing, backbone, data.latents, draws=Draws(seed, data.times), way=way)
+    fill(bank, missing, backbone, data.latents, draws=Draws(seed, data.times), strategy=strategy)
     return bank
 
 
@@ -79,7 +79,7 @@ def test_what_is_looked_up_is_what_would_be_computed(
     chosen = [(data.comparisons[i], draw) for i, draw in ((3, 1), (0, 0), (3, 0), (5, 2))]
     exact = filled(tmp_path / "one", data, backbone, draws=3)
     assert torch.equal(exact.errors(chosen, 2), fresh(data, backbone, chosen))
-    joint = filled(tmp_path / "two", data, backbone, draws=3, way=GradientStrategy())
+    joint = filled(tmp_path / "two", data, backbone, draws=3, strategy=GradientStrategy())
     torch.testing.assert_close(joint.errors(chosen, 2), fresh(data, backbone, chosen), rtol=1e-6, atol=1e-6)
 
 
@@ -111,8 +111,8 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
             torch.manual_seed(0)
             add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
         bank = bank_of(tmp_path / name, data, backbone, weights=weights)
-        way = GradientStrategy(gradients)  # type: ignore[arg-type]
-        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=way)
+        strategy = GradientStrategy(gradients)  # type: ignore[arg-type]
+        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=strategy)
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._reference_errors", beside)
         settings = TrainSettings.model_validate(
@@ -128,7 +128,7 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
 
     def beside(work: Any, batch: Any, *_: Any) -> Tensor:
         with work.reference.applied():
-            return plain_errors(work.backbone, batch, work.way)
+            return plain_errors(work.backbone, batch, work.strategy)
 
     (rows, weights), (other_rows, other_weights) = run("looked up", True), run("beside", False)
     for row, other in zip(rows, other_rows, strict=True):
@@ -168,10 +168,10 @@ def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: 
     )
     bank = bank_of(tmp_path, data, small(), caption_dropout=share)
     missing, draws = bank.missing(data.comparisons), Draws(0, data.times, share)
-    fill(bank, missing, small(), data.latents, draws=draws, way=VIEW_BY_VIEW)
+    fill(bank, missing, small(), data.latents, draws=draws, strategy=VIEW_BY_VIEW)
     other = bank_of(tmp_path, data, small())
     assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
-    fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), way=VIEW_BY_VIEW)
+    fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW)
     chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
     dropped = [drops_caption(c, draw, 0, share) for c, draw in chosen]
     changed = (bank.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
@@ -253,7 +253,9 @@ def test_a_fill_that_was_stopped_goes_on(
 
     bank = bank_of(tmp_path, data, backbone)
     with pytest.raises(KeyboardInterrupt):
-        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=VIEW_BY_VIEW, tick=stop)
+        fill(
+            bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW, tick=stop
+        )
     again = bank_of(tmp_path, data, backbone)
     assert again.missing(data.comparisons) == list(data.comparisons[2:])
     assert sum(ticks[:2]) == 4

@@ -18,7 +18,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the model.
 
     Raises:

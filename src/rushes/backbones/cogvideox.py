@@ -23,7 +23,7 @@ LONGEST = 226  # tokens of a caption
 OFFSET = 2.0  # what the network of 1.5 with a first frame is told beside the time
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds."""
     path, solver = noise_schedule(folder, diffusers.CogVideoXDDIMScheduler)
     network, codec = folder.config("transformer"), folder.config("vae")

@@ -18,7 +18,7 @@ from rushes.files import content_hash
 from rushes.noise.draws import seeded
 
 
-def decode(codec: Any, latents: Tensor, how: LoadOptions) -> Tensor:
+def decode(codec: Any, latents: Tensor, options: LoadOptions) -> Tensor:
     """Pixels of latents as the codec has them [B, C, F, H, W].
 
     The noise of a clip is drawn by a seed from its latents, so it is the same in any batch.
@@ -26,8 +26,8 @@ def decode(codec: Any, latents: Tensor, how: LoadOptions) -> Tensor:
     if not codec.config.timestep_conditioning:
         pixels: Tensor = codec.decode(latents, None, return_dict=False)[0]
         return pixels
-    time = latents.new_full((len(latents),), how.decode_timestep)
-    share = how.decode_timestep if how.decode_noise_scale is None else how.decode_noise_scale
+    time = latents.new_full((len(latents),), options.decode_timestep)
+    share = options.decode_timestep if options.decode_noise_scale is None else options.decode_noise_scale
     if share:
         latents = torch.stack([(1 - share) * clip + share * noise_of(clip) for clip in latents])
     pixels = codec.decode(latents, time, return_dict=False)[0]
@@ -40,9 +40,11 @@ def noise_of(clip_CFHW: Tensor) -> Tensor:
     return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
 
 
-def check_decoder(folder: Folder, family: str, how: LoadOptions) -> None:
+def check_decoder(folder: Folder, family: str, options: LoadOptions) -> None:
     """Refuse a time or noise for a decoder that takes none. Raises ValueError."""
-    if (how.decode_timestep or how.decode_noise_scale) and not folder.config("vae").get("timestep_conditioning"):
+    if (options.decode_timestep or options.decode_noise_scale) and not folder.config("vae").get(
+        "timestep_conditioning"
+    ):
         raise ValueError(
             f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} has no time input; set them "
             "to 0 and -1"
@@ -57,7 +59,7 @@ def encode_frames(codec: Any, pixels_BCTHW: Tensor) -> Tensor:
     return _by_frame(lambda images: codec.encode(images).latent_dist.mode(), pixels_BCTHW)
 
 
-def decode_frames(codec: Any, latents_BCFHW: Tensor, how: LoadOptions = DEFAULTS) -> Tensor:
+def decode_frames(codec: Any, latents_BCFHW: Tensor, options: LoadOptions = DEFAULTS) -> Tensor:
     """Pixels of latents that an image model's codec decodes frame by frame."""
     return _by_frame(lambda images: codec.decode(images, return_dict=False)[0], latents_BCFHW)
 

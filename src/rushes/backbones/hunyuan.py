@@ -57,7 +57,7 @@ READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 TRACE = 0.001  # of the first frame, in the noise that sampling starts from
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:
@@ -67,11 +67,11 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial = codec.get("spatial_compression_ratio", 8)
     starts = folder.pipeline == FROM_IMAGE
-    way = network.get("image_condition_type")
-    if starts and way not in INTERLEAVE:
+    condition_type = network.get("image_condition_type")
+    if starts and condition_type not in INTERLEAVE:
         raise ValueError(
-            f"{folder.path / 'transformer'}: image_condition_type is {way!r}, but a model that starts from an image "
-            f"has {' or '.join(INTERLEAVE)}; download the model again, or copy it again"
+            f"{folder.path / 'transformer'}: image_condition_type is {condition_type!r}, but a model that starts from "
+            f"an image has {' or '.join(INTERLEAVE)}; download the model again, or copy it again"
         )
     return BackboneSpec(
         name="hunyuan",
@@ -83,7 +83,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
         fps=24.0,
         shift=shift,
         lora_targets=LAYERS,
-        first_frame="channels" if way == "latent_concat" else "clean",
+        first_frame="channels" if condition_type == "latent_concat" else "clean",
         still=("look",) if starts else (),
         multiple_px=spatial * network["patch_size"],
         start_share=TRACE if starts else 0.0,
@@ -228,20 +228,20 @@ class HunyuanFromImage(DiffusersBackbone):
 
     def _read(self, reader: Any, caption: str, look_CFHW: Tensor) -> Rows:
         pipeline = HunyuanVideoImageToVideoPipeline
-        way = self.folder.config("transformer")["image_condition_type"]
+        condition_type = self.folder.config("transformer")["image_condition_type"]
         words = [caption.encode("utf-8", "replace").decode()]
         seen = look_CFHW[None, :, 0].to(self.device, self.reading_dtype)
-        how: dict[str, Any] = {"device": self.device, "dtype": self.reading_dtype}
+        placed: dict[str, Any] = {"device": self.device, "dtype": self.reading_dtype}
         embeddings, mask = pipeline._get_llama_prompt_embeds(
             reader,
             seen,
             words,
             DEFAULT_PROMPT_TEMPLATE,
             max_sequence_length=LONGEST,
-            image_embed_interleave=INTERLEAVE[way],
-            **how,
+            image_embed_interleave=INTERLEAVE[condition_type],
+            **placed,
         )
-        pooled = pipeline._get_clip_prompt_embeds(reader, words, max_sequence_length=CLIP_LONGEST, **how)
+        pooled = pipeline._get_clip_prompt_embeds(reader, words, max_sequence_length=CLIP_LONGEST, **placed)
         return _rows(embeddings, pooled, mask)
 
     def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
@@ -262,7 +262,7 @@ def _pair(caption: str, look: Tensor) -> str:
     return f"{content_hash(look.cpu().half().numpy().tobytes())} {caption}"
 
 
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+def load(path: str, options: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The HunyuanVideo model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    model = load_model(path, FAMILY, how)
-    return HunyuanFromImage(model.folder, FAMILY, how) if model.folder.pipeline == FROM_IMAGE else model
+    model = load_model(path, FAMILY, options)
+    return HunyuanFromImage(model.folder, FAMILY, options) if model.folder.pipeline == FROM_IMAGE else model

@@ -28,7 +28,7 @@ from rushes.noise.paths import Flow
 SEEN = 729  # tokens that an image embedding has
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the model."""
     shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")

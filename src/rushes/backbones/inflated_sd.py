@@ -24,7 +24,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the model.
 
     Raises:
@@ -91,7 +91,7 @@ class InflatedSD(DiffusersBackbone):
         image: Any = self._load("unet", self.dtype)
         network = VideoUNet(image).to(self.device, self.dtype)
         network.load_added(self.folder.path / "unet")
-        if self.how.checkpointing:
+        if self.options.checkpointing:
             network.enable_gradient_checkpointing()
         return network.eval().requires_grad_(False)
 
@@ -103,15 +103,17 @@ class InflatedSD(DiffusersBackbone):
         return pipeline.to(self.device)
 
 
-def load(path: str, how: LoadOptions = DEFAULTS) -> InflatedSD:
+def load(path: str, options: LoadOptions = DEFAULTS) -> InflatedSD:
     """The model at `path`: a Stable Diffusion 1.x folder in diffusers' layout or `hub:OWNER/NAME`, or a saved one.
 
     Raises:
         ValueError: see `open_folder`; a network that is to be held in few bits, what is added to it among them.
     """
-    if how.offload:
+    if options.offload:
         raise ValueError("backbone.offload: 'inflated_sd' is small, and offloading is not supported; set it to false")
-    if how.quantize != "none":
-        raise ValueError(f"backbone.quantize: 'inflated_sd' cannot be quantized to {how.quantize}, because its added "
-            "layers are trained; set it to none")  # fmt: skip
-    return InflatedSD(open_folder(path, FAMILY.name, FAMILY.pipelines), FAMILY, how)
+    if options.quantize != "none":
+        raise ValueError(
+            f"backbone.quantize: 'inflated_sd' cannot be quantized to {options.quantize}, because its added layers are "
+            "trained; set it to none"
+        )
+    return InflatedSD(open_folder(path, FAMILY.name, FAMILY.pipelines), FAMILY, options)

@@ -28,7 +28,7 @@ TRAINER = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 
 OWN_NOISE = 0.15  # its pipeline's `image_cond_noise_scale`
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec = folder.config("vae")
     halvings = sum(codec["spatio_temporal_scaling"])
@@ -40,7 +40,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio") or codec.get("patch_size_t", 1) * 2**halvings,
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
-        fps=how.fps or 25.0,
+        fps=options.fps or 25.0,
         told_rate=True,
         shift=shift,
         image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,

@@ -25,7 +25,7 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 VIDEO = (*(f"{part}.{layer}" for part in ("attn1", "attn2") for layer in LAYERS), "ff.net.0.proj", "ff.net.2")
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec, network = folder.config("vae"), folder.config("transformer")
     time, space, _ = network.get("vae_scale_factors") or (8, 32, 32)
@@ -37,7 +37,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio") or time,
         spatial_ratio=codec.get("spatial_compression_ratio") or space,
-        fps=how.fps or 24.0,
+        fps=options.fps or 24.0,
         told_rate=True,
         shift=shift,
         lora_targets=VIDEO,

@@ -39,7 +39,7 @@ from rushes.backbones.offload import (
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.shared_weights import FOLDER, load_shared, many_here
 from rushes.backbones.speed import check_attention, check_compiles, compile_blocks, use_attention
-from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
+from rushes.backbones.texts import CaptionRows, TextCache, files_of, made_by, trimmed, untrimmed
 from rushes.backbones.weight_hashes import NAME, remembered
 from rushes.devices import default_device
 
@@ -121,19 +121,19 @@ class DiffusersBackbone:
 
     as_it_is = True  # the network is one that diffusers knows, which an adapter's export can be loaded into
 
-    def __init__(self, folder: Folder, family: Family, how: LoadOptions, device: torch.device | None = None) -> None:
+    def __init__(self, folder: Folder, family: Family, options: LoadOptions, device: torch.device | None = None):
         """Nothing is loaded. `device`: where networks work; None = the GPU where there is one."""
-        self.folder, self.family, self.how = folder, family, how
-        check_decoder(folder, family.name, how)
-        self.spec = family.spec(folder, how)
+        self.folder, self.family, self.options = folder, family, options
+        check_decoder(folder, family.name, options)
+        self.spec = family.spec(folder, options)
         self.device = device or default_device()
-        half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type != "cpu")
+        half = options.dtype == "bfloat16" or (options.dtype == "auto" and self.device.type != "cpu")
         self.dtype = torch.bfloat16 if half else torch.float32
         # Captions are read alike by the base and by a network in mixed precision, and once.
-        mixed = how.dtype == "mixed" and self.device.type != "cpu"
+        mixed = options.dtype == "mixed" and self.device.type != "cpu"
         self.reading_dtype = torch.bfloat16 if mixed else self.dtype
-        self._rows: dict[str, Kept] = {}
-        self.parked = how.parked  # until `unpark`
+        self._rows: dict[str, CaptionRows] = {}
+        self.parked = options.parked  # until `unpark`
 
     @cached_property
     def network(self) -> nn.Module:
@@ -141,27 +141,27 @@ class DiffusersBackbone:
         parts = [self._network(part) for part in self.family.networks if self.folder.has(part)]
         for part in parts:
             self.family.adjust(part)
-            use_attention(part, self.how.attention)
-            if self.how.compile:
+            use_attention(part, self.options.attention)
+            if self.options.compile:
                 compile_blocks(part)
-        for part in parts if self.how.checkpointing else ():
+        for part in parts if self.options.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
         network = parts[0] if len(parts) == 1 else Experts(*parts)
-        if self.how.offload == "idle_expert":
+        if self.options.offload == "idle_expert":
             offload_idle(network, parts, self.device)
         return network
 
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""
-        stays = self.parked or self.how.quantize != "none" or self.how.offload
+        stays = self.parked or self.options.quantize != "none" or self.options.offload
         network = self._load(part, self.dtype, MAIN_MEMORY if stays else None, many_here())
-        if self.how.feed_forward_chunk:
-            chunk_feed_forward(network, self.how.feed_forward_chunk)
-        if self.how.offload is True:
+        if self.options.feed_forward_chunk:
+            chunk_feed_forward(network, self.options.feed_forward_chunk)
+        if self.options.offload is True:
             offload_blocks(network, self.device)
-        elif self.how.quantize != "none":
-            quantize(network, self.how.quantize, self.device)
+        elif self.options.quantize != "none":
+            quantize(network, self.options.quantize, self.device)
             network = network.to(self.device)
         return network
 
@@ -169,7 +169,7 @@ class DiffusersBackbone:
     def codec(self) -> Any:
         """The VAE, in float32: latents are made once. It lies in main memory when it does not work."""
         codec: Any = self._load("vae", torch.float32, MAIN_MEMORY)
-        if self.how.tiling and hasattr(codec, "enable_tiling"):
+        if self.options.tiling and hasattr(codec, "enable_tiling"):
             codec.enable_tiling()
         return codec
 
@@ -184,15 +184,15 @@ class DiffusersBackbone:
         """A part that reads, in the bits and the place that are asked for of text encoders."""
         part.eval().requires_grad_(False)
         encoder = name.startswith("text_encoder")
-        if encoder and self.how.text_offload:
+        if encoder and self.options.text_offload:
             offload_layers(part, self.device)
             return part
         if encoder:
-            quantize(part, self.how.text_quantize, self.device)
+            quantize(part, self.options.text_quantize, self.device)
         return part.to(self.device)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None, share: bool = False) -> nn.Module:
-        copies = self.how.texts.with_name(FOLDER) if share and self.how.texts else None
+        copies = self.options.texts.with_name(FOLDER) if share and self.options.texts else None
         loaded = load_shared(self.folder, part, dtype, copies) if copies else self.folder.load(part, dtype)
         return loaded.to(place or self.device).eval().requires_grad_(False)
 
@@ -216,7 +216,7 @@ class DiffusersBackbone:
 
     def unpark(self) -> None:
         """Bring a network that was parked to where it works."""
-        if self.parked and self.how.quantize == "none" and not self.how.offload:
+        if self.parked and self.options.quantize == "none" and not self.options.offload:
             self.network.to(self.device)
         self.parked = False
 
@@ -248,17 +248,17 @@ class DiffusersBackbone:
             if "codec" in self.__dict__
             else self._remembered(("vae",), lambda: weights_fingerprint(self.codec))
         )
-        return fingerprint + ("-tiled" if self.how.tiling else "")
+        return fingerprint + ("-tiled" if self.options.tiling else "")
 
     def _remembered(self, parts: Sequence[str], read: Callable[[], str]) -> str:
         """A fingerprint of parts as their files have them. Bits of quantised ones depend on more than the files."""
         files = [path for part in parts if self.folder.has(part) for path in files_of(self.folder.path / part)]
-        how = (*parts, str(self.dtype), self.device.type, version("torch"), version("diffusers"))
-        return remembered(self._memory if self.how.quantize == "none" else None, files, how, read)
+        read_with = (*parts, str(self.dtype), self.device.type, version("torch"), version("diffusers"))
+        return remembered(self._memory if self.options.quantize == "none" else None, files, read_with, read)
 
     @property
     def _memory(self) -> Path | None:
-        return self.how.texts.with_name(NAME) if self.how.texts else None
+        return self.options.texts.with_name(NAME) if self.options.texts else None
 
     @torch.no_grad()
     @codec_at_work
@@ -287,7 +287,7 @@ class DiffusersBackbone:
         clips = []
         for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
             theirs = self.family.denormalise(self.codec, latents.float().to(self.device))
-            pixels = self.family.decode(self.codec, theirs, self.how)
+            pixels = self.family.decode(self.codec, theirs, self.options)
             clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
@@ -301,7 +301,7 @@ class DiffusersBackbone:
                 self.texts.put(caption, rows)
             self._rows[caption] = rows
 
-    def read(self, captions: Sequence[str]) -> Iterator[tuple[str, Kept]]:
+    def read(self, captions: Sequence[str]) -> Iterator[tuple[str, CaptionRows]]:
         """Captions with what they are read as now, one after the other, by encoders that leave memory again."""
         if not captions:
             return
@@ -317,13 +317,13 @@ class DiffusersBackbone:
 
     @cached_property
     def texts(self) -> TextCache | None:
-        """What captions were read as in earlier starts; None where `how` names no folder for it."""
-        return TextCache(self.how.texts, self.reads_with()) if self.how.texts else None
+        """What captions were read as in earlier starts; None where `options` name no folder for it."""
+        return TextCache(self.options.texts, self.reads_with()) if self.options.texts else None
 
     def reads_with(self) -> dict[str, Any]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
-        bits = {} if self.how.text_quantize == "none" else {"bits": self.how.text_quantize}
+        bits = {} if self.options.text_quantize == "none" else {"bits": self.options.text_quantize}
         parts = made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory)
         return {"family": self.family.name, **bits, **parts}
 
@@ -376,7 +376,7 @@ class DiffusersBackbone:
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        if self.how.dtype != "mixed":
+        if self.options.dtype != "mixed":
             yield
             return
         # No cache: it would keep a bfloat16 copy of every weight until the pass ends.
@@ -421,7 +421,7 @@ class DiffusersBackbone:
                 save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
 
 
-def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone:
+def load_model(path: str, family: Family, options: LoadOptions) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:
@@ -430,11 +430,11 @@ def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone
     import diffusers
     import transformers
 
-    if {how.quantize, how.text_quantize} != {"none"}:
+    if {options.quantize, options.text_quantize} != {"none"}:
         check_library()
-    check_attention(how.attention)
-    check_answers_offloaded(how.offload, how.compile)
-    if how.compile:
+    check_attention(options.attention)
+    check_answers_offloaded(options.offload, options.compile)
+    if options.compile:
         check_compiles(default_device().type)
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
@@ -443,7 +443,7 @@ def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone
     for part in ("vae", *family.networks):
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks
-    return DiffusersBackbone(folder, family, how)
+    return DiffusersBackbone(folder, family, options)
 
 
 def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:

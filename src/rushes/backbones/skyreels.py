@@ -21,14 +21,14 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family
 FORCING = "SkyReelsV2DiffusionForcingPipeline"
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:
         ValueError: a network that is shown a last frame too.
     """
-    facts = wan.spec(folder, how)
-    asked = how.fps if folder.config("transformer").get("inject_sample_info") else None  # the others are told none
+    facts = wan.spec(folder, options)
+    asked = options.fps if folder.config("transformer").get("inject_sample_info") else None  # the others are told none
     modes = ("text", "first_frame") if folder.pipeline == FORCING else facts.modes
     return replace(facts, name="skyreels", modes=modes, fps=asked or 24.0)
 

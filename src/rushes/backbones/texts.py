@@ -27,7 +27,7 @@ from rushes.records import stable_hash
 from rushes.tensor_files import save_tensors
 
 # Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.
-Kept = Mapping[str, tuple[Tensor, int]]
+CaptionRows = Mapping[str, tuple[Tensor, int]]
 _LOG = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "diffusers", "ftfy")  # with another version captions are read again
 
@@ -65,7 +65,7 @@ class TextCache:
         """The files of all captions."""
         return sorted(self.folder.glob("[!.]*.safetensors"))
 
-    def get(self, caption: str) -> Kept | None:
+    def get(self, caption: str) -> CaptionRows | None:
         """What `put` was given; None where there is none, or a damaged file, which is logged: it is made again."""
         path = self.path(caption)
         if not path.is_file():
@@ -76,7 +76,7 @@ class TextCache:
             _LOG.warning("%s", error)
             return None
 
-    def read(self, path: Path) -> tuple[str, Kept]:
+    def read(self, path: Path) -> tuple[str, CaptionRows]:
         """Caption and embeddings of a file.
 
         Raises:
@@ -102,7 +102,7 @@ class TextCache:
             raise ValueError(f"{path}: altered, or moved here from elsewhere; {_AGAIN}")
         return caption, {name: (tensor, lengths[name]) for name, tensor in tensors.items()}
 
-    def put(self, caption: str, rows: Kept) -> None:
+    def put(self, caption: str, rows: CaptionRows) -> None:
         """Keep what a caption was read as; on return it is on disk.
 
         Raises:

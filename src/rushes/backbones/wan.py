@@ -34,7 +34,7 @@ COMFY = (  # its names are those of the first release
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
-def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
+def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:

@@ -194,7 +194,7 @@ def reference(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = 
     from rushes.project import training
 
     with opened(project, settings) as work:
-        result = training.bank_run(work)
+        result = training.cache_reference(work)
     tell_stage(result, as_json, project, settings)
 
 

@@ -136,7 +136,7 @@ def seen(task: Task, count: int) -> list[Frames]:
     return read_moments(task.path, task.frames / task.fps, min(count, task.frames))
 
 
-_HOW = {
+_IN_WORDS = {
     "refused": "refused to answer",
     "empty": "gave an empty answer; raise max_tokens",
     "cut off": "was cut off; raise max_tokens",
@@ -147,7 +147,7 @@ _HOW = {
 
 def unread(model: ModelClient, problem: str) -> str:
     """Why an answer counts as none, in words."""
-    return f"{model.name} {_HOW.get(problem, problem)}"
+    return f"{model.name} {_IN_WORDS.get(problem, problem)}"
 
 
 def one_line(text: str, most: int = 160) -> str:

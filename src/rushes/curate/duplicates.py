@@ -55,7 +55,7 @@ class Copy:
     place: int
     original: int
     difference: float
-    how: str
+    turn: str
 
 
 def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: DuplicatesSettings) -> Iterator[Copy]:
@@ -78,10 +78,10 @@ def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Dupl
         seen = [view.near(at, float(reach_N[at]), turns, taken)
                 for view, count in zip(views, others, strict=True) if count[at]]  # fmt: skip
         for matches in zip(*seen, strict=True):  # of each turn
-            for way, place, distance in chain.from_iterable(matches):
+            for turn, place, distance in chain.from_iterable(matches):
                 if not taken[place]:
                     taken[place] = True
-                    yield Copy(place, at, distance / float(scale_N[at]), way)
+                    yield Copy(place, at, distance / float(scale_N[at]), turn)
 
 
 class _View:
@@ -104,8 +104,8 @@ class _View:
         matches = []
         for mirror, back in turns:
             apart = self._index.apart(_turned(own, mirror, back)[0], among)
-            way, near = f"{self._name}{mirror}{back}", np.flatnonzero(apart <= reach)
-            matches.append([(way, int(among[k]), float(apart[k])) for k in near])
+            turn, near = f"{self._name}{mirror}{back}", np.flatnonzero(apart <= reach)
+            matches.append([(turn, int(among[k]), float(apart[k])) for k in near])
         return matches
 
 
@@ -122,7 +122,7 @@ def _choose(entries: Sequence[CurationEntry], table: DuplicatesSettings) -> Drop
     order = sorted(range(len(entries)), key=lambda at: _rank(entries[at]))
     return {
         entries[copy.place].id: (
-            f"{copy.how}copy of {entries[copy.original].id}: difference {copy.difference:.3f}, "
+            f"{copy.turn}copy of {entries[copy.original].id}: difference {copy.difference:.3f}, "
             f"at most {table.max_distance:g}"
         )
         for copy in copies(whole, inner, order, table)

@@ -133,9 +133,11 @@ def _directions(prints_NS: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         ways_SK = basis_SD @ np.linalg.eigh(part_ND.T @ part_ND)[1][:, ::-1][:, :_SHORT]
         along_NK = prints_NS @ ways_SK
         spread_K = (np.abs(along_NK) if changes else along_NK).std(0)
-        directions += [(float(spread), way, changes) for spread, way in zip(spread_K, ways_SK.T, strict=True)]
+        directions += [
+            (float(spread), direction, changes) for spread, direction in zip(spread_K, ways_SK.T, strict=True)
+        ]
     best = sorted(directions, key=lambda each: -each[0])[:_SHORT]
-    return np.stack([way for _, way, _ in best], 1), np.array([changes for _, _, changes in best])
+    return np.stack([direction for _, direction, _ in best], 1), np.array([changes for _, _, changes in best])
 
 
 def _turning(across: int, back: int) -> Floats:

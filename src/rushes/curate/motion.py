@@ -42,7 +42,7 @@ class Pairs:
     @classmethod
     def joined(cls, parts: Sequence[Pairs]) -> Pairs:
         """Those of one window after another."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
 
 def make(settings: Settings, answers: Path) -> Stage:

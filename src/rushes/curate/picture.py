@@ -109,8 +109,8 @@ def _lettered(grey_FHW: Frames) -> float:
     side = max(5, round(low.shape[0] * _STROKE))
     around = np.ones((side, side), np.uint8)
     covered = np.zeros(low.shape, np.bool_)
-    for plane, way in ((low, cv2.MORPH_TOPHAT), (high, cv2.MORPH_BLACKHAT)):
-        stands_out = cv2.morphologyEx(plane, way, around)
+    for plane, operation in ((low, cv2.MORPH_TOPHAT), (high, cv2.MORPH_BLACKHAT)):
+        stands_out = cv2.morphologyEx(plane, operation, around)
         # More than 0.6 of the strongest nearby, as letters that touch at their soft rims are one spot else.
         strokes = steady & (stands_out > _CONTRAST) & (stands_out > 0.6 * cv2.dilate(stands_out, around))
         for left, top, right, bottom in _rows_of(_letters(strokes, plane)):

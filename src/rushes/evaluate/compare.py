@@ -239,7 +239,7 @@ def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if details.is_file():
         more = parse_json(checked_text(details, again), f"{details}: not JSON; delete it or evaluate again")
         directions = more.get("directions", {}) if isinstance(more, dict) else None
-        if not isinstance(directions, dict) or not all(isinstance(way, str) for way in directions.values()):
+        if not isinstance(directions, dict) or not all(isinstance(direction, str) for direction in directions.values()):
             raise ValueError(
                 f"{details}: does not record whether higher or lower is better for each metric; delete it "
                 "or evaluate again"

@@ -99,7 +99,7 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with warnings.catch_warnings(), _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
         again = _predictions(backbone)
     differences = (again - trained).norm(dim=1) / size
-    rounding = ROUNDING[torch.bfloat16 if backbone.how.dtype == "mixed" else backbone.dtype]
+    rounding = ROUNDING[torch.bfloat16 if backbone.options.dtype == "mixed" else backbone.dtype]
     if (differences > ALIKE * changes + rounding).any():
         raise ValueError(
             f"{path}: the exported weights' prediction differs from the trained model's by "

@@ -70,12 +70,12 @@ class ProbeCache(SideFile):
 
     def of(self, item: SourceVideo, finder: CutFinder | None = None) -> VideoFacts:
         """Facts of a video, with the cuts that `finder` finds."""
-        how = f"{EXAMINED} {finder.name if finder else ''}"
+        examined = f"{EXAMINED} {finder.name if finder else ''}"
         try:
             media = self._media(item)
             if not media:
                 return _examined(item.path, "", finder)  # which says what is there instead of a file
-            body = self.note(media, how)
+            body = self.note(media, examined)
             if body:
                 values = json.loads(body)
                 return VideoFacts(**{**values, **{name: tuple(values[name]) for name in ("cuts_s", "treated")}})
@@ -86,17 +86,17 @@ class ProbeCache(SideFile):
             )
         except MediaError as error:
             return VideoFacts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
-        self.write(media, how, json.dumps(asdict(facts)))
+        self.write(media, examined, json.dumps(asdict(facts)))
         return facts
 
-    def note(self, media: str, how: str) -> str:
-        """What was written of a content hash under `how`; "" = nothing."""
-        row = self.first("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
+    def note(self, media: str, examined: str) -> str:
+        """What was written of a content hash under `examined`; "" = nothing."""
+        row = self.first("SELECT body FROM facts WHERE media = ? AND how = ?", media, examined)
         return str(row[0]) if row else ""
 
-    def write(self, media: str, how: str, body: str) -> None:
-        """Keep something about a content hash, in place of what was there under `how`."""
-        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, body)
+    def write(self, media: str, examined: str, body: str) -> None:
+        """Keep something about a content hash, in place of what was there under `examined`."""
+        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, examined, body)
 
     def _media(self, item: SourceVideo) -> str:
         """Content hash of a video, taken from the last time where its file did not change; "" = no file."""

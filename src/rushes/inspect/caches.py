@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.texts import Kept, TextCache
+from rushes.backbones.texts import CaptionRows, TextCache
 from rushes.encode import PREPROCESSING, encode
 from rushes.project.project import OpenProject, load_model
 from rushes.store.latents import LatentKey, LatentStore
@@ -249,7 +249,7 @@ def texts_of(project: OpenProject) -> TextCache | None:
     return project.base.texts if isinstance(project.base, DiffusersBackbone) else None
 
 
-def _unlike_texts(stored: Kept, fresh: Kept) -> str:
+def _unlike_texts(stored: CaptionRows, fresh: CaptionRows) -> str:
     """How kept embeddings differ from what is read now; empty where they do not."""
     if stored.keys() != fresh.keys():
         return f"has {', '.join(stored)}, but the encoder now gives {', '.join(fresh)}"

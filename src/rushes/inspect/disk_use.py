@@ -38,7 +38,7 @@ from rushes.training.history import WEIGHTS
 
 State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
-MADE = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
+ASKED_KINDS = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
 REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
 _SHARD = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
 _OURS = {  # our own names below the folder of a kind
@@ -169,7 +169,7 @@ class _Uses:
         return [
             take
             for take in self.store.stream(Candidate)
-            if take.kind in MADE and take.settings_hash not in asked and take.id not in labelled
+            if take.kind in ASKED_KINDS and take.settings_hash not in asked and take.id not in labelled
         ]
 
     def _labelled(self) -> set[str]:
@@ -181,7 +181,7 @@ class _Uses:
 
     def _asked(self, settings: Settings) -> Iterator[str]:
         """Digests of what settings ask of takes, of whatever kind; and of held-out ones."""
-        tables = [settings.generate.model_copy(update={"kind": kind}) for kind in MADE]
+        tables = [settings.generate.model_copy(update={"kind": kind}) for kind in ASKED_KINDS]
         for table in (*tables, held_out_ask(settings)):
             latents, base = self.project.latents, self.project.base
             size = settings.backbone

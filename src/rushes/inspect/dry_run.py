@@ -75,11 +75,11 @@ def find_family(pipeline: str) -> Family:
     raise ValueError(f"there is no forecast for a {pipeline}; forecasts exist for {', '.join(pipelines)}")
 
 
-def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
+def open_blank(folder: Folder, options: LoadOptions) -> DiffusersBackbone:
     """The model whose configurations lie in `folder`, on a CPU and of no use but to be measured."""
-    backbone = DiffusersBackbone(folder, find_family(folder.pipeline), how)
+    backbone = DiffusersBackbone(folder, find_family(folder.pipeline), options)
     backbone.device = torch.device("cpu")
-    backbone.dtype = torch.bfloat16 if how.dtype in ("auto", "bfloat16") else torch.float32
+    backbone.dtype = torch.bfloat16 if options.dtype in ("auto", "bfloat16") else torch.float32
     return backbone
 
 
@@ -93,7 +93,7 @@ def latent_size(backbone: Backbone, clip: ClipShape) -> tuple[int, int, int, int
 
 def dry_run(
     folder: Folder,
-    how: LoadOptions,
+    options: LoadOptions,
     clip: ClipShape,
     tune: str,
     rank: int,
@@ -104,7 +104,7 @@ def dry_run(
     """Cost of a view of the model whose configurations lie in `folder`.
 
     Args:
-        how: dtype, checkpointing and bits of its weights.
+        options: dtype, checkpointing and bits of its weights.
         tune: "full", "lora", or a group of weights that the model names.
         first_frame: whether a model that may be given a first frame is given one.
         whole: run all blocks, in place of two and three of each kind.
@@ -113,7 +113,7 @@ def dry_run(
     Raises:
         ValueError: a size or length that the model cannot take, or a model whose cost cannot be found this way.
     """
-    backbone = open_blank(folder, how)
+    backbone = open_blank(folder, options)
     size = latent_size(backbone, clip)
     part = next(part for part in backbone.family.networks if folder.has(part))
     depths = {} if whole else _depths(folder, part)
@@ -213,7 +213,7 @@ def _depths(folder: Folder, part: str) -> dict[str, int]:
 
 
 def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
-    backbone, how = ask.backbone, ask.backbone.how
+    backbone, options = ask.backbone, ask.backbone.options
     with no_values(backbone.dtype, blank_network(ask, depths)) as network:
         backbone.__dict__["network"] = network
         try:
@@ -229,10 +229,10 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
         frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
         trained=sum(p.numel() for p in trained),
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
-        weights=held - _saved(network, how.quantize),
+        weights=held - _saved(network, options.quantize),
         weights_4bit=held - _saved(network, "4bit"),
-        resident=_resident(network, how),
-        unpacked=_unpacked(network) if how.quantize == "4bit" else 0,
+        resident=_resident(network, options),
+        unpacked=_unpacked(network) if options.quantize == "4bit" else 0,
         **passes,
     )
 
@@ -304,9 +304,9 @@ def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
             network = VideoUNet(cast(Any, network)).to(backbone.dtype)
     network.eval().requires_grad_(False)
     backbone.family.adjust(network)
-    if backbone.how.feed_forward_chunk:
-        chunk_feed_forward(network, backbone.how.feed_forward_chunk)
-    if backbone.how.checkpointing:
+    if backbone.options.feed_forward_chunk:
+        chunk_feed_forward(network, backbone.options.feed_forward_chunk)
+    if backbone.options.checkpointing:
         cast(Any, network).enable_gradient_checkpointing()
     if ask.tune == "lora":
         add_lora(network, backbone.spec.lora_targets, ask.rank, ask.rank)
@@ -325,13 +325,13 @@ def _saved(network: nn.Module, bits: Quantize) -> int:
     return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
 
 
-def _resident(network: nn.Module, how: LoadOptions) -> float:
+def _resident(network: nn.Module, options: LoadOptions) -> float:
     """Bytes of the weights that are in no list of blocks or are trained, and of the two largest blocks: one comes while
     one works."""
 
     def size(module: nn.Module, frozen: bool = False) -> int:
         weights = (p for p in module.parameters() if not (frozen and p.requires_grad))
-        return sum(p.numel() * p.element_size() for p in weights) - _saved(module, how.quantize)
+        return sum(p.numel() * p.element_size() for p in weights) - _saved(module, options.quantize)
 
     blocks = [
         size(block, frozen=True) for part in network.children() if isinstance(part, nn.ModuleList) for block in part

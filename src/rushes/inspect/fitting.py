@@ -12,7 +12,7 @@ from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, how_of, model_of
+from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_of, options_of
 from rushes.inspect.part_costs import reader_cost
 from rushes.inspect.step_forecast import (
     CHUNK,
@@ -96,12 +96,12 @@ def reading_fits(folder: Folder, settings: Settings, gpu: str) -> dict[str, Any]
 
     Raises ValueError: they do not fit in any way.
     """
-    how, room = how_of(settings), KINDS[gpu].memory_gb
-    taken = reader_cost(folder, how).weights / GIB
+    options, room = options_of(settings), KINDS[gpu].memory_gb
+    taken = reader_cost(folder, options).weights / GIB
     if taken <= USABLE * room:
         return {}
-    if how.text_quantize == "none" and not how.text_offload:
-        one_by_one = reader_cost(folder, replace(how, text_offload=True)).weights / GIB
+    if options.text_quantize == "none" and not options.text_offload:
+        one_by_one = reader_cost(folder, replace(options, text_offload=True)).weights / GIB
         if one_by_one <= USABLE * room:
             return {"backbone.text_offload": True}
     raise ValueError(f"--gpu {gpu}: the text encoders need {taken:.0f} GiB, but the GPU has {room}; use a larger GPU")
@@ -143,8 +143,8 @@ def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[s
 
 def _all_fit(folder: Folder, settings: Settings, gpu: str) -> bool:
     """Whether all stages fit with the first of `ways` that a step fits with, which is what is chosen."""
-    for way in ways(settings):
-        held = with_values(settings, way)
+    for changed in ways(settings):
+        held = with_values(settings, changed)
         job = _job(model_of(folder, held), held, gpu)
         if job.step.fits:
             return not job.too_large
@@ -158,10 +158,10 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     """
     gpu = gpu_named(gpu)
     size, asked, facts = settings.backbone, _asked(settings), {}
-    for way in ways(settings):
-        facts[asked.quantize] = _forecast(folder, with_values(settings, way), gpu)
+    for changed in ways(settings):
+        facts[asked.quantize] = _forecast(folder, with_values(settings, changed), gpu)
         if facts[asked.quantize].fits:
-            return way
+            return changed
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
     step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb

@@ -14,7 +14,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.files import write_text
 from rushes.inspect.dry_run import Cost, dry_run, find_family
-from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, how_of
+from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, options_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
@@ -56,25 +56,25 @@ class Costs:
 
     def model(self, folder: Released, settings: Settings, whole: ClipShape) -> Model:
         """Costs of a model. Those of its codec are in proportion to pixels, and measured at the length of `whole`."""
-        size, how = settings.backbone, how_of(settings)
+        size, options = settings.backbone, options_of(settings)
         clip = ClipShape(size.height_px, size.width_px, size.frames)
-        spec = find_family(folder.pipeline).spec(folder, how)
+        spec = find_family(folder.pipeline).spec(folder, options)
         part = "unet" if folder.has("unet") else "transformer"
         two = folder.has("transformer_2")
-        network = json.dumps([folder.pipeline, folder.config(part), two, str(clip), settings.train.trainable, how.dtype,
-                              size.first_frame])  # fmt: skip
+        asked = [str(clip), settings.train.trainable, options.dtype, size.first_frame]
+        network = json.dumps([folder.pipeline, folder.config(part), two, *asked])
         if network not in self._networks:
-            own = replace(how, quantize="none")
+            own = replace(options, quantize="none")
             self._networks[network] = dry_run(folder, own, clip, settings.train.trainable, RANK, size.first_frame)
         cost = self._networks[network]
-        if how.quantize == "4bit":
+        if options.quantize == "4bit":
             cost = replace(cost, weights=cost.weights_4bit)
         codec = json.dumps([folder.family, folder.config("vae"), str(whole)])
         if codec not in self._codecs:
-            self._codecs[codec] = codec_cost(folder, how, whole)
+            self._codecs[codec] = codec_cost(folder, options, whole)
         readers = json.dumps([folder.pipeline, {name: folder.config(name) for name in folder.configs if "enc" in name}])
         if readers not in self._readers:
-            self._readers[readers] = reader_cost(folder, how)
+            self._readers[readers] = reader_cost(folder, options)
         share = clip.frames / whole.frames
         at_whole = self._codecs[codec]
         scaled = replace(at_whole, encode=share * at_whole.encode, decode=share * at_whole.decode)
@@ -101,7 +101,7 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
     settings, _ = settings_of(asked, 1)
     size = settings.backbone
     whole = ClipShape(size.height_px, size.width_px, size.frames)
-    spec = find_family(folder.pipeline).spec(folder, how_of(settings))
+    spec = find_family(folder.pipeline).spec(folder, options_of(settings))
     if short:
         frames = spec.largest(max(2, round(SHORT * size.frames)))
         settings = with_values(settings, {"backbone.frames": frames})

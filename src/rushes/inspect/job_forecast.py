@@ -105,7 +105,7 @@ class JobForecast:
     disk_gb: Mapping[str, float] = field(default_factory=dict)
 
 
-def how_of(settings: Settings) -> LoadOptions:
+def options_of(settings: Settings) -> LoadOptions:
     """How a project's model is held on a GPU."""
     size = settings.backbone
     dtype = size.dtype
@@ -119,11 +119,13 @@ def model_of(folder: Folder, settings: Settings) -> Model:
 
     Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
-    size, train, how = settings.backbone, settings.train, how_of(settings)
+    size, train, options = settings.backbone, settings.train, options_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
-    spec = find_family(folder.pipeline).spec(folder, how)
-    cost = dry_run(folder, how, clip, train.trainable, train.lora_rank, size.first_frame, activations=train.activations)
-    return Model(spec, cost, codec_cost(folder, how, clip), reader_cost(folder, how))
+    spec = find_family(folder.pipeline).spec(folder, options)
+    cost = dry_run(
+        folder, options, clip, train.trainable, train.lora_rank, size.first_frame, activations=train.activations
+    )
+    return Model(spec, cost, codec_cost(folder, options, clip), reader_cost(folder, options))
 
 
 def model_at_hand(settings: Settings) -> Model:
@@ -266,7 +268,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     ask = ForecastRequest(
         ClipShape(size.height_px, size.width_px, size.frames),
-        how_of(settings),
+        options_of(settings),
         train.trainable,
         rank=train.lora_rank,
         views=shape.widest,
@@ -317,7 +319,7 @@ def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> flo
 def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, machine: Machine) -> dict[str, float]:
     """Bytes on the GPU that needs most, by stage."""
     cost, codec, static = model.cost, model.codec, static_memory(model.cost, ask)
-    held = weights_there(cost, ask.how)
+    held = weights_there(cost, ask.options)
     coded = codec.weights + codec.decode_bytes  # beside the network, when it is done with its takes
     taken = max(settings.generate.batch * cost.sampling, coded)
     trained = sum(static.values()) / ask.shards
@@ -330,7 +332,9 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     }
     activations = {name: size + cost.unpacked for name, size in activations.items()}
     rows = min(max(1, POSITIONS // int(np.prod(cost.latents[1:]))), ask.views * ask.batch)
-    copies = 2 * cost.trained if ask.how.dtype == "mixed" else 0  # in bfloat16, which autocast keeps of trained weights
+    copies = (
+        2 * cost.trained if ask.options.dtype == "mixed" else 0
+    )  # in bfloat16, which autocast keeps of trained weights
     seen = rows * cost.sampling + copies
     sizes = {
         "read": float(model.reader.weights),

@@ -51,16 +51,16 @@ class ReaderCost:
     operations: float = 0.0  # of one caption: two for each weight and token. Attention among so few tokens is left out
 
 
-def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
+def codec_cost(folder: Folder, options: LoadOptions, clip: ClipShape) -> CodecCost:
     """Cost of the codec of the model whose configurations lie in `folder`, for clips of a size.
 
     Raises ValueError: a size or length that the model cannot take.
     """
-    backbone = open_blank(folder, how)
+    backbone = open_blank(folder, options)
     latents = latent_size(backbone, clip)
     with torch.device("meta"):
         codec: Any = blank_part(folder, "vae", torch.float32).requires_grad_(False)
-    if how.tiling and hasattr(codec, "enable_tiling"):
+    if options.tiling and hasattr(codec, "enable_tiling"):
         codec.enable_tiling()
     with no_values(torch.float32, codec), torch.no_grad():
         backbone.__dict__["codec"] = codec
@@ -80,29 +80,31 @@ def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
     )
 
 
-def reader_cost(folder: Folder, how: LoadOptions) -> ReaderCost:
+def reader_cost(folder: Folder, options: LoadOptions) -> ReaderCost:
     """Cost on a GPU of reading a caption with the readers of the model whose configurations lie in `folder`."""
-    backbone = open_blank(folder, how)
-    dtype = torch.float32 if how.dtype == "float32" else torch.bfloat16  # also beside a network in mixed precision
+    backbone = open_blank(folder, options)
+    dtype = torch.float32 if options.dtype == "float32" else torch.bfloat16  # also beside a network in mixed precision
     longest = max(tokens_of(backbone).values())
     weights, operations = 0, 0.0
     for part in filter(folder.has, READERS):
         with torch.device("meta"):
             reader = blank_part(folder, part, dtype)
-        weights += _reading_bytes(reader, how) if part.startswith("text_encoder") else _own_bytes(reader.parameters())
+        weights += (
+            _reading_bytes(reader, options) if part.startswith("text_encoder") else _own_bytes(reader.parameters())
+        )
         looked_up = {id(p) for m in reader.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         operations += 2.0 * longest * sum(p.numel() for p in reader.parameters() if id(p) not in looked_up)
     return ReaderCost(weights, operations)
 
 
-def _reading_bytes(encoder: nn.Module, how: LoadOptions) -> int:
+def _reading_bytes(encoder: nn.Module, options: LoadOptions) -> int:
     """What a text encoder's weights take on the GPU: all of them, in the bits asked for, or its largest layer."""
-    if how.text_offload:
+    if options.text_offload:
         return max(_own_bytes(module.parameters(recurse=False)) for module in encoder.modules())
     saved = 0
-    if how.text_quantize != "none":
+    if options.text_quantize != "none":
         rounded = [layer.weight for _, layer in linear_layers(encoder)]
-        saved = _own_bytes(rounded) - sum(weight_bytes(weight.shape, how.text_quantize) for weight in rounded)
+        saved = _own_bytes(rounded) - sum(weight_bytes(weight.shape, options.text_quantize) for weight in rounded)
     return _own_bytes(encoder.parameters()) - saved
 
 
@@ -117,7 +119,7 @@ def _encoded(backbone: DiffusersBackbone, pixels: Tensor) -> Tensor:
 
 def _decoded(backbone: DiffusersBackbone, latents: Tensor) -> Tensor:
     family = backbone.family
-    return family.decode(backbone.codec, family.denormalise(backbone.codec, latents), backbone.how)
+    return family.decode(backbone.codec, family.denormalise(backbone.codec, latents), backbone.options)
 
 
 def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:

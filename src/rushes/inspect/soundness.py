@@ -104,20 +104,20 @@ def _rows(store: Store) -> Iterator[str]:
 def _media(store: Store) -> Iterator[str]:
     """Every video and still that a row names, unless it was set aside."""
     project, aside = quote(str(store.project)), {id for id, decision in store.decisions().items() if not decision.keep}
-    ways: dict[str, str] = {}
+    remedies: dict[str, str] = {}
     for take in store.stream(Candidate):
         if take.id not in aside:
-            ways.setdefault(take.media, _way_to(project, take))
+            remedies.setdefault(take.media, _way_to(project, take))
     for clip in store.stream(Clip):
         for digest in (clip.media, clip.first_frame):
             if digest and clip.id not in aside:
                 again = clip.made_by in ("import", "world")
-                ways[digest] = f"`rushes import {project}`" if again else f"`rushes prompts add {project}`"
-    lost = store.media.lost(ways)
-    for digest, way in ways.items():
+                remedies[digest] = f"`rushes import {project}`" if again else f"`rushes prompts add {project}`"
+    lost = store.media.lost(remedies)
+    for digest, remedy in remedies.items():
         if digest in lost:
             there = store.project / "media" / digest[:2] / digest
-            yield f"{there}.*: lost, or its content changed; {way} makes it again, or {RESTORE}"
+            yield f"{there}.*: lost, or its content changed; {remedy} makes it again, or {RESTORE}"
         else:
             yield ""
 
@@ -167,8 +167,8 @@ def _checkpoints(project: Path) -> Iterator[str]:
             if checkpoint.is_whole(path):
                 yield ""
             elif path.exists() and not checkpoint.at_work(folder.parent):  # which may have begun meanwhile
-                way = f"delete it, and the run continues from the checkpoint before; or {RESTORE}"
-                yield f"{path}: incomplete or altered; {way}"
+                remedy = f"delete it, and the run continues from the checkpoint before; or {RESTORE}"
+                yield f"{path}: incomplete or altered; {remedy}"
 
 
 def _weights(store: Store) -> Iterator[str]:
@@ -177,9 +177,9 @@ def _weights(store: Store) -> Iterator[str]:
     for name in sorted(names):
         path = store.project / "runs" / name / WEIGHTS
         train = f"rushes train {quote(str(store.project))} --set train.name={quote(name)}"
-        way = f"`{train}` writes it from the checkpoint, or {RESTORE}"
+        remedy = f"`{train}` writes it from the checkpoint, or {RESTORE}"
         fault = checkpoint.weights_fault(path)
-        yield f"{path}: {fault}; {way}" if fault else ""
+        yield f"{path}: {fault}; {remedy}" if fault else ""
 
 
 def _files(project: Path) -> Iterator[str]:
@@ -205,12 +205,12 @@ def _small(project: Path) -> Iterator[Callable[[], object]]:
 
 def _json(path: Path) -> None:
     other = "`rushes evaluate` writes a result again" if path.parent.name == "reports" else RESTORE
-    way = _BY_FILE.get(path.name, other)
-    text = checked_text(path, way)
+    remedy = _BY_FILE.get(path.name, other)
+    text = checked_text(path, remedy)
     try:
         parse_json(text, path)
     except ValueError as error:
-        raise ValueError(f"{error}; incomplete or altered: {way}") from None
+        raise ValueError(f"{error}; incomplete or altered: {remedy}") from None
 
 
 def _database(path: Path) -> None:

@@ -67,7 +67,7 @@ class ForecastRequest:
     """What a forecast is wanted for."""
 
     clip: ClipShape
-    how: LoadOptions
+    options: LoadOptions
     tune: str
     rank: int
     views: int  # of a comparison; each goes through the network once
@@ -142,7 +142,7 @@ def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
     Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     return forecast_of(
-        dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame, activations=ask.activations), ask
+        dry_run(model, ask.options, ask.clip, ask.tune, ask.rank, ask.first_frame, activations=ask.activations), ask
     )
 
 
@@ -174,7 +174,7 @@ def forecast_of(cost: Cost, ask: ForecastRequest) -> StepForecast:
 def static_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
     """Bytes that are held on the GPU all the time, by what holds them."""
     return {
-        "weights": weights_there(cost, ask.how),
+        "weights": weights_there(cost, ask.options),
         "gradients": cost.trained_bytes,
         "optimiser": round(MOMENTS[ask.optimizer] * cost.trained_bytes),
         "reference": 4 * cost.trained,
@@ -183,16 +183,20 @@ def static_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
     }
 
 
-def weights_there(cost: Cost, how: LoadOptions) -> int:
+def weights_there(cost: Cost, options: LoadOptions) -> int:
     """Bytes of the weights that are on the GPU at once."""
-    if how.offload is True:
+    if options.offload is True:
         return cost.resident
-    return cost.weights // cost.networks if how.offload else cost.weights
+    return cost.weights // cost.networks if options.offload else cost.weights
 
 
 def main_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
     """Bytes of main memory by what holds them: weights that come and go, activations that wait."""
-    away = cost.weights - cost.trained_bytes if ask.how.offload is True else cost.weights - weights_there(cost, ask.how)
+    away = (
+        cost.weights - cost.trained_bytes
+        if ask.options.offload is True
+        else cost.weights - weights_there(cost, ask.options)
+    )
     return {"weights": away, "activations": cost.main_memory}
 
 
@@ -224,7 +228,7 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
     """What to change where no way to take gradients fits, most useful first."""
     room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost, ask).values())
     words = []
-    if not ask.how.checkpointing:
+    if not ask.options.checkpointing:
         words.append(
             "set backbone.gradient_checkpointing to true: activations need a small part of the memory, for a third "
             "more operations"
@@ -233,22 +237,22 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
         words.append(
             "train an adapter (train.trainable lora): gradients, optimiser and reference need almost no memory"
         )
-    if ask.how.checkpointing and ask.activations == "keep":
+    if ask.options.checkpointing and ask.activations == "keep":
         words.append(
             "move activations to main memory (train.activations offload): the inputs of all blocks leave the GPU"
         )
-    if not ask.how.feed_forward_chunk:
+    if not ask.options.feed_forward_chunk:
         words.append(
             f"set backbone.chunk_size_feed_forward to {CHUNK}: a block's widest activations shrink, for 5 % more "
             "operations"
         )
-    if ask.tune == "lora" and ask.how.quantize == "none" and not ask.how.offload:
+    if ask.tune == "lora" and ask.options.quantize == "none" and not ask.options.offload:
         words.append("move blocks to the GPU one by one (backbone.offload true), if main memory can hold the weights")
     if ask.tune == "full" and ask.optimizer == "adamw":
         words.append("store the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of their memory")
-    if ask.how.dtype in ("float32", "mixed"):
+    if ask.options.dtype in ("float32", "mixed"):
         words.append("set backbone.dtype to bfloat16: weights and activations use half the memory")
-    if ask.tune == "lora" and ask.how.quantize == "none":
+    if ask.tune == "lora" and ask.options.quantize == "none":
         words.append(
             "store the frozen weights in 4 bits (backbone.quantize 4bit): a quarter of their memory, with rounding"
         )

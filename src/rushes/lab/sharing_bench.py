@@ -164,12 +164,12 @@ def _takes(folder: Path, ranks: Ranks, system: str, count: int) -> list[Any]:
     store, clips = _clips(folder, ranks)
     ask = GenerateSettings(takes=1, steps=STEPS, batch=1)
     size = SIZE.model_copy(update={"first_frame": False})
-    parts = (_latents(folder), _backbone(), size, ask)
+    context = generate.TakeContext(_latents(folder), _backbone(), size, ask)
     if store is None:
         wanted: list[generate.Request] = ranks.send(None)
-        deque(generate.make_clips(generate.TakeContext(*parts), wanted, ranks.in_rounds), maxlen=0)
+        deque(generate.make_clips(context, wanted, ranks.in_rounds), maxlen=0)
         return []
-    studio = generate.GenerationContext(*parts, store=store, system=system)
+    studio = generate.GenerationContext(**vars(context), store=store, system=system)
     requests = ranks.send(generate.requests(studio, clips[:count], seed=0))
     generate.generate(studio, requests, spread=ranks.in_rounds)
     return list(store.candidates(system=system))

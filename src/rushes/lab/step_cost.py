@@ -36,7 +36,7 @@ from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
 from rushes.records import INLINE
 from rushes.training.activations import place_of
 from rushes.training.batches import Batch
-from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
+from rushes.training.gradients import backward, measured_strategy, plain_errors, row_errors
 from rushes.training.reference import Reference
 
 PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the peak is measured
@@ -126,7 +126,7 @@ def _table(bench: StepClock, seconds: Mapping[str, Sequence[float]], peaks: Mapp
     work = {"sft": shape.flops(parameters), "pair": 2 * (shape.flops(parameters) + shape.forward_flops(parameters))}
     for name, each in work.items():
         out[f"{name}_tflops_per_s"] = round(each * shape.comparisons / median[name] / 1e12, 3)
-    plan = bench.way.plan(bench.pairs)
+    plan = bench.strategy.plan(bench.pairs)
     out["gradients"] = f"{plan.mode}: {plan.why}"
     held = sum(p.numel() * p.element_size() for p in bench.backbone.network.parameters())
     out |= {"weights_mib": round(held / 2**20, 1), "lora": shape.lora}
@@ -150,19 +150,19 @@ class StepClock:
     def __post_init__(self) -> None:
         self.single, self.pairs, self.fours = (self._batch(views) for views in (1, 2, 4))
         self.reference = Reference(self.backbone.network)
-        self.way = measured_way(self.backbone, [self.single], "auto")
+        self.strategy = measured_strategy(self.backbone, [self.single], "auto")
         self.waiting = place_of(self.backbone.network, "offload")  # once, as in a run: to pin memory takes its time
-        self.looked_up = {b.views: plain_errors(self.backbone, b, self.way) for b in (self.pairs, self.fours)}
+        self.looked_up = {b.views: plain_errors(self.backbone, b, self.strategy) for b in (self.pairs, self.fours)}
 
     def steps(self) -> Steps:
         """The steps by name, in the order of a round."""
         ones = torch.zeros(self.shape.comparisons, 1, self.shape.frames)
         return {
-            "sft": lambda: backward(self.backbone, self.single, ones, self.way),
-            "pair_bank": lambda: backward(self.backbone, self.pairs, self.looked_up[2], self.way),
-            "pair": lambda: backward(self.backbone, self.pairs, self._beside(self.pairs), self.way),
+            "sft": lambda: backward(self.backbone, self.single, ones, self.strategy),
+            "pair_bank": lambda: backward(self.backbone, self.pairs, self.looked_up[2], self.strategy),
+            "pair": lambda: backward(self.backbone, self.pairs, self._beside(self.pairs), self.strategy),
             "pair_naive": lambda: self._naive(self.pairs, (0, 1)),
-            "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.way),
+            "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.strategy),
             "n3_repeated": self._repeated,
             "offload": self._offloaded,
             "bank_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
@@ -174,7 +174,7 @@ class StepClock:
 
     def _beside(self, batch: Batch) -> Tensor:
         with self.reference.applied():
-            return plain_errors(self.backbone, batch, self.way)
+            return plain_errors(self.backbone, batch, self.strategy)
 
     def _repeated(self) -> None:
         for loser in (1, 2, 3):

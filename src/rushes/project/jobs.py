@@ -22,7 +22,7 @@ from rushes.training.batches import EMPTY, Draws, one_of_each_shape, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.continuation import RunIdentity
 from rushes.training.determinism import deterministic
-from rushes.training.gradients import measured_way
+from rushes.training.gradients import measured_strategy
 from rushes.training.loop import Data
 from rushes.training.parallel import Ranks, whole
 from rushes.training.reference_cache import fill, needs_reference, open_cache
@@ -89,16 +89,16 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         backbone.network.eval()
         with place_of(backbone.network, train.activations)():
             first = one_of_each_shape(missing, latents, backbone, Draws(seed, data.times), ranks.device)
-            way = measured_way(backbone, first, train.gradients, train.memory_mb)
+            strategy = measured_strategy(backbone, first, train.gradients, train.memory_mb)
         if sharded:
-            way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
+            strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)
         with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)
 
             mine = ranks.share(missing)
-            fill(bank, mine, backbone, latents, draws=draws, way=way, stand_in=missing[0], tick=all_of)
+            fill(bank, mine, backbone, latents, draws=draws, strategy=strategy, stand_in=missing[0], tick=all_of)
         ranks.wait()
         bank.entries.look_again()
     return backbone, replace(data, bank=bank)

@@ -16,7 +16,7 @@ from rushes.files import MediaError
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.layouts import SourceVideo
 
-HOW = "fingerprint 1"  # raise the number when fingerprints come out otherwise
+FINGERPRINT = "fingerprint 1"  # raise the number when fingerprints come out otherwise
 _LEAST = 0.99 * UNIT * MOMENTS**0.5  # norm of the fingerprint of a clip that has anything to be recognised by
 
 
@@ -44,7 +44,7 @@ def look_alikes(
 
 def _fingerprints(cache: ProbeCache, media: str, video: Path | SourceVideo | None, seconds: float) -> Prints | None:
     """[2, SIZE] int16: of the whole picture and of its inner part; None where the file cannot be read."""
-    body = cache.note(media, HOW)
+    body = cache.note(media, FINGERPRINT)
     if not body and video is None:
         return None
     if not body:
@@ -55,5 +55,5 @@ def _fingerprints(cache: ProbeCache, media: str, video: Path | SourceVideo | Non
         except (MediaError, OSError):
             return None
         body = json.dumps([list(map(int, each)) for each in prints])
-        cache.write(media, HOW, body)
+        cache.write(media, FINGERPRINT, body)
     return np.array(json.loads(body), np.int16).reshape(2, SIZE)

@@ -90,7 +90,7 @@ def _requests(
                 yield generate.Request(id, clip, clip.caption, number, eta=eta, shape=shape)
 
 
-class Kept:
+class ProbeAnswers:
     """What was measured, a line each in a file: each is on disk before the next is begun; torn lines are dropped."""
 
     def __init__(self, path: Path) -> None:
@@ -133,7 +133,7 @@ def measure_probes(
     """What each pair shows. Without a judge labels are what people `said` of it, by the ids of its members."""
     folder = project.store.project / FOLDER
     folder.mkdir(exist_ok=True)
-    cache, eyes = Kept(folder / MEASURED), _Eyes(project, judge) if judge else None
+    cache, eyes = ProbeAnswers(folder / MEASURED), _Eyes(project, judge) if judge else None
     keys = [_keys(probe, eyes.by if eyes else []) for probe in probes]
     shot = lru_cache(8)(lambda row: _shot(project, row, None))
     todo = [at for at, names in enumerate(keys) if any(name not in cache for name in names[: 2 if eyes else 1])]

@@ -63,7 +63,7 @@ def load_model(
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    how = replace(
+    options = replace(
         load_options(size, dtype or size.dtype),
         attention=size.attention,
         compile=size.compile,
@@ -72,7 +72,7 @@ def load_model(
         decode_timestep=size.decode_timestep,
         decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
     )
-    return load_backbone(size.name, size.path, how)
+    return load_backbone(size.name, size.path, options)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from rushes.project.recipe_table import takes_that_came
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate
 from rushes.training.comparison import Comparison, mirrored
-from rushes.training.comparison_checks import check_latents, drop_same
+from rushes.training.comparison_checks import check_latents, drop_degenerate_terms
 from rushes.training.recipe import chosen_recipe, needs_of
 from rushes.training.views import gaps
 
@@ -67,7 +67,7 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     if left_out:
         named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
         project.say(f"{len(left_out)} comparisons, or a take in them, are left out because clips do not match: {named}")
-    comparisons, dropped = drop_same(comparisons, project.latents)
+    comparisons, dropped = drop_degenerate_terms(comparisons, project.latents)
     if not comparisons:
         raise ValueError(
             f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "

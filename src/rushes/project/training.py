@@ -56,7 +56,7 @@ SIZE = ("name", "frames", "fps", "height_px", "width_px", "tiling")  # of [backb
 
 
 # What the result of a training run says in sentences of its own.
-SAID = (
+IN_SENTENCES = (
     *("run", "steps", "steps_now", "comparisons", "held_out", "gradients", "gradients_why", "times"),
     *("diagnoses", "remedies"),
 )
@@ -91,13 +91,13 @@ class TrainResult:
             f"run {self.run}: {counted(self.steps, 'step')}, {now}, on {counted(self.comparisons, 'comparison')}; "
             f"{self.held_out} held out",
             *([f"gradients: {self.gradients} ({self.gradients_why})"] if self.gradients_why else []),
-            *lines_of(self, *SAID),
+            *lines_of(self, *IN_SENTENCES),
             *self.remedies,
         ]
 
 
 @dataclass(frozen=True)
-class BankResult:
+class ReferenceCacheResult:
     """Errors of the reference that a run looks up."""
 
     draws: int  # draws of time and noise for each view
@@ -242,7 +242,7 @@ def encode_run(project: OpenProject) -> EncodeResult:
     return EncodeResult(len(comparisons), len(keys), len(project.latents))
 
 
-def bank_run(project: OpenProject) -> BankResult:
+def cache_reference(project: OpenProject) -> ReferenceCacheResult:
     """Compute the reference errors that a run will look up, or the rest of them.
 
     Raises:
@@ -262,7 +262,7 @@ def bank_run(project: OpenProject) -> BankResult:
         read_texts(job, project.store.project, without_network(project), ranks)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
-    return BankResult(settings.reference_cache, len(job.comparisons), there)
+    return ReferenceCacheResult(settings.reference_cache, len(job.comparisons), there)
 
 
 def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]:

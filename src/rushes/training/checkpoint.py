@@ -39,7 +39,7 @@ from rushes.training.reference import Average, Reference
 _NAME = re.compile(r"step-(\d{8})(\.safetensors)?")
 _SEAL = "seal.json"  # of a folder: facts and the hashes of its files, written last
 _REMOVED = "removed.json"
-KEPT = 2
+CHECKPOINTS = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -300,7 +300,7 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def _drop_old(folder: Path) -> None:
-    for old in in_order(folder)[:-KEPT]:
+    for old in in_order(folder)[:-CHECKPOINTS]:
         remove(old)
 
 

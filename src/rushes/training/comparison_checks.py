@@ -200,7 +200,9 @@ def _figures(one_CHW: Tensor, other_CHW: Tensor) -> tuple[float, float]:
 NEARLY = 0.05  # root mean square difference of two latent frames that counts as none, as a share of the clip's spread
 
 
-def drop_same(comparisons: Sequence[Comparison], latents: LatentStore) -> tuple[list[Comparison], Counter[str]]:
+def drop_degenerate_terms(
+    comparisons: Sequence[Comparison], latents: LatentStore
+) -> tuple[list[Comparison], Counter[str]]:
     """Comparisons without terms whose views are the same and without views that no other term needs.
 
     One without any term is left out.

@@ -73,9 +73,9 @@ def predictions(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> t
 
 
 @torch.no_grad()
-def plain_errors(backbone: Backbone, batch: Batch, way: GradientStrategy | Mode = AUTO) -> Tensor:
+def plain_errors(backbone: Backbone, batch: Batch, strategy: GradientStrategy | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
-    plan = (way if isinstance(way, GradientStrategy) else GradientStrategy(way)).plan(batch)
+    plan = (strategy if isinstance(strategy, GradientStrategy) else GradientStrategy(strategy)).plan(batch)
     if plan.passes:
         return _placed(batch, plan.passes, [_pass_errors(backbone, batch, each) for each in plan.passes])
     if not batch.place:
@@ -96,7 +96,7 @@ def backward(
     backbone: Backbone,
     batch: Batch,
     reference_BVF: Tensor,
-    way: GradientStrategy | Mode = AUTO,
+    strategy: GradientStrategy | Mode = AUTO,
     counts: Mapping[str, Tensor] | None = None,
     losers: LoserGradients | None = None,
 ) -> tuple[Tensor, ViewErrors]:
@@ -106,7 +106,7 @@ def backward(
         backbone: the policy.
         batch: views and terms.
         reference_BVF: errors of the reference; zeros where no term asks for them.
-        way: how; see the module.
+        strategy: how the gradient is taken; see the module.
         counts: see `rushes.objectives.losses.loss`.
         losers: receives the gradient of what pushes errors up, in place of the weights.
 
@@ -114,7 +114,7 @@ def backward(
         The loss and the errors, detached.
     """
     counts = batch.terms.counts() if counts is None else counts
-    plan = (way if isinstance(way, GradientStrategy) else GradientStrategy(way)).plan(batch)
+    plan = (strategy if isinstance(strategy, GradientStrategy) else GradientStrategy(strategy)).plan(batch)
     if plan.passes:
         return _by_pass(backbone, batch, reference_BVF, plan, counts)
     if not batch.place:
@@ -169,7 +169,7 @@ def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> T
     return out
 
 
-def measured_way(
+def measured_strategy(
     backbone: Backbone, batches: Iterable[Batch], mode: Mode, memory_mb: int = 0, to_come_mib: float = 0.0
 ) -> GradientStrategy:
     """What the choice between the ways is made from: one view of each batch goes through the network and back.

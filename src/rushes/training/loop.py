@@ -31,13 +31,13 @@ from rushes.training.comparison import Comparison, by_shape
 from rushes.training.continuation import RunIdentity, as_identity, check_continuation
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
-from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
+from rushes.training.gradients import backward, measured_strategy, no_errors, plain_errors
 from rushes.training.history import CURVES, History
 from rushes.training.memory import AUTO, GradientStrategy, Mode, most_memory
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, own_part, whole
-from rushes.training.probe import by_expert, measure
+from rushes.training.probe import measure, per_expert_metrics
 from rushes.training.reference import Average, Reference
 from rushes.training.reference_cache import ReferenceCache
 from rushes.training.reference_predictions import ReferencePredictions
@@ -68,7 +68,7 @@ class Work:
     seed: int
     reference: Reference
     optimiser: torch.optim.Optimizer
-    way: GradientStrategy
+    strategy: GradientStrategy
     strength: AutoBeta
     ranks: Ranks
     average: Average | None  # of the trained weights; None = what is trained is what is written
@@ -109,7 +109,7 @@ class Work:
         """
         mine = self.ranks.share(chosen)
         parts = by_shape([comparison for comparison, _ in mine])
-        count = self.way.most(len(parts)) if self.way.most else len(parts)
+        count = self.strategy.most(len(parts)) if self.strategy.most else len(parts)
         for places in parts:
             yield places, self.batch([mine[at] for at in places], caption_dropout)
         for _ in range(max(1, count) - len(parts)):
@@ -246,13 +246,13 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     held = (1 + sum(sets)) * sum(own_part(p).numel() * p.element_size() for p in trained)
     with activations():
         first = one_of_each_shape(data.comparisons, data.latents, backbone, Draws(seed, data.times), device)
-        way = measured_way(backbone, first, settings.gradients, settings.memory_mb, held / 2**20)
+        strategy = measured_strategy(backbone, first, settings.gradients, settings.memory_mb, held / 2**20)
     if sharded:
-        way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
+        strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)
     optimiser = make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay)
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     # Where weights are spread over the processes, a pass of one is a pass of all.
-    watchers = ALONE if way.most else ranks
+    watchers = ALONE if strategy.most else ranks
     unconditional = UnconditionalProbe(backbone, reference, asked_under(data.negative_prompt, data.held_out), watchers)
     average = Average(network, settings.weights_ema) if settings.weights_ema else None
     return Work(
@@ -262,7 +262,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         seed=seed,
         reference=reference,
         optimiser=optimiser,
-        way=way,
+        strategy=strategy,
         strength=AutoBeta(settings.auto_beta),
         ranks=ranks,
         average=average,
@@ -281,9 +281,9 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
 
 def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
-    facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
-    facts |= {"view_mib": work.way.view_mib, "view_mib_by_shape": dict(work.way.by_shape)}
-    if work.way.most:
+    facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.strategy.budget_mib}
+    facts |= {"view_mib": work.strategy.view_mib, "view_mib_by_shape": dict(work.strategy.by_shape)}
+    if work.strategy.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
         checkpoint.save(folder, step, tensors, facts)
@@ -299,9 +299,12 @@ def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
-        memory = {"view_mib": state.facts.get("view_mib", work.way.view_mib), "budget_mib": state.facts["budget_mib"]}
-        by_shape = state.facts.get("view_mib_by_shape", work.way.by_shape)
-        work = replace(work, way=replace(work.way, **memory, by_shape=by_shape))
+        memory = {
+            "view_mib": state.facts.get("view_mib", work.strategy.view_mib),
+            "budget_mib": state.facts["budget_mib"],
+        }
+        by_shape = state.facts.get("view_mib_by_shape", work.strategy.by_shape)
+        work = replace(work, strategy=replace(work.strategy, **memory, by_shape=by_shape))
     return work, state.step
 
 
@@ -311,8 +314,8 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
     drawn = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
-    boundary = work.way.boundary
-    if work.way.most and boundary is not None:
+    boundary = work.strategy.boundary
+    if work.strategy.most and boundary is not None:
         # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
         drawn.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
     return drawn
@@ -326,10 +329,10 @@ def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Compariso
     bank, needed = work.data.bank, batch.terms.needs_reference
     if bank:
         return bank.errors(chosen, batch.views) if needed else no_errors(batch)
-    if not (work.way.most(int(needed)) if work.way.most else needed):
+    if not (work.strategy.most(int(needed)) if work.strategy.most else needed):
         return no_errors(batch)
     with work.reference.applied():
-        return plain_errors(work.backbone, batch, work.way)
+        return plain_errors(work.backbone, batch, work.strategy)
 
 
 def _step(work: Work, step: int) -> dict[str, float]:
@@ -342,7 +345,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
     for places, batch in work.own_batches(chosen, settings.caption_dropout):
         reference_BVF = _reference_errors(work, batch, [mine[at] for at in places])
         with work.activations():
-            _, errors = backward(work.backbone, batch, reference_BVF, work.way, counts, losers)
+            _, errors = backward(work.backbone, batch, reference_BVF, work.strategy, counts, losers)
         parts.append(errors.among(places, (len(mine), views, frames)))
     own = joined(parts)
     ranks.add_up(work.trained)
@@ -374,7 +377,7 @@ def _of_experts(
     if boundary is None:
         return {}
     t_B = torch.cat([time_of(comparison, visit, work.seed, work.data.times) for comparison, visit in chosen])
-    return by_expert(errors, terms, t_B, boundary)
+    return per_expert_metrics(errors, terms, t_B, boundary)
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
@@ -385,13 +388,13 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
 
 
 def reference_errors(
-    backbone: Backbone, batch: Batch, reference: Reference, way: GradientStrategy | Mode = AUTO
+    backbone: Backbone, batch: Batch, reference: Reference, strategy: GradientStrategy | Mode = AUTO
 ) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:
         return no_errors(batch)
     with reference.applied():
-        return plain_errors(backbone, batch, way)
+        return plain_errors(backbone, batch, strategy)
 
 
 def _probe(work: Work) -> dict[str, float]:
@@ -417,20 +420,20 @@ def _facts(work: Work) -> dict[str, Any]:
     """How gradients are taken, for the row of step 0."""
     sizes = {}
     for _, batch in work.own_batches(_chosen(work, 0)):
-        sizes[batch.clean_RCFHW[0].numel()] = work.way.plan(batch)
+        sizes[batch.clean_RCFHW[0].numel()] = work.strategy.plan(batch)
     plan = sizes[max(sizes)]  # of the largest shape
     bank = work.data.bank.draws if work.data.bank else 0
     return {
         "gradients": plan.mode,
-        "gradients_why": plan.why + _shapes_in_words(work.way),
+        "gradients_why": plan.why + _shapes_in_words(work.strategy),
         "bank": bank,
         "processes": work.ranks.size,
     }
 
 
-def _shapes_in_words(way: GradientStrategy) -> str:
+def _shapes_in_words(strategy: GradientStrategy) -> str:
     """What views of each shape take, where there are several."""
-    if not way.by_shape:
+    if not strategy.by_shape:
         return ""
-    each = ", ".join(f"{mib:.0f} MiB at {shape}" for shape, mib in way.by_shape.items())
-    return f"; a view needs {each}, and at most {way.view_mib:.0f}"
+    each = ", ".join(f"{mib:.0f} MiB at {shape}" for shape, mib in strategy.by_shape.items())
+    return f"; a view needs {each}, and at most {strategy.view_mib:.0f}"

@@ -201,7 +201,7 @@ HIGH, LOW = "high_noise", "low_noise"  # the expert that answers from the bounda
 FIGURES = ("loss", "accuracy", "margin", "winner_relative_error", "loser_relative_error")
 
 
-def by_expert(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float) -> dict[str, float]:
+def per_expert_metrics(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float) -> dict[str, float]:
     """Figures of each expert, `expert/NAME/...`: `comparisons`, `loss`, and of each level that compares FIGURES.
 
     All views of a comparison share a time, so one expert answers all of them. NAME is high_noise, which answers from

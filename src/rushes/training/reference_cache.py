@@ -103,7 +103,7 @@ def fill(
     latents: LatentStore,
     *,
     draws: Draws,
-    way: GradientStrategy,
+    strategy: GradientStrategy,
     stand_in: Comparison | None = None,
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
@@ -118,13 +118,13 @@ def fill(
         for places in by_shape(missing)
         for start in range(0, len(places), AT_ONCE)
     ]
-    for at in range(way.most(len(chunks)) if way.most else len(chunks)):
+    for at in range(strategy.most(len(chunks)) if strategy.most else len(chunks)):
         part = chunks[at] if at < len(chunks) else []
         errors = []
         for draw in range(bank.draws):
             chosen = [(comparison, draw) for comparison in part or ([stand_in] if stand_in else [])]
             batch = make_batch(chosen, latents, backbone, draws).to(device)
-            errors.append(plain_errors(backbone, batch if part else batch.idle(), way))
+            errors.append(plain_errors(backbone, batch if part else batch.idle(), strategy))
             tick(len(part))
         if not part:
             continue

@@ -15,7 +15,7 @@ from rushes.lab.claims.base import Arm
 from rushes.lab.claims.data import MOST, LabelSource, Levels, MixedLabels, Scores, Takes, WrongCaptions
 from rushes.records import BASE
 
-ONE, TWO, THREE, GUIDED = Takes(1), Takes(2), Takes(3), Takes(2, "guided")
+ONE_TAKE, TWO_TAKES, THREE_TAKES, GUIDED = Takes(1), Takes(2), Takes(3), Takes(2, "guided")
 UNTRAINED = Arm(BASE, "sft", trained=False)
 TEXT = "base-text"  # the base without a given first frame
 RULE: Mapping[str, Any] = {"learning_rate": 3e-5, "times": "uniform", "shift": 0.0, "objective": {"sft_weight": 0.0}}
@@ -40,7 +40,7 @@ def _with(arm: Arm, name: str = "", clips: float = 1.0, footage: str = "true", *
     return replace(arm, name=name or arm.name, train=changed, clips=clips, footage=footage)
 
 
-def _realdpo(name: str, data: Takes = ONE, start: str = BASE, **options: Any) -> Arm:
+def _realdpo(name: str, data: Takes = ONE_TAKE, start: str = BASE, **options: Any) -> Arm:
     """Real clips against one take each, or as many as the option `losers` says."""
     return _arm(name, "realdpo", data, start=start, **{"losers": 1, **options})
 
@@ -61,7 +61,7 @@ REALDPO = (
 
 
 def _densedpo(name: str, labels: LabelSource, mode: str = "dense", text: bool = False, **options: Any) -> Arm:
-    takes = TWO if labels.kind == "take" else GUIDED
+    takes = TWO_TAKES if labels.kind == "take" else GUIDED
     return _arm(name, "densedpo", takes, labels, text=text, **{"mode": mode, "judge": labels.judge, **options})
 
 
@@ -123,7 +123,7 @@ BARE: dict[str, Any] = {"lr_scheduler": "constant", "learning_rate": 1e-5, "obje
 
 def _faulty(name: str, **train: Any) -> Arm:
     options = {"losers": 1, **train.pop("options", {})}
-    return Arm(name, "realdpo", {**BARE, "options": options, **train}, (ONE,), evaluate=False)
+    return Arm(name, "realdpo", {**BARE, "options": options, **train}, (ONE_TAKE,), evaluate=False)
 
 
 def _misled(name: str, footage: str) -> Arm:
@@ -156,7 +156,7 @@ ABLATIONS = (
     PLAIN,
     next(arm for arm in DENSEDPO if arm.name == "densedpo"),
     _with(PLAIN, "realdpo-ema", reference="ema"),
-    _realdpo("realdpo-n3", THREE, losers=3),
+    _realdpo("realdpo-n3", THREE_TAKES, losers=3),
     _realdpo("realdpo-n5", MOST, losers=MOST.count),
     replace(_realdpo("unscaled"), recipe=UNSCALED),
     _densedpo("densedpo-one-second", replace(DENSE, segment_s=1.0)),

@@ -137,10 +137,15 @@ def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: flo
     return min((shape for shape in shapes if shape.frames == length), key=cost)
 
 
+def segment_count(frames: int, fps: float, segment_s: float = 1.0) -> int:
+    """Full segments of a clip, at least one."""
+    return max(1, int(frames / (fps * segment_s) + _SLACK))
+
+
 def segment_of_frames(frames: int, fps: float, segment_s: float = 1.0) -> list[int]:
     """Index of the segment that each frame of a clip lies in; frames past the last full one join it."""
-    full = max(1, int(frames / (fps * segment_s) + _SLACK))
-    return [min(int(p / (fps * segment_s) + _SLACK), full - 1) for p in range(frames)]
+    last = segment_count(frames, fps, segment_s) - 1
+    return [min(int(p / (fps * segment_s) + _SLACK), last) for p in range(frames)]
 
 
 _SLACK = 1e-6  # of a segment, by which rounding may be off

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rushes.arrays import Frames
-from rushes.config.clip_shapes import segment_of_frames
+from rushes.config.clip_shapes import segment_count, segment_of_frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
 
 Better = Literal["lower", "higher", "neutral"]
@@ -52,7 +52,7 @@ class Shot:
     @cached_property
     def seconds(self) -> int:
         """How many values per second there are: the full seconds of the clip, at least one."""
-        return int(self.second_F[-1]) + 1
+        return segment_count(len(self.frames_FHWC), self.fps)
 
     @cached_property
     def second_F(self) -> NDArray[np.int64]:

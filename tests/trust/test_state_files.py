@@ -13,7 +13,7 @@ import torch
 
 from rushes.files import write_text
 from rushes.project.monitoring import _measured_before
-from rushes.project.probes import Kept
+from rushes.project.probes import ProbeAnswers
 from rushes.project.project import open_project
 from rushes.store.database import SCHEMA
 from rushes.text_reader import checked_text
@@ -85,11 +85,11 @@ def test_shortcuts_are_measured_again(
 
 def test_lines_of_probes_that_were_altered_are_measured_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "pairs.jsonl"
-    kept = Kept(path)
+    kept = ProbeAnswers(path)
     for k in range(3):
         kept[f"pair {k}"] = {"labels": [k]}
     path.write_text(path.read_text().replace('{"of": "pair 1"', '{"of: "pair 1"') + '{"of": "pair')  # and a torn end
-    again = Kept(path)
+    again = ProbeAnswers(path)
     assert "pair 0" in again and "pair 1" not in again and again["pair 2"] == {"labels": [2]}
     assert (
         f"{path}: 1 line altered; what it had is measured again" in caplog.text

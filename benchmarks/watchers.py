@@ -38,7 +38,7 @@ from pathlib import Path
 import uvicorn
 from rushes.web.accounts import Accounts
 from rushes.web.site import make_site
-from rushes.web.studio.runs import runs_section
+from rushes.web.studio.runs_page import runs_section
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
 people = Accounts(folder.parent / "people.db")
 print(people.key, flush=True)  # runs are the owner's to see

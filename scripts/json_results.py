@@ -44,7 +44,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "prompts add": ("project.intake:StillsResult",),
     "recipes": ("project.recipe_table:RecipeRow",),
     "report": ("project.reports:ReportResult",),
-    "reproduce": ("lab.claims.table:ReproduceResult",),
+    "reproduce": ("lab.claims.verdict_table:ReproduceResult",),
     "review": ("project.review_page:ReviewProgress",),
     "run": (
         "project.runs:RunResult",
@@ -56,7 +56,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "set": ("project.held_settings:SetResult",),
     "settings": ("project.held_settings:SettingsResult",),
     "space": ("inspect.disk_use:SpaceResult",),
-    "status": ("project.status:ProjectStatus",),
+    "status": ("project.project_status:ProjectStatus",),
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),
     "trust": ("trust:TrustResult",),

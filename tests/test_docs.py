@@ -22,7 +22,7 @@ import torch
 from cyclopts import App
 
 from rushes.cli.command_groups import FORMER, app
-from rushes.lab.claims.catalogue import CLAIMS
+from rushes.lab.claims.hypotheses import CLAIMS
 from rushes.media.write import encode_bytes
 from rushes.training.recipe import recipe_names
 from rushes.world.render import render

@@ -19,7 +19,7 @@ from rushes.config.tables import BackboneSettings
 from rushes.edits import words as edits
 from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.read import read_video
-from rushes.media.resize import Fit, resize_frame
+from rushes.media.resize import FitMode, resize_frame
 from rushes.progress import Sharing, in_turn
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
@@ -29,7 +29,7 @@ PREPROCESSING = "by-time-1"  # raise the number when what happens between file a
 AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
 
 
-def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: Fit) -> LatentStore:
+def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: FitMode) -> LatentStore:
     """The latents that belong to this codec, size and preprocessing; others of the project are not seen."""
     name = latent_fingerprint(
         backbone.spec.name,
@@ -57,7 +57,7 @@ def encode(
     latents: LatentStore,
     backbone: Backbone,
     size: BackboneSettings,
-    fit: Fit,
+    fit: FitMode,
     wanted: Sequence[LatentKey],
     tick: Callable[[int], None] = lambda count: None,
     spread: Sharing = in_turn,
@@ -91,7 +91,7 @@ def batches(wanted: Sequence[LatentKey], size: BackboneSettings) -> list[list[La
 
 
 def _frames(
-    media: MediaFolder, backbone: Backbone, size: BackboneSettings, fit: Fit, job: LatentKey
+    media: MediaFolder, backbone: Backbone, size: BackboneSettings, fit: FitMode, job: LatentKey
 ) -> NDArray[np.uint8]:
     """What the codec gets of one clip or first frame."""
     if job.first:
@@ -115,7 +115,7 @@ def _stills(
     }
 
 
-def edited(job: LatentKey, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
+def edited(job: LatentKey, read: edits.ReadClip, backbone: Backbone) -> NDArray[np.uint8]:
     """Frames of a clip after its edit, [T, H, W, 3]: between file and codec, so that no second file gives it away."""
     frames = read(job.media)
     if job.edit == edits.CODEC:
@@ -127,13 +127,13 @@ def edited(job: LatentKey, read: edits.Read, backbone: Backbone) -> NDArray[np.u
         raise ValueError(f"clip {job.media[:12]} cannot be edited ({job.edit}): {error}") from error
 
 
-def read_clip(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np.uint8]:
+def read_clip(path: Path, size: BackboneSettings, fit: FitMode) -> NDArray[np.uint8]:
     """A clip as the codec gets it, [T, H, W, 3]."""
     shape = (size.height_px, size.width_px)
     return read_video(path, fps=size.fps, frames=size.frames, size_px=shape, fit=fit).frames_FHWC
 
 
-def read_first_frame(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np.uint8]:
+def read_first_frame(path: Path, size: BackboneSettings, fit: FitMode) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
     return resize_frame(read_still(path), (size.height_px, size.width_px), fit)[None]
 

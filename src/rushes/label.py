@@ -18,7 +18,7 @@ from rushes.records import Candidate, Preference, Score, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
 
-Pair = tuple[Candidate, Candidate]
+TakePair = tuple[Candidate, Candidate]
 _SHOTS = 8  # clips in memory: each is in several pairs of its group
 
 
@@ -46,7 +46,7 @@ def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidat
 class _JudgeRequest:
     """A pair, under what its label is stored, and what is stored of it."""
 
-    pair: Pair
+    pair: TakePair
     id: str
     before: Preference | None
     new: bool  # the judge is asked
@@ -81,7 +81,7 @@ def label(
     corrected = {p.supersedes for p in store.preferences(current=False)}
     wanted = list(_requests(pairs(candidates), [judge.name, segment_s, settings_hash], judged_before, corrected, asks))
     judgements = judge_each(store.media, judge, [each.pair for each in wanted if each.new], segment_s, spread)
-    answer: tuple[Pair, Judgement] | None = None
+    answer: tuple[TakePair, Judgement] | None = None
     for each in wanted:
         (left, right), preference = each.pair, each.before
         before = preference
@@ -125,7 +125,7 @@ def _labelled(request: _JudgeRequest, judged: Judgement, judging: Sequence[Any])
 
 
 def _requests(
-    both: Iterable[Pair],
+    both: Iterable[TakePair],
     judging: Sequence[object],
     judged_before: Mapping[str, Preference],
     corrected: Set[str],
@@ -142,8 +142,8 @@ def _requests(
 
 
 def judge_each(
-    media: MediaFolder, judge: Judge, asked: Sequence[Pair], segment_s: float | None, spread: Sharing = in_turn
-) -> Iterator[tuple[Pair, Judgement]]:
+    media: MediaFolder, judge: Judge, asked: Sequence[TakePair], segment_s: float | None, spread: Sharing = in_turn
+) -> Iterator[tuple[TakePair, Judgement]]:
     """Pairs with what a judge says of them; nothing is stored."""
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(media, candidate, judge))
     return spread(asked, lambda pair: judge.compare(shot(pair[0]), shot(pair[1]), segment_s))

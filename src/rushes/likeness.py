@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rushes.media.read import read_video
-from rushes.media.resize import Fit
+from rushes.media.resize import FitMode
 from rushes.metrics.base import Shot
 from rushes.metrics.sets import diversity
 from rushes.records import Candidate, Clip, Score, stable_hash
@@ -24,7 +24,7 @@ def measure(
     store: Store,
     candidates: Sequence[Candidate],
     clips: Mapping[str, Clip],
-    fit: Fit,
+    fit: FitMode,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Score each candidate, stored before the next is read: 1 minus the root mean square difference, 1 = the same.

@@ -69,10 +69,10 @@ def in_turn(parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, 
     return ((part, work(part)) for part in parts)
 
 
-Outcome = tuple[Any, Exception | None]
+Attempt = tuple[Any, Exception | None]
 
 
-def attempt(work: Callable[[P], R], part: P) -> Outcome:
+def attempt(work: Callable[[P], R], part: P) -> Attempt:
     """The result of a part, or what it raised, as a value that another process can be sent."""
     try:
         return work(part), None

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Generic, Literal, TypeVar
 
-from rushes.progress import Outcome, attempt
+from rushes.progress import Attempt, attempt
 
 P = TypeVar("P")
 EngineName = Literal["local", "ray"]  # this machine, or workers of a cluster
@@ -44,7 +44,7 @@ def ray_module() -> Any:
 
 def on_ray(
     make: Make, parts: Iterable[P], most: int = 0, *, on_gpu: bool = False, jobs: int = 0
-) -> Iterator[tuple[P, Outcome]]:
+) -> Iterator[tuple[P, Attempt]]:
     """Parts with their outcomes, in order, by workers each of which does one part at a time.
 
     A part whose worker dies is given to another; where that dies as well its outcome is a `WorkerDiedError`. A worker
@@ -105,7 +105,7 @@ class _RayWorker:
     def up(self) -> None:
         """Answers once the worker runs."""
 
-    def do(self, part: Any) -> Outcome:
+    def do(self, part: Any) -> Attempt:
         """The outcome of a part."""
         if self._work is None:
             self._work, error = attempt(self._stack.enter_context, self._make())
@@ -138,7 +138,7 @@ class _Crew(Generic[P]):
         self._running: dict[Any, tuple[_Place, int]] = {}  # by what is waited for: what it is of, `COMING` = of no part
         self._parts: dict[int, P] = {}  # without an outcome that was given out
         self._waiting = deque[int]()  # of these the ones that no worker does
-        self._outcomes: dict[int, Outcome] = {}
+        self._outcomes: dict[int, Attempt] = {}
         self._read, self._all_read = 0, False
         self._died = Counter[int]()  # workers of a part
         self._places = [_Place() for _ in range(count)]
@@ -150,7 +150,7 @@ class _Crew(Generic[P]):
         place.worker = self._start()
         self._running[place.worker.up.remote()] = place, COMING
 
-    def outcomes(self, parts: Iterator[P]) -> Iterator[tuple[P, Outcome]]:
+    def outcomes(self, parts: Iterator[P]) -> Iterator[tuple[P, Attempt]]:
         """See `on_ray`; the workers are gone after it."""
         at = 0
         try:

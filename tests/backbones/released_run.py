@@ -42,12 +42,12 @@ from rushes.backbones.tiling import tiled
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.project.project import make_trainable
+from rushes.project.model_loading import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
 from rushes.training.activations import Where
 from rushes.training.comparison import Comparison, View
-from rushes.training.memory import Mode
+from rushes.training.memory import GradientMode
 from rushes.training.parallel import ALONE
 
 CHUNK = 4096  # tokens that feed-forward layers take at once
@@ -316,7 +316,7 @@ class Run:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
         tune = "full" if way == "full" else "lora"
         backbone, device = self.backbone, self.backbone.device
-        gradients: Mode = "two_pass" if shape == "segments" else "stash"
+        gradients: GradientMode = "two_pass" if shape == "segments" else "stash"
         settings = TrainSettings(
             trainable=tune,
             lora_rank=32,

@@ -48,7 +48,7 @@ def is_down(task: Task) -> CurationFinding:
     raise EndpointError("nobody answers")
 
 
-def found(engine: Engine, measure: engines.Measure, tasks: list[Task]) -> dict[str, CurationFinding]:
+def found(engine: Engine, measure: engines.MeasureTask, tasks: list[Task]) -> dict[str, CurationFinding]:
     return {task.id: finding for task, finding in engine(measure, iter(tasks))}
 
 

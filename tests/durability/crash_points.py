@@ -104,15 +104,15 @@ multiprocessing.util.Finalize(None, leave, exitpriority=0)
 LABEL = """
 exec(before)
 from pathlib import Path
-from rushes.project.labeling_page import open_desk
+from rushes.project.labeling_page import open_labeling_session
 from rushes.project.settings import read_settings
 from rushes.web.labeling.label_rows import LabelSubmission
 
 folder = Path(arguments[0])
-with open_desk(folder, read_settings(folder, ["label.by=human"])) as desk:
-    while item := desk.next("ada"):
-        marks = {name: (1,) * desk.segments(item) for name in desk.plan.dimensions}
-        desk.save("ada", item.id, LabelSubmission(f"event-{item.id}", item.event, marks))
+with open_labeling_session(folder, read_settings(folder, ["label.by=human"])) as session:
+    while item := session.next("ada"):
+        marks = {name: (1,) * session.segments(item) for name in session.plan.dimensions}
+        session.save("ada", item.id, LabelSubmission(f"event-{item.id}", item.event, marks))
         print(item.left, item.right, flush=True)
 """
 COMMANDS = ("import", "generate", "label", "train", "evaluate")  # of which a stage has some behind it

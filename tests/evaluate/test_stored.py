@@ -44,7 +44,7 @@ def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 
 def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> MetricSuite:
     """Brightness by pixels; `gap` only where clips are bright."""
 
-    def measure(shot: Shot) -> meters.Values:
+    def measure(shot: Shot) -> meters.SuiteValues:
         means = shot.frames_FHWC.mean((1, 2, 3))
         gap = float(means[-1] - means[0]) if means[0] > 50 else math.nan
         return {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rushes.config.tables import Settings
 from rushes.export.weights import export_weights
-from rushes.formats.exchange import Form, export_project, import_project
+from rushes.formats.exchange import ExchangeFormat, export_project, import_project
 from rushes.media.read import read_video
 from rushes.project import stages, training
 from rushes.project.project import OpenProject, open_project
@@ -34,7 +34,7 @@ def with_train(project: OpenProject, **changes: object) -> OpenProject:
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
-def test_rows_come_back_as_they_went(form: Form, finished: Path, tmp_path: Path) -> None:
+def test_rows_come_back_as_they_went(form: ExchangeFormat, finished: Path, tmp_path: Path) -> None:
     with Store.open(finished) as store, Store.create(tmp_path / "other") as other:
         counts = export_project(store, tmp_path / "rows", form)
         assert import_project(other, tmp_path / "rows") == sum(counts.values()) > 0

@@ -31,7 +31,7 @@ from rushes.formats.exchange import EXCHANGED, import_project, write_rows
 from rushes.formats.layouts import VIDEO_SUFFIXES, Layout, Listing
 from rushes.formats.listing import detect_layout, find_bench, list_footage
 from rushes.formats.pair_files import read_pairs
-from rushes.formats.preferences import Form
+from rushes.formats.preferences import PreferenceFormat
 from rushes.formats.scores import import_scores, read_votes
 from rushes.judges import endpoint, replies, reward
 from rushes.judges.protocols import read_answers
@@ -61,7 +61,7 @@ CAPTIONS = [["file", "caption", "scenario"], ["a.mp4", "a dog, running", "dogs"]
             ["c.mp4", "rain", "weather"]]  # fmt: skip
 
 
-def pairs(form: Form, name: str, folder: Path) -> Iterator[str]:
+def pairs(form: PreferenceFormat, name: str, folder: Path) -> Iterator[str]:
     read = read_pairs(folder / name, form)
     assert read.entries == len(read.pairs) + read.left_out.total()
     assert read.left_out.total() == len(read.refused), "two entries of one place"

@@ -13,7 +13,7 @@ from rushes.config.tables import FootageSettings
 from rushes.footage.pairs import import_pairs
 from rushes.footage.preflight import Length, PreflightOptions
 from rushes.formats.pair_files import read_pairs
-from rushes.formats.preferences import FORMS, Form, media_needed
+from rushes.formats.preferences import FORMS, PreferenceFormat, media_needed
 from rushes.media.write import write_video
 from rushes.store.database import Store
 
@@ -138,7 +138,7 @@ def test_videos_are_kept_once_and_a_second_import_adds_nothing(folder: Path) -> 
     ],
 )
 def test_what_does_not_fit_is_said_with_its_place(
-    form: Form, name: str, data: object, message: str, folder: Path
+    form: PreferenceFormat, name: str, data: object, message: str, folder: Path
 ) -> None:
     written(folder / "metadata.json", [{"video": "videos/0.mp4"}, {"video": "videos/1.mp4"}])
     with pytest.raises(ValueError, match=message):

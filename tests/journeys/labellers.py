@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
 Judgement = Callable[[str], int]
-"""The id of a pair on somebody's desk to +1 for A, 0 for a tie, -1 for B."""
+"""The id of a pair that somebody has to +1 for A, 0 for a tie, -1 for B."""
 
 EYE_PX = 32  # at which takes are looked at
 

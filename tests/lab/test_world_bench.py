@@ -10,7 +10,7 @@ import pytest
 from rushes.arena.plays import wrong_captions
 from rushes.backbones.tiny import load
 from rushes.cli import main
-from rushes.lab.bench_worlds import Arena, BenchMeasures, Judge, Scenes, WorldClip
+from rushes.lab.bench_worlds import Arena, BenchMeasures, ClipJudge, Scenes, WorldClip
 from rushes.lab.world_bench import (
     WorldBenchAsk,
     bench_world,
@@ -73,7 +73,7 @@ class FewCases(Arena):
 
 
 class Blind(FewCases):
-    judges: Mapping[str, Judge] = MappingProxyType({"blind": lambda frames, caption: True})
+    judges: Mapping[str, ClipJudge] = MappingProxyType({"blind": lambda frames, caption: True})
 
 
 def test_judges_are_tested_on_sound_and_broken_clips() -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.files import MediaError, content_hash
-from rushes.media.cut import Span, cut_pieces, cut_spans, pieces, scene_spans
+from rushes.media.cut import TimeSpan, cut_pieces, cut_spans, pieces, scene_spans
 from rushes.media.read import decode, probe, read_video
 
 from .conftest import Counting, Indices, MakeVideo
 
 
-def cut_files(path: Path, spans: list[Span], folder: Path, crf: int = 12) -> list[Path]:
+def cut_files(path: Path, spans: list[TimeSpan], folder: Path, crf: int = 12) -> list[Path]:
     """The pieces, kept."""
     kept = []
     for k, (span, piece) in enumerate(cut_pieces(path, spans, crf, folder)):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.media.resize import Fit, enlarge, resize_frame
+from rushes.media.resize import FitMode, enlarge, resize_frame
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (32, 48, 3), np.uint8)
@@ -50,7 +50,7 @@ def test_pad_keeps_all_and_fills_with_black() -> None:
 
 @pytest.mark.parametrize("size_px", [(1, 1), (3, 200), (200, 3), (7, 11), (32, 49)])
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
-def test_size_is_exact(size_px: tuple[int, int], fit: Fit) -> None:
+def test_size_is_exact(size_px: tuple[int, int], fit: FitMode) -> None:
     assert resize_frame(NOISE, size_px, fit).shape == (*size_px, 3)
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from rushes.noise.draws import Kind, TimeDraw, seeded
+from rushes.noise.draws import TimeDistribution, TimeDraw, seeded
 
 
 def test_seeded_is_the_same_in_every_process() -> None:
@@ -75,7 +75,7 @@ def distribution(kind: str, shift: float) -> Callable[[NDArray[np.float64]], NDA
 @pytest.mark.parametrize("kind", ["uniform", "logit_normal"])
 @pytest.mark.parametrize("shift", [1.0, 3.0, 12.0, 0.5])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.875, 1.0), (0.0, 0.875), (0.2, 0.6)])
-def test_histograms_are_those_of_the_closed_form(kind: Kind, shift: float, low: float, high: float) -> None:
+def test_histograms_are_those_of_the_closed_form(kind: TimeDistribution, shift: float, low: float, high: float) -> None:
     count, edges = 20_000, np.linspace(low, high, 11)
     draw = TimeDraw(kind, low, high, shift=shift)
     t = draw(count, seeded("histogram", kind, shift, low)).numpy()
@@ -98,7 +98,7 @@ def test_histograms_are_those_of_the_closed_form(kind: Kind, shift: float, low: 
         ("uniform", 12.0, 12 / 19),
     ],
 )
-def test_what_the_high_noise_expert_of_wan_gets(kind: Kind, shift: float, share: float) -> None:
+def test_what_the_high_noise_expert_of_wan_gets(kind: TimeDistribution, shift: float, share: float) -> None:
     """At or above 0.875; 12/19 is also the share of the steps in which takes at shift 12 ask it."""
     draw = TimeDraw(kind, shift=shift)
     assert draw.share(0.875, 1.0) == pytest.approx(share, abs=5e-5)
@@ -122,7 +122,7 @@ def test_far_out_on_either_side_draws_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "logit_normal"])
-def test_each_draw_takes_one_number_whatever_shift_and_range(kind: Kind) -> None:
+def test_each_draw_takes_one_number_whatever_shift_and_range(kind: TimeDistribution) -> None:
     """What is drawn after it from the same generator, the noise, does not depend on them."""
     after = []
     for draw in (TimeDraw(kind), TimeDraw(kind, 0.5, 0.9, shift=5.0)):

@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 
 from rushes.project import demo
-from rushes.project.labeling_page import open_desk
+from rushes.project.labeling_page import open_labeling_session
 from rushes.project.presets import tiny_train
 from rushes.project.settings import read_settings
 from rushes.training.recipe import load_recipe
@@ -56,8 +56,8 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     folder = tmp_path / "project-3"
     assert f"project: {folder}" in out and read_settings(folder) == demo.demo_settings(3)
     assert len((folder / "rushes.toml").read_text(encoding="utf-8").splitlines()) <= 26, "25 and the seed"
-    with open_desk(folder, read_settings(folder)) as desk:
-        assert desk.progress("ada")["pairs"] == 4, "there is something to label"
+    with open_labeling_session(folder, read_settings(folder)) as session:
+        assert session.progress("ada")["pairs"] == 4, "there is something to label"
     assert "\n4 takes\n" in rushes("status", folder)[1]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<title>Rushes demo" in page and 'http-equiv="refresh"' not in page

@@ -25,7 +25,7 @@ from rushes.metrics.base import Shot
 from rushes.noise.paths import Flow, VariancePreserving
 from rushes.progress import no_bar
 from rushes.project import eta, labels, probes
-from rushes.project.labeling_page import open_desk
+from rushes.project.labeling_page import open_labeling_session
 from rushes.project.project import open_project
 from rushes.project.settings import read_settings
 from rushes.recipes import densedpo
@@ -194,13 +194,13 @@ def test_people_see_the_pairs_and_their_labels_count(
     assert all(row["tied_pairs"] is None and row["motion_agreement"] is not None for row in facts["levels"])
     settings = read_settings(project, human[1::2])
     eta_of = {row.id: row.eta for row in probe_rows(project)}
-    with open_desk(project, settings, probes=True) as desk:
+    with open_labeling_session(project, settings, probes=True) as session:
         done = 0
-        while item := desk.next("ada"):
+        while item := session.next("ada"):
             level = eta_of[item.left]
             assert level == eta_of[item.right] and level
             marks = (1, -1) if level >= 0.7 else (0, 0)  # mixed from 0.7 up, wholly tied below
-            desk.save("ada", item.id, LabelSubmission(f"event{done}", "", {"overall": marks}, {}))
+            session.save("ada", item.id, LabelSubmission(f"event{done}", "", {"overall": marks}, {}))
             done += 1
     assert done == 3 * 5
     monkeypatch.setattr(levels, "LEAST_CLIPS", 3)

@@ -17,7 +17,7 @@ from rushes.formats.preferences import media_needed
 from rushes.progress import no_bar
 from rushes.project import labels, runs, stages, training
 from rushes.project.judge_audit import audit_project
-from rushes.project.labeling_page import invitations, open_desk, plan_of
+from rushes.project.labeling_page import invitations, open_labeling_session, plan_of
 from rushes.project.project import OpenProject, open_project
 from rushes.project.settings import write_settings
 from rushes.records import plain
@@ -69,11 +69,11 @@ def make(guided: Path, tmp_path: Path, small: SmallProject) -> Make:
 def label_all(project: OpenProject, who: str, mark: int) -> int:
     """Label every pair that this person is given, all parts alike, as of the true left side."""
     count = 0
-    with open_desk(project.store.project, project.settings) as desk:
-        while (item := desk.next(who)) is not None:
+    with open_labeling_session(project.store.project, project.settings) as session:
+        while (item := session.next(who)) is not None:
             slot = -mark if item.swapped else mark
-            marks = {name: (slot,) * desk.segments(item) for name in desk.plan.dimensions}
-            desk.save(who, item.id, LabelSubmission(f"{who}-{count:06}", "", marks))
+            marks = {name: (slot,) * session.segments(item) for name in session.plan.dimensions}
+            session.save(who, item.id, LabelSubmission(f"{who}-{count:06}", "", marks))
             count += 1
     return count
 
@@ -108,16 +108,16 @@ def test_a_clip_can_be_labelled_whole(make: Make) -> None:
 
 def test_invitations_are_links_with_tokens_that_can_be_renewed(make: Make) -> None:
     project = make()
-    with open_desk(project.store.project, project.settings) as desk:
-        links = invitations(desk.assignments, ("ada", "bob"), "http://host:1")
+    with open_labeling_session(project.store.project, project.settings) as session:
+        links = invitations(session.assignments, ("ada", "bob"), "http://host:1")
         tokens = {name: link.partition("#invite=")[2] for name, link in links.items()}
-        assert [desk.assignments.who(token) for token in tokens.values()] == ["ada", "bob"]
-        invitations(desk.assignments, ("ada",), "http://host:1")
-        assert desk.assignments.who(tokens["ada"]) is None and desk.assignments.who(tokens["bob"]) == "bob"
+        assert [session.assignments.who(token) for token in tokens.values()] == ["ada", "bob"]
+        invitations(session.assignments, ("ada",), "http://host:1")
+        assert session.assignments.who(tokens["ada"]) is None and session.assignments.who(tokens["bob"]) == "bob"
         with pytest.raises(ValueError, match="given twice"):
-            invitations(desk.assignments, ("ada", "ada"), "http://host:1")
+            invitations(session.assignments, ("ada", "ada"), "http://host:1")
         with pytest.raises(ValueError, match="is not a name"):
-            invitations(desk.assignments, ("<b>",), "http://host:1")
+            invitations(session.assignments, ("<b>",), "http://host:1")
 
 
 @pytest.fixture

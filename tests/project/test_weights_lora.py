@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.cli import main
 from rushes.export import weights
-from rushes.export.weights import Form, export_weights
+from rushes.export.weights import WeightsFormat, export_weights
 from rushes.formats.exchange import ProjectExported
 from rushes.project import stages, training
 from rushes.project.project import OpenProject, find_run, load_run, open_project, run_folder
@@ -78,7 +78,7 @@ def test_one_run_trains_both_experts_and_says_how_each_fares(trained: OpenProjec
 
 
 @Forms
-def test_what_is_written_acts_as_the_run(form: Form, trained: OpenProject, tmp_path: Path) -> None:
+def test_what_is_written_acts_as_the_run(form: WeightsFormat, trained: OpenProject, tmp_path: Path) -> None:
     wrote = export_weights(trained, "sft", tmp_path, form)
     assert wrote.change is not None and wrote.change > 1e-3 and wrote.difference < 1e-4
     files = sorted(path.relative_to(wrote.path).as_posix() for path in wrote.path.rglob("*.safetensors"))
@@ -104,7 +104,7 @@ def test_the_command_says_how_it_is_loaded(
 
 
 @Forms
-def test_pipelines_of_diffusers_load_it(form: Form, trained: OpenProject, tmp_path: Path) -> None:
+def test_pipelines_of_diffusers_load_it(form: WeightsFormat, trained: OpenProject, tmp_path: Path) -> None:
     """Through `load_lora_weights` alone, which reads both forms of a Wan adapter."""
     from diffusers import DiffusionPipeline
 
@@ -130,12 +130,12 @@ def test_pipelines_of_diffusers_load_it(form: Form, trained: OpenProject, tmp_pa
 
 @Forms
 def test_a_file_that_acts_otherwise_is_refused(
-    form: Form, trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: WeightsFormat, trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one of which the scale was lost: its effect is a third."""
     save: Callable[..., None] = weights._save
 
-    def lossy(backbone: Any, path: Path, form: Form) -> None:
+    def lossy(backbone: Any, path: Path, form: WeightsFormat) -> None:
         save(backbone, path, form)
         for file in path.rglob("*.safetensors"):
             tensors = load_file(file)

@@ -23,7 +23,7 @@ from rushes.store.latents import LatentStore
 from rushes.training.batches import Draws
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
-from rushes.training.memory import GradientStrategy, Mode
+from rushes.training.memory import GradientMode, GradientStrategy
 from rushes.training.parallel import Ranks, joined
 from rushes.training.reference_cache import fill, open_cache
 
@@ -36,7 +36,7 @@ class Case:
     """How a run is trained; `alone` is how one process trains it for comparison."""
 
     parallel: Literal["replicate", "shard"] = "shard"
-    gradients: Mode = "joint"
+    gradients: GradientMode = "joint"
     batch: int = 3
     dtype: Precision = "float32"
     tune: str = "lora"

@@ -20,7 +20,7 @@ from rushes.training.batches import Batch
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, row_errors
 from rushes.training.loop import train
-from rushes.training.memory import Mode
+from rushes.training.memory import GradientMode
 from rushes.training.parallel import Ranks
 
 from .conftest import DataIn, Referenced, Rows, Small
@@ -47,7 +47,9 @@ def flat(grads: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor:
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(grads, like, strict=True)])
 
 
-def apart(backbone: TinyBackbone, batch: Batch, reference: Tensor, mode: Mode) -> tuple[Tensor, Tensor, LoserGradients]:
+def apart(
+    backbone: TinyBackbone, batch: Batch, reference: Tensor, mode: GradientMode
+) -> tuple[Tensor, Tensor, LoserGradients]:
     """Winners' and losers' gradients as vectors, and what would add them."""
     backbone.network.zero_grad(set_to_none=True)
     trained = [p for p in backbone.network.parameters() if p.requires_grad]
@@ -75,7 +77,7 @@ def coefficients(backbone: TinyBackbone, batch: Batch, reference: Tensor) -> Ten
 @every_case
 @pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
 def test_both_parts_are_those_of_the_errors_pulled_down_and_pushed_up(
-    case: str, mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     backbone, batch = exact(small, rows, case)
     reference = reference_of(batch)

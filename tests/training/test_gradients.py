@@ -16,7 +16,7 @@ from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Reduction, Term, one_against_each
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, plain_errors, row_errors
-from rushes.training.memory import Mode
+from rushes.training.memory import GradientMode
 
 from .conftest import Referenced, Rows, Small
 
@@ -68,7 +68,9 @@ CASES: dict[str, Sequence[Sequence[Term]]] = {
 }
 
 
-def gradient(backbone: Backbone, batch: Batch, reference_BVF: Tensor, mode: Mode) -> tuple[dict[str, Tensor], Tensor]:
+def gradient(
+    backbone: Backbone, batch: Batch, reference_BVF: Tensor, mode: GradientMode
+) -> tuple[dict[str, Tensor], Tensor]:
     backbone.network.zero_grad(set_to_none=True)
     value, _ = backward(backbone, batch, reference_BVF, mode)
     return {name: p.grad.clone() for name, p in backbone.network.named_parameters() if p.grad is not None}, value
@@ -86,7 +88,7 @@ def check_equal(one: dict[str, Tensor], other: dict[str, Tensor], relative: floa
 @pytest.mark.parametrize("mode", ["stash", "two_pass"])
 @pytest.mark.parametrize("case", CASES)
 def test_view_by_view_equals_joint_in_float64(
-    case: str, mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     backbone, batch = small(), rows(CASES[case], torch.float64)
     backbone.network.double()
@@ -105,7 +107,7 @@ def test_view_by_view_equals_joint_in_float64(
 @pytest.mark.parametrize("mode", ["stash", "two_pass"])
 @pytest.mark.parametrize("case", CASES)
 def test_view_by_view_equals_joint_in_float32(
-    case: str, mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     backbone, batch = small(), rows(CASES[case], torch.float32)
     reference = reference_of(batch)
@@ -118,7 +120,7 @@ def test_view_by_view_equals_joint_in_float32(
 @pytest.mark.parametrize("case", ["three losers", "labels per segment", "supervised term"])
 @pytest.mark.parametrize("mode", ["stash", "two_pass"])
 def test_adapters_get_the_same_gradient(
-    case: str, mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     backbone, batch = small(), rows(CASES[case], torch.float64)
     backbone.network.double()
@@ -135,7 +137,9 @@ def test_adapters_get_the_same_gradient(
 
 
 @pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
-def test_a_gradient_is_added_to_what_is_there(mode: Mode, small: Small, rows: Rows, reference_of: Referenced) -> None:
+def test_a_gradient_is_added_to_what_is_there(
+    mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
+) -> None:
     backbone, batch = small(), rows(CASES["pair"], torch.float32)
     reference = reference_of(batch)
     once, _ = gradient(backbone, batch, reference, mode)
@@ -147,7 +151,7 @@ def test_a_gradient_is_added_to_what_is_there(mode: Mode, small: Small, rows: Ro
 
 @pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
 def test_counts_of_all_ranks_average_over_all_comparisons(
-    mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     """Two parts of a batch, each divided by the whole's counts, add up to the whole's gradient."""
     backbone = small()
@@ -200,7 +204,7 @@ class _Counted:
     ],
 )
 def test_every_view_goes_through_once(
-    case: str, mode: Mode, with_graph: int, without: int, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, with_graph: int, without: int, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     """RealDPO's released loop runs the winner once for every loser."""
     counted: Any = _Counted(small())
@@ -240,7 +244,7 @@ def activation_bytes(network: nn.Module, work: Callable[[], object]) -> int:
 @pytest.mark.parametrize("case", ["three losers", "labels per segment"])
 @pytest.mark.parametrize("mode", ["stash", "two_pass"])
 def test_one_view_is_in_memory_at_a_time(
-    case: str, mode: Mode, small: Small, rows: Rows, reference_of: Referenced
+    case: str, mode: GradientMode, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
     backbone, batch = small(), rows(CASES[case], torch.float32)
     reference = reference_of(batch)
@@ -270,7 +274,7 @@ def test_errors_are_float32_or_finer(small: Small, rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
-def test_errors_without_a_graph_are_those_of_backward(mode: Mode, small: Small, rows: Rows) -> None:
+def test_errors_without_a_graph_are_those_of_backward(mode: GradientMode, small: Small, rows: Rows) -> None:
     """Bit for bit: at equal weights every margin must be exactly zero."""
     backbone, batch = small(), rows(CASES["unequal losers"], torch.float32)
     plain = plain_errors(backbone, batch, mode)
@@ -282,7 +286,7 @@ def test_errors_without_a_graph_are_those_of_backward(mode: Mode, small: Small, 
 
 
 @pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
-def test_what_a_saturated_pair_still_pulls_is_zero(mode: Mode, small: Small, rows: Rows) -> None:
+def test_what_a_saturated_pair_still_pulls_is_zero(mode: GradientMode, small: Small, rows: Rows) -> None:
     """And no number that is too small for float32's exponent, with which a processor is slow."""
     backbone, batch = small(), rows(CASES["pair"][:1], torch.float32)
     for lead, pulls in ((20.0, True), (60.0, False)):

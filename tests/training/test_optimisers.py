@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rushes.training import checkpoint
-from rushes.training.optimisers import MOMENTS, Name, check_optimiser, make_optimiser, state_of
+from rushes.training.optimisers import MOMENTS, OptimiserName, check_optimiser, make_optimiser, state_of
 from rushes.training.reference import Reference
 
 
@@ -19,7 +19,7 @@ def network() -> nn.Module:
 
 
 def trained(
-    name: Name, steps: int, model: nn.Module, optimiser: torch.optim.Optimizer | None = None
+    name: OptimiserName, steps: int, model: nn.Module, optimiser: torch.optim.Optimizer | None = None
 ) -> torch.optim.Optimizer:
     """Steps towards a fixed map, from batches that follow from the step."""
     done = int(state_of(optimiser, next(model.parameters()))["step"]) if optimiser else 0
@@ -54,7 +54,7 @@ def test_after_fifty_steps_weights_are_those_of_plain_adamw() -> None:
 
 
 @pytest.mark.parametrize("name", ["adamw", "adamw_8bit"])
-def test_a_run_goes_on_bit_by_bit(name: Name, tmp_path: Path) -> None:
+def test_a_run_goes_on_bit_by_bit(name: OptimiserName, tmp_path: Path) -> None:
     whole, part, other = network(), network(), network()
     trained(name, 9, whole)
     optimiser = trained(name, 5, part)

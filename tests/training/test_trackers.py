@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rushes.training.history import Row
+from rushes.training.history import StepRow
 from rushes.training.trackers import numbers, open_trackers
 
-ROWS: list[Row] = [
+ROWS: list[StepRow] = [
     {"step": 0, "held_out/clip/accuracy": 0.5, "gradients": "joint"},
     {"step": 1, "loss": 0.69, "samples/each": {"motion_speed": [0.1]}},
     {"step": 2, "loss": 0.5, "diagnoses": []},

@@ -22,11 +22,11 @@ from rushes.store.database import Store
 from rushes.web import guard, server, videos
 from rushes.web.accounts import Accounts, NameTaken, Visitor
 from rushes.web.guard import BURST, Guard, Rate
-from rushes.web.labeling.app import labeling_section
-from rushes.web.labeling.session import LabelingSession
-from rushes.web.review.app import review_section
+from rushes.web.labeling.labeling_section import labeling_section
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.review.queue import QueueEntry, ReviewQueue
-from rushes.web.review.session import ReviewSession
+from rushes.web.review.review_section import review_section
+from rushes.web.review.review_session import ReviewSession
 from rushes.web.site import SiteSection, make_site
 
 from ..web.conftest import FPS, FRAMES, Clock, NewSession, clock, encoded, make_review_app, make_session, say, serving

@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.web.labeling.app import labeling_section
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_section import labeling_section
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
-from rushes.web.review.app import review_section
-from rushes.web.review.session import ReviewSession
+from rushes.web.review.review_section import review_section
+from rushes.web.review.review_session import ReviewSession
 from rushes.web.server import config_of
 from rushes.web.site import make_site
 

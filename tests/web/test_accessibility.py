@@ -77,7 +77,7 @@ def test_nobody_is_kept_out_of_a_page(studio: tuple[str, str], tab_of: NewTab) -
 
 
 def label(tab: Page) -> None:
-    """The desk with a pair on it, marked and not; what opens over it."""
+    """The labelling page with a pair on it, marked and not; what opens over it."""
     tab.fill("#name", "ada")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#work:visible")

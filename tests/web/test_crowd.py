@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 
 from rushes.records import VOTE
 from rushes.web.accounts import CROWD, AccessDenied, Accounts
-from rushes.web.labeling.app import VOTE_DESK, labeling_section
 from rushes.web.labeling.campaign import dashboard
 from rushes.web.labeling.labeling_progress import progress_of
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_section import VOTE_PAGES, labeling_section
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.site import make_site
 
 from .conftest import NewSession, NewTab, serving
@@ -24,7 +24,7 @@ ADDRESS = "http://127.0.0.1:8765"
 
 @contextmanager
 def visiting(session: LabelingSession, token: str = "") -> Iterator[TestClient]:
-    sections = [labeling_section(session, "t"), labeling_section(session, "t", VOTE_DESK)]
+    sections = [labeling_section(session, "t"), labeling_section(session, "t", VOTE_PAGES)]
     headers = {"origin": ADDRESS, **({"authorization": f"Bearer {token}"} if token else {})}
     yield TestClient(make_site(session.assignments, "t", sections), ADDRESS, headers=headers)
 

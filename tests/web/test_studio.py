@@ -16,8 +16,8 @@ from fastapi import APIRouter
 from fastapi.testclient import TestClient
 
 from rushes.config.tables import LabelSettings, Settings
+from rushes.project.project_status import ProjectStatus, RunStatus
 from rushes.project.settings import write_settings
-from rushes.project.status import ProjectStatus, RunStatus
 from rushes.project.studio import Studio, home_facts, open_studio
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
@@ -79,19 +79,19 @@ def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str
         assert not list(studio.folder.glob("labelling*.npz"))
         with Store.open(studio.folder) as store:
             fill(store, 3, media=False)
-        studio.desk._look_at = studio.review._look_at = 0.0  # as if the seconds between looks were over
+        studio.labeling._look_at = studio.review._look_at = 0.0  # as if the seconds between looks were over
         assert ada.get("/api/label/me").json()["pairs"] == 3
         item = ada.post("/api/label/next", json={}).json()["item"]
-        first = studio.desk.ready()
+        first = studio.labeling.ready()
         with Store.open(studio.folder) as store:
             common: dict[str, Any] = {"media": "0" * 64, "caption": "", "width_px": 32, "height_px": 32, "frames": 17}
             common |= {"fps": 8.0, "kind": "take", "group": "new", "clip_id": "", "system": "base", "made_by": "w"}
             store.add(Candidate(id=f"new-{k}", seed=k, **common) for k in range(2))
-        assert studio.desk.ready() is first, "not at every request"
-        studio.desk._look_at = 0.0
+        assert studio.labeling.ready() is first, "not at every request"
+        studio.labeling._look_at = 0.0
         body = {"item": item["id"], "event": "a" * 12, "labels": {"overall": [1] * item["segments"]}}
         assert ada.post("/api/label/save", json=body).json()["pairs"] == 4
-        assert studio.desk.ready() is not first and ada.get("/api/label/me").json()["done"] == 1
+        assert studio.labeling.ready() is not first and ada.get("/api/label/me").json()["done"] == 1
 
 
 def test_a_page_without_a_template_of_its_own_is_the_frame_with_its_script(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_a_second_server_gives_out_no_pair_as_long_as_the_first_does(
     with open_studio(second), client(address, "ada") as ada:
         assert ada.get("/api/label/me").json()["pairs"] == 3
         with pytest.raises(NotThere, match="already open at http://127"):
-            second.desk.ready()
+            second.labeling.ready()
         code, _, err = rushes("label", studio.folder, "--by", "human", "--port", "1")
         assert code == 2 and "already open at http://127.0.0.1:1234/label" in err
         assert ada.get("/api/label/me").json()["pairs"] == 3, "the first goes on"
-        studio.desk.close()
-        second.desk._look_at = 0.0
-        assert second.desk.ready()
+        studio.labeling.close()
+        second.labeling._look_at = 0.0
+        assert second.labeling.ready()
     assert not list(studio.folder.glob(".*.address"))
 
 
@@ -166,10 +166,10 @@ def test_twenty_thousand_takes_open_soon_and_nothing_is_read_before_it_is_asked_
     began = time.monotonic()
     studio = Studio(project)
     with open_studio(studio) as site, serving(site) as address:
-        assert not studio.desk._opened and not studio.review._opened
+        assert not studio.labeling._opened and not studio.review._opened
         with client(address, "ada") as ada:
             assert ada.get("/api/home/facts").json()["steps"][1]["text"].startswith("20,000 of ")
-            assert not studio.desk._opened and not studio.review._opened
+            assert not studio.labeling._opened and not studio.review._opened
             assert ada.get("/api/label/me").json()["pairs"] == 10_000
     assert time.monotonic() - began < 20, "a tenth of it where nobody else computes"
 

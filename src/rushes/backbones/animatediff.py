@@ -14,7 +14,7 @@ from torch import Tensor
 from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
@@ -48,7 +48,7 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     )
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption."""
     embeddings, _ = pipeline.encode_prompt(caption, pipeline.device, 1, do_classifier_free_guidance=False)
     return {"text": embeddings[0]}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 LONGEST = 226  # tokens of a caption
@@ -52,7 +52,7 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     )
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption."""
     embeddings, _ = pipeline.encode_prompt([caption], do_classifier_free_guidance=False, max_sequence_length=LONGEST)
     return {"text": embeddings[0]}

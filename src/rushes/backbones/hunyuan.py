@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.files import content_hash
 from rushes.noise.paths import Flow
@@ -97,12 +97,12 @@ def even_levels(steps: int, size: tuple[int, int, int], config: Mapping[str, Any
     return {"sigmas": np.linspace(1.0, 0.0, steps + 1)[:-1]}
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption by a language model, which of them are not padding, and one of the whole by CLIP."""
     return _rows(*pipeline.encode_prompt([caption], max_sequence_length=LONGEST))
 
 
-def _rows(embeddings: Tensor, pooled: Tensor, mask: Tensor) -> Rows:
+def _rows(embeddings: Tensor, pooled: Tensor, mask: Tensor) -> TensorRows:
     return {"text": embeddings[0] * mask[0, :, None], "mask": mask[0], "pooled": pooled[0]}
 
 
@@ -226,7 +226,7 @@ class HunyuanFromImage(DiffusersBackbone):
         parts = {name: self.part(name) for name in READERS}
         return SimpleNamespace(**parts, image_processor=lambda look, return_tensors: SimpleNamespace(pixel_values=look))
 
-    def _read(self, reader: Any, caption: str, look_CFHW: Tensor) -> Rows:
+    def _read(self, reader: Any, caption: str, look_CFHW: Tensor) -> TensorRows:
         pipeline = HunyuanVideoImageToVideoPipeline
         condition_type = self.folder.config("transformer")["image_condition_type"]
         words = [caption.encode("utf-8", "replace").decode()]

@@ -21,7 +21,7 @@ from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels, mask_keys_alone, without_padding
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
@@ -60,7 +60,7 @@ def glyphs(caption: str) -> str:
     return str(extract_glyph_texts(caption) or "")
 
 
-def text(read: Any, caption: str) -> Rows:
+def text(read: Any, caption: str) -> TensorRows:
     """Embeddings of a caption by a language model, of what is written in quotes by its letters, and their masks."""
     pipeline = diffusers.HunyuanVideo15Pipeline
     words, mask = pipeline._get_mllm_prompt_embeds(read.text_encoder, read.tokenizer, [caption], read.device)

@@ -20,7 +20,7 @@ from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.inflation import MOTION, VideoUNet
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
@@ -55,7 +55,7 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     )
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption, cut or padded to the encoder's length."""
     embeddings, _ = pipeline.encode_prompt(caption, pipeline.device, 1, do_classifier_free_guidance=False)
     return {"text": embeddings[0]}

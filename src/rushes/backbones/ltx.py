@@ -18,7 +18,7 @@ from torch import Tensor
 from rushes.backbones.base import BackboneSpec, Condition, LatentSize, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
@@ -79,7 +79,7 @@ def quadratic(steps: int, size: tuple[int, int, int], config: Mapping[str, Any])
     return {"sigmas": levels, "timesteps": 1000 * levels}
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption, and which of them are not padding."""
     longest = 256 if type(pipeline).__name__ == CONDITIONS else 128
     embeddings, mask, _, _ = pipeline.encode_prompt(

@@ -16,7 +16,7 @@ from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.ltx import by_length, denormalise, mu, normalise
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
@@ -46,7 +46,7 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     )
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """What the video stream is told of a caption, and which of it is not padding."""
     embeddings, mask, _, _ = pipeline.encode_prompt(
         [caption], do_classifier_free_guidance=False, max_sequence_length=LONGEST

@@ -43,7 +43,7 @@ from rushes.backbones.texts import CaptionRows, TextCache, files_of, made_by, tr
 from rushes.backbones.weight_hashes import NAME, remembered
 from rushes.devices import default_device
 
-Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
+TensorRows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Family:
     name: str
     pipelines: tuple[str, ...]
     spec: Callable[[Folder, LoadOptions], BackboneSpec]
-    text: Callable[[Any, str], Rows]
+    text: Callable[[Any, str], TensorRows]
     predict: Callable[[Any, Tensor, Tensor, Condition, DiffusersBackbone], Tensor]
     tokens: Mapping[str, tuple[int, str]]
     normalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents * codec.config.scaling_factor

@@ -14,7 +14,7 @@ from rushes.arrays import Frames
 from rushes.caption.rules import wrong_by_rule
 from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.questions import Part
+from rushes.judges.questions import QuestionPart
 from rushes.metrics.base import Shot
 from rushes.records import seed_of
 from rushes.world.scenes import COLOURS, SIZE_PX, other_captions, read_caption
@@ -123,7 +123,7 @@ def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         assert real is not None and take is not None
-        parts: list[Part] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
+        parts: list[QuestionPart] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
         parts += ["Frames of the generated video, in order:", *evenly(take.frames_FHWC, frames)]
         ask = _ASK.format(caption=caption) + (_FAULTS.format(faults=", ".join(faults)) if faults else "")
         answer = endpoint.ask([*parts, ask], WrongCaption, SYSTEM)

@@ -33,11 +33,11 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Run the arms of each claim on the embedded world, and say what was reproduced; a stopped run continues."""
-    from rushes.lab.claims.catalogue import find_claims
     from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
+    from rushes.lab.claims.hypotheses import find_claims
     from rushes.lab.claims.plots import write_plots
     from rushes.lab.claims.run import BUDGETS, FIRST_SEED, reproduce
-    from rushes.lab.claims.table import ReproduceResult, write
+    from rushes.lab.claims.verdict_table import ReproduceResult, write
 
     each = BUDGETS[budget]
     names = claims or each.claims

@@ -40,7 +40,7 @@ Anonymous = Annotated[
     bool, Parameter(negative=(), help="replace people's names by pseudonyms, the same in all exports of the project")
 ]
 Strip = Annotated[bool, Parameter(negative=(), help="remove metadata on place, device and person from the videos")]
-RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: train.name of the settings")]
+RunOption = Annotated[str, Parameter(name="--run", help="name of the run; default: train.name of the settings")]
 
 screen = Console(stderr=True)
 

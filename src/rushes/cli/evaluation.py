@@ -16,7 +16,7 @@ from rushes.cli.console import (
     Anonymous,
     AsJson,
     Overrides,
-    RunName,
+    RunOption,
     bar,
     in_words,
     opened,
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from rushes.stats import PowerResult
 
 Many = Parameter(consume_multiple=True, negative=())
-Threshold = Annotated[float | None, GE_0, Parameter(help="lowest score that counts as yes: 0.5; 4 for VideoPhy-2")]
+ThresholdOption = Annotated[
+    float | None, GE_0, Parameter(help="lowest score that counts as yes: 0.5; 4 for VideoPhy-2")
+]
 
 
 PromptFile = Annotated[Path | None, Parameter(help="file with one prompt per line (0, 1, ...), or JSON {name: prompt}")]
@@ -50,7 +52,7 @@ FirstFrames = Annotated[
 def evaluate(
     project: Annotated[Path | None, Parameter(help="the project's folder; not with --systems")] = None,
     *,
-    run: RunName = "",
+    run: RunOption = "",
     systems: Annotated[tuple[str, ...], Many, Parameter(help="folders of videos, as NAME=FOLDER, the base first")] = (),
     prompts: PromptFile = None,
     first_frames: FirstFrames = None,
@@ -62,7 +64,7 @@ def evaluate(
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
     read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
-    videophy_threshold: Threshold = None,
+    videophy_threshold: ThresholdOption = None,
     gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -110,7 +112,7 @@ def evaluate(
 def report(
     project: Annotated[Path, Parameter(help="the project's folder")],
     *,
-    run: RunName = "",
+    run: RunOption = "",
     out: Annotated[Path | None, Parameter(help="folder to write to, in place of the project's reports/")] = None,
     anonymous: Anonymous = False,
     overrides: Overrides = (),

@@ -13,7 +13,7 @@ from rushes.cli.console import (
     AsJson,
     Overrides,
     ProjectFolder,
-    RunName,
+    RunOption,
     opened,
     say,
     say_changed,
@@ -126,7 +126,7 @@ def status(
         sys.exit(1)
 
 
-def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
+def health(project: ProjectFolder, *, run: RunOption = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run
     from rushes.project.status import status_of

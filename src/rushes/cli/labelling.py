@@ -26,7 +26,7 @@ from rushes.cli.console import (
     with_options,
     within,
 )
-from rushes.cli.processes import Engine, Gpus, led
+from rushes.cli.processes import EngineOption, Gpus, led
 from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Forget, Host, Page, Port, serve_studio
 from rushes.config import uses
 from rushes.files import whole_file
@@ -43,7 +43,7 @@ Columns = Annotated[
         help="columns of a table, as chosen=A,rejected=B,prompt=C or left, right, answer; default: by their names"
     ),
 ]
-Answers = Annotated[
+AnswerOptions = Annotated[
     tuple[str, ...],
     Parameter(
         negative=(),
@@ -79,7 +79,7 @@ def label(
         bool, Parameter(negative=(), help="only the pairs that `rushes tune eta` made (by human)")
     ] = False,
     gpus: Gpus = 1,
-    engine: Engine = "local",
+    engine: EngineOption = "local",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -182,7 +182,7 @@ def import_(
     split: Annotated[Literal["train", "eval"], Parameter(help="split of the clips")] = "train",
     left: Annotated[str, Parameter(help="key of the left video (labelstudio); default: as the file says")] = "",
     columns: Columns = "",
-    answers: Answers = (),
+    answers: AnswerOptions = (),
     window: Annotated[
         Literal["first", "last", "best-motion", ""],
         Parameter(help="part of clips longer than backbone.frames that their label is for; default: leave them out"),

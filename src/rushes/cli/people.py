@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, refuse_unused, say, tell, tell_stage, within
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunOption, refuse_unused, say, tell, tell_stage, within
 from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Host, Page, Port, serve_studio
 from rushes.config.uses import nothing
 from rushes.project.settings import read_settings
@@ -16,7 +16,7 @@ from rushes.project.settings import read_settings
 def vote(
     project: ProjectFolder,
     *,
-    run: RunName = "",
+    run: RunOption = "",
     port: Port = PORT,
     host: Host = HOST,
     annotators: Annotators = (),

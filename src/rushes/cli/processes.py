@@ -32,7 +32,9 @@ from rushes.worker_pool import end_with_parent
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-Engine = Annotated[EngineName, Parameter(help="local, or ray: workers of a Ray cluster (RAY_ADDRESS) share the work")]
+EngineOption = Annotated[
+    EngineName, Parameter(help="local, or ray: workers of a Ray cluster (RAY_ADDRESS) share the work")
+]
 Gpus = Annotated[
     int, Parameter(name="--gpus", help="GPUs of this machine that share the work; on several machines use torchrun")
 ]
@@ -137,7 +139,7 @@ def say_lost() -> None:
 
 
 def _follow(folder: Path) -> None:
-    from rushes.project.processes import follow
+    from rushes.project.orders import follow
 
     try:
         follow(folder)

@@ -25,8 +25,8 @@ from rushes.cli.console import (
     tell_stage,
     with_options,
 )
-from rushes.cli.labelling import Answers, Columns
-from rushes.cli.processes import Engine, Gpus, detached, led
+from rushes.cli.labelling import AnswerOptions, Columns
+from rushes.cli.processes import EngineOption, Gpus, detached, led
 from rushes.config.settings_files import load_settings
 from rushes.config.tables import FootageSettings, Settings
 from rushes.config.uses import all_stages, captions, code, nothing
@@ -73,7 +73,7 @@ def init(
         Parameter(help="with --pairs of folders: file with one prompt per line, or a table of file and caption"),
     ] = None,
     columns: Columns = "",
-    answers: Answers = (),
+    answers: AnswerOptions = (),
     size: Annotated[str, Parameter(help="size of a frame as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="frames of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
@@ -242,7 +242,7 @@ def generate(
     *,
     run: Annotated[str, Parameter(help="finished run that makes the takes; default: train.init_from")] = "",
     gpus: Gpus = 1,
-    engine: Engine = "local",
+    engine: EngineOption = "local",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -100,7 +100,7 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
     Raises:
         ValueError: nothing to do there yet, a name that is none, or a host or port that cannot be used.
     """
-    from rushes.project.labeling_page import LEDGER, invitations
+    from rushes.project.labeling_page import LABEL_ASSIGNMENTS, invitations
     from rushes.project.studio import open_studio
     from rushes.web.accounts import Accounts
     from rushes.web.server import serve
@@ -108,13 +108,13 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
 
     page.check()
     if page.forget:
-        with Accounts(studio.folder / LEDGER) as accounts:
+        with Accounts(studio.folder / LABEL_ASSIGNMENTS) as accounts:
             for name in page.forget:
                 accounts.forget(name)
                 print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites again")
         return
     if at:
-        {"/label": studio.desk, "/review": studio.review, "/vote": studio.vote}[at].ready()
+        {"/label": studio.labeling, "/review": studio.review, "/vote": studio.vote}[at].ready()
 
     def announce(address: str) -> None:
         studio.serves_at(address)

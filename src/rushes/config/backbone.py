@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from rushes.config.base import Folder, Module, SettingsTable
+from rushes.config.base import FolderPath, Module, SettingsTable
 from rushes.config.clip_shapes import ClipShape, Footage, all_shapes, best_shape
-from rushes.config.ranges import Frames, Noise, Rate, Side, Tokens
+from rushes.config.ranges import FrameCount, FrameRate, Noise, SideLength, Tokens
 
 OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
 # Height and width; a list, as TOML has it, is one too.
-Size = Annotated[tuple[Side, Side], Strict(False)]
+Size = Annotated[tuple[SideLength, SideLength], Strict(False)]
 
 
 class BackboneSettings(SettingsTable):
@@ -21,26 +21,28 @@ class BackboneSettings(SettingsTable):
     name: Module = Field(
         "tiny", min_length=1, description="name of a model family, or the dotted path of your own backbone"
     )
-    path: Folder = Field(
+    path: FolderPath = Field(
         "",
         description="folder of the weights, or hub:OWNER/NAME with an optional @revision; empty = the base that "
         "comes with Rushes",
     )
-    height_px: Side = Field(32, gt=0, description="frame height in pixels")
-    width_px: Side = Field(32, gt=0, description="frame width in pixels")
+    height_px: SideLength = Field(32, gt=0, description="frame height in pixels")
+    width_px: SideLength = Field(32, gt=0, description="frame width in pixels")
     sizes: Literal["auto"] | Annotated[tuple[Size, ...], Strict(False)] = Field(
         (),
         description="[height, width] pairs; each clip gets the one that crops it least; auto = five aspect ratios of "
         "equal area; empty = one size",
     )
-    frames: Frames = Field(17, gt=0, description="frames per clip; the model limits the choice, for example to 4n + 1")
-    lengths: tuple[Frames, ...] = Field(
+    frames: FrameCount = Field(
+        17, gt=0, description="frames per clip; the model limits the choice, for example to 4n + 1"
+    )
+    lengths: tuple[FrameCount, ...] = Field(
         (), strict=False, description="frame counts; each clip gets the longest that it fills; empty = one length"
     )
-    fps: Rate = Field(
+    fps: FrameRate = Field(
         8.0, description="frame rate in fps that clips are resampled to; own = clips keep their rate (rates)"
     )
-    rates: tuple[Rate, ...] = Field(
+    rates: tuple[FrameRate, ...] = Field(
         (),
         strict=False,
         description="further frame rates in fps that clips may keep, for models conditioned on the frame rate",

@@ -11,7 +11,7 @@ from rushes.text_reader import without_password
 from rushes.trust import ADDRESS, KEY, MODULE
 
 FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
-Folder = Annotated[str, FOLDER]
+FolderPath = Annotated[str, FOLDER]
 # What only the user chooses, and no file from elsewhere: see `rushes.trust`.
 Module = Annotated[str, MODULE]
 # What looks as keys do, and not as names of variables do: hf_..., AKIA..., or 24 signs with small letters and digits.

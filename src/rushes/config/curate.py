@@ -6,8 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Address, Folder, KeyVariable, SettingsTable
-from rushes.config.ranges import Batch, Cosine, Dimensions, Factor, Few, Looks, Money, Rows, Score, Share, Tokens
+from rushes.config.base import Address, FolderPath, KeyVariable, SettingsTable
+from rushes.config.ranges import (
+    BatchSize,
+    Cosine,
+    Dimensions,
+    Factor,
+    Few,
+    Looks,
+    Money,
+    RowCount,
+    ScoreProduct,
+    Share,
+    Tokens,
+)
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
@@ -153,8 +165,8 @@ class FidelitySettings(SettingsTable):
         le=1,
         description="fraction of clips to keep; the default is PhysHPO's, 59,076 of 266,931 (keep share)",
     )
-    top_k: Rows = Field(1000, ge=1, description="number of clips to keep (keep top_k)")
-    min_score: Score = Field(
+    top_k: RowCount = Field(1000, ge=1, description="number of clips to keep (keep top_k)")
+    min_score: ScoreProduct = Field(
         8.0, ge=1, le=125, description="minimum score, the product of the three group means, 1 to 125 (keep min_score)"
     )
     max_tokens: Tokens = Field(2048, ge=1, description="maximum tokens of an answer; one answer holds six captions")
@@ -169,8 +181,8 @@ class EmbeddingsSettings(SettingsTable):
         "folder = a model on disk",
     )
     size: Dimensions = Field(512, ge=64, le=65536, description="dimensions of an embedding (by hashing)")
-    path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
-    batch: Batch = Field(32, ge=1, description="captions embedded at once (by endpoint or folder)")
+    path: FolderPath = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
+    batch: BatchSize = Field(32, ge=1, description="captions embedded at once (by endpoint or folder)")
     endpoint: EmbeddingModelSettings = EmbeddingModelSettings()
 
 
@@ -196,7 +208,7 @@ class BalanceSettings(SettingsTable):
         default_factory=dict,
         description='topic -> words that identify it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
     )
-    wanted: dict[str, Annotated[Rows, Field(ge=1)]] = Field(
+    wanted: dict[str, Annotated[RowCount, Field(ge=1)]] = Field(
         default_factory=dict,
         description="topic -> number of clips to keep, in place of most (by keywords or scenario)",
     )
@@ -205,7 +217,7 @@ class BalanceSettings(SettingsTable):
         description="clips that match no listed topic: keep or drop (by keywords; by scenario, those not in wanted)",
     )
     clusters: Few = Field(10, ge=2, description="number of k-means clusters (by clusters)")
-    most: Rows = Field(0, ge=0, description="maximum number of clips per topic; 0 = no limit")
+    most: RowCount = Field(0, ge=0, description="maximum number of clips per topic; 0 = no limit")
     largest_share: Share = Field(
         0.0, ge=0, le=1, description="maximum fraction of the kept clips from one topic; 0 = no limit"
     )

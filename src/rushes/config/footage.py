@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Crf, Factor, Few, Rows, Seconds, Share
+from rushes.config.base import FolderPath, SettingsTable
+from rushes.config.ranges import Crf, Factor, Few, RowCount, Seconds, Share
 
 
 def _as_list(value: object) -> object:
@@ -21,13 +21,13 @@ class FootageSettings(SettingsTable):
     kind: Literal["world", "folder", "pairs"] = Field(
         "world", description="embedded world, a folder of videos, or pairs of better and worse videos"
     )
-    path: Folder = Field(
+    path: FolderPath = Field(
         "",
         validate_default=True,
         description="folder of the videos (kind folder); folder or table of the pairs (kind pairs)",
     )
-    rejected: Folder = Field("", description="folder of the worse videos; the better ones are in path (kind pairs)")
-    prompts: Folder = Field(
+    rejected: FolderPath = Field("", description="folder of the worse videos; the better ones are in path (kind pairs)")
+    prompts: FolderPath = Field(
         "", description="file with the prompts of the pairs (kind pairs); empty = text files beside the videos"
     )
     columns: str = Field(
@@ -57,9 +57,9 @@ class FootageSettings(SettingsTable):
     scenario_column: str = Field(
         "", description="table column with the scenario of each video; empty = the column scenario, if there is one"
     )
-    clips: Rows = Field(256, gt=0, description="number of clips to render (kind world)")
+    clips: RowCount = Field(256, gt=0, description="number of clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
-    eval_prompts: Rows = Field(64, ge=0, description="number of held-out prompts (kind world)")
+    eval_prompts: RowCount = Field(64, ge=0, description="number of held-out prompts (kind world)")
     eval_fraction: Share = Field(
         0.0,
         ge=0,
@@ -69,7 +69,9 @@ class FootageSettings(SettingsTable):
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="how a frame is fitted to the model's size: crop, pad with black, or stretch"
     )
-    bench: Folder = Field("", description="folder of held-out prompts with first frames, and videos of other systems")
+    bench: FolderPath = Field(
+        "", description="folder of held-out prompts with first frames, and videos of other systems"
+    )
     allow_empty_captions: bool = Field(False, description="accept clips without a caption instead of refusing them")
     on_refused: Literal["fail", "skip"] = Field(
         "fail", description="unusable clips: fail = the import stops, skip = they are left out and listed"

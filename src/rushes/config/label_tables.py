@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Factor, Few, Rate, Seconds, Segment, Share
+from rushes.config.base import FolderPath, SettingsTable
+from rushes.config.ranges import Factor, Few, FrameRate, Seconds, Segment, Share
 from rushes.records import VOTE
 
 
@@ -32,8 +32,8 @@ class LabelSettings(SettingsTable):
         description="question to the model: which clip has fewer artefacts, RealDPO's questions, or which "
         "follows physics (by vlm)",
     )
-    frames_per_s: Rate = Field(8.0, description="frames per second that the model sees (by vlm)")
-    reward: Folder = Field("", description="folder of a reward model, or of the scores that one gave (by reward)")
+    frames_per_s: FrameRate = Field(8.0, description="frames per second that the model sees (by vlm)")
+    reward: FolderPath = Field("", description="folder of a reward model, or of the scores that one gave (by reward)")
     dimensions: tuple[str, ...] = Field(
         ("overall",),
         strict=False,

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from rushes.config.base import Address, KeyVariable, SettingsTable
-from rushes.config.ranges import Calls, Factor, Money, Seconds, Side, Tokens, Tries
+from rushes.config.ranges import Calls, Factor, Money, Seconds, SideLength, Tokens, Tries
 
 
 class EndpointSettings(SettingsTable):
@@ -21,7 +21,7 @@ class EndpointSettings(SettingsTable):
     parallel: Tries = Field(4, ge=1, description="concurrent requests")
     max_tokens: Tokens = Field(512, ge=1, description="maximum tokens of an answer")
     temperature: Factor = Field(0.0, ge=0, description="sampling temperature; 0 = the most likely answer")
-    max_side_px: Side = Field(512, ge=16, description="frames are scaled down to this long side in pixels")
+    max_side_px: SideLength = Field(512, ge=16, description="frames are scaled down to this long side in pixels")
     json_schema: bool = Field(
         True, description="ask the server to enforce the JSON form of the answer; some servers cannot"
     )

@@ -16,24 +16,24 @@ from rushes.config.footage import FootageSettings as FootageSettings
 from rushes.config.label_tables import LabelSettings as LabelSettings
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.ranges import (
-    Batch,
+    BatchSize,
     Decay,
     Doubt,
     Factor,
     Few,
     GradientWeight,
     LearningRate,
-    Levels,
     LogNoise,
     Looks,
     Mebibytes,
     Noise,
     PageSize,
     Rank,
-    Rows,
+    RowCount,
+    SamplingSteps,
     Seed,
     Share,
-    Steps,
+    StepCount,
 )
 
 NoiseLevel = Annotated[Noise, Field(gt=0, le=1)]
@@ -55,7 +55,7 @@ class GenerateSettings(SettingsTable):
         "words left out",
     )
     takes: Few = Field(3, ge=1, description="number of takes for each prompt")
-    steps: Levels = Field(16, ge=1, description="sampling steps for each take")
+    steps: SamplingSteps = Field(16, ge=1, description="sampling steps for each take")
     shift: Factor = Field(
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = no shift, 0 = the model's own"
     )
@@ -99,7 +99,7 @@ class GenerateSettings(SettingsTable):
         "later); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="match the colours of all frames to the first frame")
-    batch: Batch = Field(32, ge=1, description="takes sampled at once; more need more memory")
+    batch: BatchSize = Field(32, ge=1, description="takes sampled at once; more need more memory")
 
     @field_validator("eta")
     @classmethod
@@ -167,11 +167,11 @@ class TrainSettings(SettingsTable):
         description="name of the run and of its folder; empty = the recipe's name",
     )
     init_from: str = Field("base", min_length=1, description="initial weights: base, or the name of a run")
-    steps: Steps = Field(200, ge=1, description="optimizer steps")
-    batch: Batch = Field(16, ge=1, description="batch size: comparisons per optimizer step")
+    steps: StepCount = Field(200, ge=1, description="optimizer steps")
+    batch: BatchSize = Field(16, ge=1, description="batch size: comparisons per optimizer step")
     learning_rate: LearningRate = Field(1e-5, gt=0, description="peak learning rate of AdamW, after warm-up")
     weight_decay: Factor = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
-    warmup_steps: Steps = Field(10, ge=0, description="steps over which the learning rate rises from zero")
+    warmup_steps: StepCount = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     lr_scheduler: Literal["linear", "constant"] = Field(
         "linear", description="learning rate after warm-up: linear decay to zero, or constant"
     )
@@ -193,7 +193,7 @@ class TrainSettings(SettingsTable):
     reference_ema: Decay = Field(
         0.98, ge=0, lt=1, description="decay of the reference's moving average (reference ema)"
     )
-    reference_sync_steps: Steps = Field(
+    reference_sync_steps: StepCount = Field(
         1, ge=1, description="steps between updates of the reference (reference ema or hard)"
     )
     times: Literal["", "uniform", "logit_normal"] = Field(
@@ -259,18 +259,18 @@ class TrainSettings(SettingsTable):
         "replicate",
         description="under torchrun: each process holds all weights (replicate), or a shard of them (shard, FSDP2)",
     )
-    checkpoint_every: Steps = Field(50, ge=1, description="steps between checkpoints")
-    held_out: Rows = Field(32, ge=0, description="comparisons held out to monitor the run")
-    probe_every: Steps = Field(
+    checkpoint_every: StepCount = Field(50, ge=1, description="steps between checkpoints")
+    held_out: RowCount = Field(32, ge=0, description="comparisons held out to monitor the run")
+    probe_every: StepCount = Field(
         0, ge=0, description="steps between evaluations of the held-out comparisons; 0 = at each checkpoint"
     )
-    sample_every: Steps = Field(
+    sample_every: StepCount = Field(
         0, ge=0, description="steps between sets of sample clips, in runs/NAME/samples; 0 = no samples"
     )
     samples: Few = Field(
         4, ge=1, description="clips per set: the first held-out prompts, with fixed seeds (sample_every)"
     )
-    shortcut_probe: Rows = Field(
+    shortcut_probe: RowCount = Field(
         64,
         ge=0,
         description="comparisons checked for shortcuts, such as codec, grain or brightness, before training; 0 = "
@@ -304,9 +304,9 @@ class TrainSettings(SettingsTable):
 class EvaluateSettings(SettingsTable):
     """The comparison of the trained model with the base."""
 
-    prompts: Rows = Field(64, ge=1, description="maximum number of held-out prompts")
+    prompts: RowCount = Field(64, ge=1, description="maximum number of held-out prompts")
     seeds: Few = Field(1, ge=1, description="seeds per prompt, the same for base and trained model")
-    steps: Levels = Field(16, ge=1, description="sampling steps for each clip")
+    steps: SamplingSteps = Field(16, ge=1, description="sampling steps for each clip")
 
 
 class ReportSettings(SettingsTable):

@@ -19,7 +19,7 @@ from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.questions import Part
+from rushes.judges.questions import QuestionPart
 from rushes.judges.replies import EndpointAnswer
 from rushes.records import stable_hash
 
@@ -41,7 +41,7 @@ class ModelClient:
         """As its server knows it."""
         return self.settings.model
 
-    def ask(self, parts: Sequence[Part], schema: type[S]) -> EndpointAnswer[S]:
+    def ask(self, parts: Sequence[QuestionPart], schema: type[S]) -> EndpointAnswer[S]:
         """See `rushes.judges.endpoint.Endpoint.ask`, whose errors it raises."""
         return self.endpoint().ask(parts, schema)
 

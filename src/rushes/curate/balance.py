@@ -16,11 +16,12 @@ from pathlib import Path, PurePath
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from rushes.arrays import Float32s
 from rushes.config.curate import BalanceSettings
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
-from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, requests
+from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests
 
 NAME, VERSION = "balance", 1
 OTHER = "other"  # topic of a clip of which no listed word tells
@@ -69,7 +70,7 @@ def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
     return [name if name and (not wanted or name in wanted) else OTHER for name in named]
 
 
-def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int) -> list[str]:
+def by_clusters(captions: Sequence[str], rows_ND: Float32s, clusters: int, seed: int) -> list[str]:
     """The topic of each caption: its cluster by k-means on unit rows, named after the words that set it apart.
 
     The same rows and seed give the same clusters; there are at most as many as different captions.

@@ -17,7 +17,7 @@ from rushes.config.curate import StageName
 from rushes.config.tables import Settings
 from rushes.records import CaptionKind
 
-Values = Mapping[str, float]
+MeasuredValues = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Threshold:
     low: float = -math.inf
     high: float = math.inf
     missing: str = ""
-    of: Callable[[Values], float | None] | None = None
+    of: Callable[[MeasuredValues], float | None] | None = None
 
-    def value(self, values: Values) -> float | None:
+    def value(self, values: MeasuredValues) -> float | None:
         """The value of a clip that was measured so; None = it has none."""
         return self.of(values) if self.of else values.get(self.name)
 
 
-def first_reason(values: Values, limits: Sequence[Threshold]) -> str:
+def first_reason(values: MeasuredValues, limits: Sequence[Threshold]) -> str:
     """Why the first limit that is not kept is not, such as "blur 0.81, at most 0.7"; "" where all are kept."""
     for limit in limits:
         value = limit.value(values)

@@ -20,7 +20,7 @@ from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, seen, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.files import MediaError
-from rushes.judges.questions import Part
+from rushes.judges.questions import QuestionPart
 
 NAME, VERSION = "captions", 1
 
@@ -84,7 +84,7 @@ class Captioner:
             values, captions={**({"dense": text} if text else {}), **({"verdict": verdict} if verdict else {})}
         )
 
-    def _check(self, caption: str, images: Sequence[Part], values: dict[str, float]) -> tuple[str, str]:
+    def _check(self, caption: str, images: Sequence[QuestionPart], values: dict[str, float]) -> tuple[str, str]:
         answer = self.model.ask([CHECK.replace("CAPTION", caption), *images], Truth)
         if answer.parsed is None:
             return "", unread(self.model, answer.problem)
@@ -96,7 +96,7 @@ class Captioner:
             return self.table.untrue == "write"
         return self.table.write == "all" or (self.table.write == "missing" and not caption.strip())
 
-    def _write(self, images: Sequence[Part]) -> tuple[str, str]:
+    def _write(self, images: Sequence[QuestionPart]) -> tuple[str, str]:
         answer = self.model.ask([WRITE, *images], Dense)
         if answer.parsed is None:
             return "", unread(self.model, answer.problem)

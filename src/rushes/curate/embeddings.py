@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rushes.arrays import Float32s
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.asking import other_model
@@ -18,7 +18,6 @@ from rushes.files import content_hash
 from rushes.records import stable_hash
 from rushes.sidefile import SideFile
 
-Rows = NDArray[np.float32]
 T = TypeVar("T")
 
 FILE = "embeddings.db"  # beside the file of answers
@@ -29,7 +28,7 @@ class Embedder:
     """One way to embed texts."""
 
     name: str  # way, model and version: vectors are kept under it
-    embed: Callable[[Sequence[str]], Rows]  # texts -> rows [N, D], of any length
+    embed: Callable[[Sequence[str]], Float32s]  # texts -> rows [N, D], of any length
     batch: int  # texts in one call, each of which is a request where a model is asked
     cached: bool  # whether vectors are expensive enough to be stored in a file
     asks: bool = False  # whether calls go to a model behind an address
@@ -63,7 +62,7 @@ def make_embedder(settings: Settings, answers: Path, stage: str) -> Embedder:
     return Embedder(f"folder:{folder.name}@{digest}", _Encoder(folder), table.batch, cached=True)
 
 
-def embedded(embedder: Embedder, texts: Sequence[str], answers: Path) -> Rows:
+def embedded(embedder: Embedder, texts: Sequence[str], answers: Path) -> Float32s:
     """Unit rows [N, D], float32; equal texts are embedded once, and kept vectors not again. A zero row stays zero.
 
     Raises:
@@ -89,7 +88,7 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
-def _computed(embedder: Embedder, texts: Sequence[str]) -> Rows:
+def _computed(embedder: Embedder, texts: Sequence[str]) -> Float32s:
     rows, at = np.zeros((0, 1), np.float32), 0
     for part in _parts(texts, embedder.batch):
         vectors = embedder.embed(part)
@@ -99,7 +98,7 @@ def _computed(embedder: Embedder, texts: Sequence[str]) -> Rows:
     return rows
 
 
-def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Rows:
+def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Float32s:
     """The same through a file, written after each call, so that a run that is cut off pays nothing twice."""
     keys = [stable_hash([embedder.name, text], 32) for text in texts]
     table = "CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)"
@@ -119,7 +118,7 @@ def _find(db: SideFile, key: str) -> bytes | None:
     return row[0] if row else None
 
 
-def _stacked(embedder: Embedder, vectors: Sequence[bytes | None]) -> Rows:
+def _stacked(embedder: Embedder, vectors: Sequence[bytes | None]) -> Float32s:
     sizes = {len(vector) // 4 for vector in vectors if vector is not None}
     if len(sizes) > 1:
         raise ValueError(
@@ -139,7 +138,7 @@ class _Encoder:
         self.folder = folder
         self._loaded: tuple[Any, Any] | None = None
 
-    def __call__(self, texts: Sequence[str]) -> Rows:
+    def __call__(self, texts: Sequence[str]) -> Float32s:
         import torch
 
         self._loaded = self._loaded or self._load()

@@ -20,7 +20,7 @@ from rushes.curate.base import CurationFinding, Engine, Task
 from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
 from rushes.worker_pool import worker_pool
 
-Measure = Callable[[Task], CurationFinding]
+MeasureTask = Callable[[Task], CurationFinding]
 Findings = Iterator[tuple[Task, CurationFinding]]
 F = TypeVar("F")
 
@@ -31,7 +31,7 @@ DIED = "the worker process that measured it died; check the file, or leave the c
 def local(jobs: int) -> Engine:
     """`jobs` processes of one thread each, started anew; one job runs in this process."""
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
+    def run(measure: MeasureTask, tasks: Iterator[Task]) -> Findings:
         if jobs == 1:
             with _one_thread():
                 yield from ((task, measure(task)) for task in tasks)
@@ -44,7 +44,7 @@ def local(jobs: int) -> Engine:
 def threads(count: int) -> Engine:
     """`count` threads of this process, for measurements that wait for a model."""
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
+    def run(measure: MeasureTask, tasks: Iterator[Task]) -> Findings:
         with ThreadPoolExecutor(count) as pool:
             running: dict[Future[CurationFinding], Task] = {}
             try:
@@ -65,7 +65,7 @@ def ray(jobs: int) -> Engine:
     """
     ray_module()
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
+    def run(measure: MeasureTask, tasks: Iterator[Task]) -> Findings:
         for task, (finding, error) in on_ray(partial(_measuring, measure), tasks, jobs, jobs=jobs):
             if error is not None and not isinstance(error, WorkerDiedError):
                 raise error
@@ -75,7 +75,7 @@ def ray(jobs: int) -> Engine:
 
 
 @contextmanager
-def _measuring(measure: Measure) -> Iterator[Measure]:
+def _measuring(measure: MeasureTask) -> Iterator[MeasureTask]:
     with _one_thread():
         yield measure
 
@@ -91,7 +91,7 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Findings:
+def _processes(measure: MeasureTask, tasks: Iterator[Task], jobs: int) -> Findings:
     """Where a process dies, all that were in flight are measured again, each in a process of its own."""
     running: dict[Future[CurationFinding], Task] = {}
     pool = _pool(jobs)
@@ -113,7 +113,7 @@ def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Findings:
         pool.shutdown(cancel_futures=True)
 
 
-def _submitted(pool: ProcessPoolExecutor, measure: Measure, task: Task) -> Future[CurationFinding]:
+def _submitted(pool: ProcessPoolExecutor, measure: MeasureTask, task: Task) -> Future[CurationFinding]:
     try:
         return pool.submit(measure, task)
     except BrokenProcessPool as error:  # it broke since: told as that of those that ran
@@ -122,7 +122,7 @@ def _submitted(pool: ProcessPoolExecutor, measure: Measure, task: Task) -> Futur
         return broken
 
 
-def _by_itself(measure: Measure, task: Task) -> CurationFinding:
+def _by_itself(measure: MeasureTask, task: Task) -> CurationFinding:
     with _pool(1) as pool:
         try:
             return pool.submit(measure, task).result()

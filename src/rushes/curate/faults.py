@@ -11,7 +11,7 @@ import numpy as np
 from rushes.arrays import Frames
 from rushes.config.curate import StageName
 
-Plant = Callable[[Frames, Frames], Frames]  # the clip and another one, both [F,H,W,3] uint8 RGB of one size
+FaultMaker = Callable[[Frames, Frames], Frames]  # the clip and another one, both [F,H,W,3] uint8 RGB of one size
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Fault:
     """What is done to a clip, and the stage that should drop it; `copy` = beside the clip itself, as its copy."""
 
     stage: StageName
-    plant: Plant
+    plant: FaultMaker
     doc: str
     copy: bool = False
     detectable: bool = True  # whether it can be told from a sound clip at all
 
 
-def _each(change: Callable[[Frames], Frames]) -> Plant:
+def _each(change: Callable[[Frames], Frames]) -> FaultMaker:
     return lambda clip, other: np.stack([change(frame) for frame in clip])
 
 

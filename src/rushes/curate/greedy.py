@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.float32]
-Places = NDArray[np.int64]
+from rushes.arrays import Float32s, Indices
 
 BLOCK = 1024  # rows that are compared at once
 _CHUNK = 8192  # kept rows that a block is compared with at once: 32 MiB of similarities
@@ -18,7 +16,7 @@ _ROUNDING = 1e-4  # the cheap comparison is in single precision, and must never 
 _EXACT = 1e-6  # rounding of a product: a row is 1.0 similar to itself
 
 
-def unlike(rows_ND: Rows, tau: float) -> tuple[Places, Rows]:
+def unlike(rows_ND: Float32s, tau: float) -> tuple[Indices, Float32s]:
     """Which rows stay, walking from the first to the last: those less than `tau` similar to every one that stays.
 
     PhysHPO (arXiv 2508.10858, sec. 3.1) after Deita. The paper prints "distance below tau" and compares with the pool;
@@ -52,7 +50,7 @@ def unlike(rows_ND: Rows, tau: float) -> tuple[Places, Rows]:
     return walk.blocker, walk.likeness
 
 
-def _sketch(rows_ND: Rows) -> Rows:
+def _sketch(rows_ND: Float32s) -> Float32s:
     """[N, S + 1]: rows along the strongest directions, then the length of the rest.
 
     The inner product of two sketches is at least that of the rows: the rests add at most the product of their lengths
@@ -72,17 +70,17 @@ def _sketch(rows_ND: Rows) -> Rows:
 class _Walk:
     """What is known on the way: for each row which kept row rules it out, and how similar it is."""
 
-    rows: Rows
-    sketch: Rows
+    rows: Float32s
+    sketch: Float32s
     tau: float
-    blocker: Places
-    likeness: Rows
+    blocker: Indices
+    likeness: Float32s
 
-    def staying(self, block: Places) -> Places:
+    def staying(self, block: Indices) -> Indices:
         """Rows of a block that nothing rules out yet."""
         return block[self.blocker[block] < 0]
 
-    def against(self, block: Places, chosen: Places, chosen_sketch: Rows) -> None:
+    def against(self, block: Indices, chosen: Indices, chosen_sketch: Float32s) -> None:
         """Note which rows of the block are too much like a kept one."""
         if not len(block):
             return
@@ -96,7 +94,7 @@ class _Walk:
             mine, theirs = block[near[low : low + _CHUNK]], chosen[other[low : low + _CHUNK]]
             self.note(mine, theirs, np.einsum("nd,nd->n", self.rows[mine], self.rows[theirs]))
 
-    def within(self, block: Places) -> None:
+    def within(self, block: Indices) -> None:
         """The same among the rows of a block, in order: only a row that stays can rule a later one out."""
         if not len(block):
             return
@@ -107,7 +105,7 @@ class _Walk:
                 later = np.nonzero(pairs[at])[0]
                 self.note(block[later], np.full(len(later), block[at]), similar[at, later])
 
-    def note(self, rows: Places, others: Places, exact: Rows) -> None:
+    def note(self, rows: Indices, others: Indices, exact: Float32s) -> None:
         """Keep the strongest pair of each row among pairs that are too much alike."""
         order = np.argsort(exact, kind="stable")  # the largest is written last
         order = order[exact[order] >= self.tau - _EXACT]

@@ -20,7 +20,7 @@ from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, other_model, seen, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.files import MediaError
-from rushes.judges.questions import Part
+from rushes.judges.questions import QuestionPart
 
 NAME, VERSION = "reality", 1
 ORDINALS = ("first", "second")
@@ -85,7 +85,7 @@ def measure(models: Sequence[ModelClient], frames: int, unreadable: Unreadable, 
     return CurationFinding(verdict.values, captions={"verdict": "\n".join(verdict.lines)})
 
 
-def _look(verdict: _Verdict, ordinal: str, model: ModelClient, parts: Sequence[Part]) -> bool | None:
+def _look(verdict: _Verdict, ordinal: str, model: ModelClient, parts: Sequence[QuestionPart]) -> bool | None:
     """Ask one judge: real or not, None where its answer cannot be read."""
     answer = model.ask(parts, Look)
     if answer.parsed is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rushes.curate.base import CurationEntry, Dropped, Stage, Threshold
 
-Values = Sequence[float] | NDArray[np.float64]
+ValueSeries = Sequence[float] | NDArray[np.float64]
 
 SHOWN = 3  # clips on each side of a threshold, and examples where a stage has none
 BINS = 16
@@ -148,7 +148,7 @@ def _apart(
             yield sign * (value - threshold), value, entry.id
 
 
-def spread(every: Values, passed: Values) -> Spread:
+def spread(every: ValueSeries, passed: ValueSeries) -> Spread:
     """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; in one where these agree."""
     low, high = (float(end) for end in np.percentile(every, [1, 99]))
     if high <= low:  # all the same, but for a few

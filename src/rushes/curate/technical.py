@@ -12,11 +12,11 @@ from rushes.arrays import Frames
 from rushes.config.clip_shapes import Picture
 from rushes.config.curate import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
-from rushes.curate.base import CurationFinding, Stage, Task, Threshold, Values, within
+from rushes.curate.base import CurationFinding, MeasuredValues, Stage, Task, Threshold, within
 from rushes.curate.frames import read_moments
 from rushes.curate.picture import bars, blur, lettering, light
 from rushes.files import MediaError
-from rushes.media.resize import Fit
+from rushes.media.resize import FitMode
 from rushes.metrics.base import luma
 from rushes.metrics.quality import blockiness
 
@@ -60,7 +60,7 @@ def measures(frames: Sequence[Frames]) -> dict[str, float]:
     }
 
 
-def enlarged(values: Values, size: BackboneSettings, fit: Fit) -> float | None:
+def enlarged(values: MeasuredValues, size: BackboneSettings, fit: FitMode) -> float | None:
     """How many times a frame is enlarged to fill the backbone's size, the larger of both directions; None = unknown."""
     if not {"width_px", "height_px"} <= values.keys():
         return None
@@ -69,7 +69,7 @@ def enlarged(values: Values, size: BackboneSettings, fit: Fit) -> float | None:
     return min(factors) if fit == "pad" else max(factors)
 
 
-def limits(table: TechnicalSettings, size: BackboneSettings, fit: Fit) -> tuple[Threshold, ...]:
+def limits(table: TechnicalSettings, size: BackboneSettings, fit: FitMode) -> tuple[Threshold, ...]:
     """The thresholds, in the order in which they are looked at."""
     grow = partial(enlarged, size=size, fit=fit)
     return (

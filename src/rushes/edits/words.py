@@ -19,7 +19,7 @@ from rushes.edits import corrupt, rearrange, renderings
 
 MIRROR = "mirror"  # of a view that is seen mirrored, the first of its edits
 CODEC = "codec"  # one trip through the model's codec, which `rushes.encode` makes, as no edit here knows a model
-Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length
+ReadClip = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def begins_anew(edit: str) -> bool:
     return any(operation.anew for operation, _ in parse(edit))
 
 
-def apply(frames_THWC: Frames, edit: str, read: Read) -> Frames:
+def apply(frames_THWC: Frames, edit: str, read: ReadClip) -> Frames:
     """Frames [T, H, W, 3] uint8 RGB -> edited frames of the same shape; the argument is left as it is.
 
     Raises ValueError: words that are not an edit, or a clip that is too short for it.

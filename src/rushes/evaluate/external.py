@@ -27,7 +27,7 @@ from rushes.formats.caption_files import shown
 from rushes.stats import Key, Measure
 from rushes.text_reader import counted, parse_json, read_text
 
-Scores = dict[Key, float]
+ScoresByKey = dict[Key, float]
 
 # The six dimensions that VBench can measure on any video.
 VBENCH_DIMENSIONS = (
@@ -71,7 +71,7 @@ class Others:
             raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
         _refuse_given_twice([*self.vbench.values()])
         _refuse_given_twice([path for pair in self.videophy.values() for path in pair])
-        by_metric: dict[str, dict[str, Scores]] = {}
+        by_metric: dict[str, dict[str, ScoresByKey]] = {}
         for system, path in self.vbench.items():
             for dimension, scores in read_vbench(path, Finder(folders, system), notes).items():
                 by_metric.setdefault(f"vbench_{dimension}", {})[system] = scores
@@ -90,7 +90,7 @@ class Others:
         return [Measure(name, "higher", of, units.get(name, "score")) for name, of in by_metric.items()]
 
 
-def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> Scores:
+def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> ScoresByKey:
     """1 where a video follows its text (SA) and everyday physics (PC), else 0; VideoPhy's headline is its mean.
 
     Raises ValueError when scores go beyond 1 and the threshold does not: they are on VideoPhy-2's scale of 1 to 5.
@@ -179,7 +179,7 @@ class Finder:
         return next((self._others[part] for part in reversed(folders) if part in self._others), "")
 
 
-def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Scores]:
+def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, ScoresByKey]:
     """Scores by dimension, in VBench's own unit: imaging_quality is 0 to 100 per video, all others 0 to 1.
 
     Raises ValueError: not a results file of VBench, or as `_placed` does.
@@ -209,7 +209,7 @@ def _check_scale(path: Path, dimension: str, values: Sequence[float]) -> None:
         )
 
 
-def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
+def read_videophy(path: Path, finder: Finder, notes: list[str]) -> ScoresByKey:
     """Scores of a VideoPhy judge, with or without a header.
 
     Raises ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
@@ -244,7 +244,7 @@ def _refuse_given_twice(paths: Sequence[Path]) -> None:
             raise ValueError(f"{path}: given {count} times; give each system its own file, one for SA and one for PC")
 
 
-def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> Scores:
+def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> ScoresByKey:
     """Scores by prompt and seed. Raises ValueError: rows of another system's videos, or two rows of one video."""
     owners = {name: owner for name, _ in scores if (owner := finder.owner(name))}
     if owners:
@@ -254,7 +254,7 @@ def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, not
             f"{name}; give it as {owner}={path.name}, and for {finder.system} give the file about its own videos"
         )
     names: dict[Key, str] = {}
-    placed: Scores = {}
+    placed: ScoresByKey = {}
     lists: dict[str, list[str]] = {"that fit no video": [], "without a number": [], "placed by the file's name": []}
     for name, score in scores:
         key, by_name = finder.key(name)

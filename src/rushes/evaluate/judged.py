@@ -26,8 +26,7 @@ from rushes.progress import Bar
 from rushes.report.model import Judged
 from rushes.stats import Interval, Key, Match, Measure, rank_systems, wilson, win_rate
 
-Tick = Callable[[int], None]
-Rate = Callable[[Shot], Mapping[str, float | None]]
+ShotRater = Callable[[Shot], Mapping[str, float | None]]
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Verdicts:
 
 
 def duels_of(
-    judge: Judge, folders: Folders, first: str, second: str, tick: Tick = lambda n: None
+    judge: Judge, folders: Folders, first: str, second: str, tick: Callable[[int], None] = lambda n: None
 ) -> dict[Key, Duel | None]:
     """Every prompt and seed that both systems answered, judged in both orders; +1 where the second won."""
     duels = {}
@@ -68,7 +67,9 @@ def head_to_head(
     )
 
 
-def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
+def judge_all(
+    judge: Judge, folders: Folders, notes: list[str], tick: Callable[[int], None] = lambda n: None
+) -> Verdicts:
     """Every pair of systems, and the systems' strengths by Bradley and Terry; why there are none goes to `notes`."""
     verdicts, matches, cluster_of = Verdicts(), [], clusters_of_folders(folders)
     for first, second in combinations(folders.systems, 2):
@@ -90,7 +91,9 @@ def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lam
     return verdicts
 
 
-def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> list[Measure]:
+def rate_all(
+    rate: ShotRater, folders: Folders, notes: list[str], tick: Callable[[int], None] = lambda n: None
+) -> list[Measure]:
     """What a model says of every clip alone, one metric a question; unreadable answers are counted in `notes`."""
     scores: dict[str, dict[str, dict[Key, float]]] = {}
     unread: dict[str, int] = {}

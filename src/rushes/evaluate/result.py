@@ -37,7 +37,7 @@ from rushes.stats import (
 from rushes.store.database import Store
 from rushes.text_reader import checked_text, counted, parse_json
 
-Pair = tuple[str, str]  # of systems
+SystemPair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
 
 _MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
@@ -131,7 +131,7 @@ def metric_row(measure: Measure, difference: Difference, first: str) -> MetricRo
     )
 
 
-def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[Pair, tuple[MetricRow, ...]]:
+def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[SystemPair, tuple[MetricRow, ...]]:
     """For every pair of systems the metrics that it has in common."""
     return {
         pair: tuple(metric_row(m, differences[m.name], pair[0]) for m in measures if m.name in differences)
@@ -140,7 +140,7 @@ def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[Pai
 
 
 def metrics_by_shape(
-    pair: Pair,
+    pair: SystemPair,
     measures: Sequence[Measure],
     videos: Mapping[str, Mapping[Key, Footage]],
     *,
@@ -224,7 +224,7 @@ class ComparedSystems:
     `videos` holds those of each system in the order in which cases are numbered.
     """
 
-    metrics: Mapping[Pair, tuple[MetricRow, ...]]
+    metrics: Mapping[SystemPair, tuple[MetricRow, ...]]
     videos: Mapping[str, Mapping[Key, ComparedVideo]]
     headline: str = ""
     cluster_of: Mapping[str, str] = field(default_factory=dict)  # by prompt; one that is left out is its own
@@ -234,16 +234,16 @@ class ComparedSystems:
     shapes: Mapping[str, Metrics] = field(default_factory=dict)  # of the main pair, by size and length in words
 
     @property
-    def main(self) -> Pair:
+    def main(self) -> SystemPair:
         """The pair that the report is about: the last system against the first."""
         systems = tuple(self.videos)
         return systems[0], systems[-1]
 
-    def keys(self, pair: Pair) -> list[Key]:
+    def keys(self, pair: SystemPair) -> list[Key]:
         """Prompts and seeds that both have a video of."""
         return [key for key in self.videos[pair[0]] if key in self.videos[pair[1]]]
 
-    def bare(self, pair: Pair) -> Report:
+    def bare(self, pair: SystemPair) -> Report:
         """The report of a pair with its metrics alone."""
         metrics = self.metrics[pair]
         headline = self.headline if self.headline in {metric.name for metric in metrics} else ""

@@ -36,7 +36,7 @@ from rushes.store.database import Store
 from rushes.training.health import diagnoses
 from rushes.training.history import with_shortcuts
 
-Values = Mapping[str, Mapping[str, float]]  # metric, subject
+ValuesBySubject = Mapping[str, Mapping[str, float]]  # metric, subject
 UNMEASURED = (
     "Not evaluated: this report has the curves, the footage and the settings of the run, and no verdict. "
     "`rushes evaluate` compares the run with its base."
@@ -170,7 +170,7 @@ def _card(store: Store, cluster_of: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _beside(store: Store, trained: Candidate, values: Values) -> dict[str, ComparedVideo]:
+def _beside(store: Store, trained: Candidate, values: ValuesBySubject) -> dict[str, ComparedVideo]:
     """The real clip and imported takes of a case, by what they are called."""
     rows: dict[str, Clip | Candidate] = {}
     real = store.find(trained.clip_id)

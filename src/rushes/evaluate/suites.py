@@ -13,7 +13,7 @@ from rushes.world import fit
 from rushes.world import verify as world
 from rushes.world.scenes import SIZE_PX
 
-Values = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
+SuiteValues = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class MetricSuite:
     units: Mapping[str, str]
     headline: str  # metric that the verdict is about; "" = all of them together
     size_px: tuple[int, int] | None  # that clips are read at; None = as they are
-    measure: Callable[[Shot], Values]
+    measure: Callable[[Shot], SuiteValues]
 
 
 def world_meter() -> MetricSuite:
     """The embedded world's verifier: it knows what should happen, and sees pixels only."""
 
-    def measure(shot: Shot) -> Values:
+    def measure(shot: Shot) -> SuiteValues:
         verdict = world.verify(shot.frames_FHWC, shot.caption, fps=shot.fps)
         return {m: (getattr(verdict, m), tuple(verdict.per_second[m].tolist())) for m in world.METRICS}
 
@@ -43,7 +43,7 @@ def world_meter() -> MetricSuite:
 def fit_meter() -> MetricSuite:
     """The embedded world's second judge, which shares nothing with the verifier and never labels."""
 
-    def measure(shot: Shot) -> Values:
+    def measure(shot: Shot) -> SuiteValues:
         fitted = fit.fit(shot.frames_FHWC)
         return {"lost": (fitted.lost, ()), "roughness": (fitted.roughness, ())}
 
@@ -57,7 +57,7 @@ def fidelity_meter() -> MetricSuite:
     """Whether a clip starts from the frame that it was given."""
     metric = catalogue.all_metrics()["first_frame_fidelity"]
 
-    def measure(shot: Shot) -> Values:
+    def measure(shot: Shot) -> SuiteValues:
         measurement = metric.measure(shot)
         return {metric.name: (measurement.value, measurement.per_second)}
 
@@ -79,7 +79,7 @@ def general_meter() -> MetricSuite:
     """
     metrics = catalogue.all_metrics()
 
-    def measure(shot: Shot) -> Values:
+    def measure(shot: Shot) -> SuiteValues:
         return {name: (m.value, m.per_second) for name, m in catalogue.measure(shot).items()}
 
     better, units = {n: m.better for n, m in metrics.items()}, {n: m.unit for n, m in metrics.items()}

@@ -27,18 +27,18 @@ from rushes.files import MediaError, content_hash, make_folder, write_json
 from rushes.formats.caption_files import shown
 from rushes.media.read import VideoInfo, probe
 from rushes.metrics import catalogue, sets
-from rushes.metrics.base import Shape
+from rushes.metrics.base import SharedProperty
 from rushes.progress import Bar
 from rushes.records import plain, stable_hash
 from rushes.report.page import write
 from rushes.stats import ComparisonTable, Key, Measure, compare_systems
 from rushes.text_reader import counted
 
-Judge = Callable[[Folders, list[str]], Verdicts]
+FolderJudge = Callable[[Folders, list[str]], Verdicts]
 
-SHAPES: tuple[Shape, ...] = get_args(Shape)
+SHAPES: tuple[SharedProperty, ...] = get_args(SharedProperty)
 MEASURED = "measured"  # folder of what each video measured, by content
-Videos = dict[str, dict[Key, Measured]]
+MeasuredVideos = dict[str, dict[Key, Measured]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class SystemsResult:
     report: Path  # the page
 
 
-def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: Bar) -> SystemsResult:
+def evaluate_systems(asked: SystemsRequest, others: Others, judge: FolderJudge, bar: Bar) -> SystemsResult:
     """Measure, compare, and write table.json, details.json and report.html; equal files give equal results.
 
     `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.
@@ -159,7 +159,7 @@ def _same_files(folders: Folders) -> Iterator[str]:
             yield f"{first} and {second} have {counted(len(same), 'video')} with equal content: {shown(same)}."
 
 
-def readable(folders: Folders, videos: Videos) -> Folders:
+def readable(folders: Folders, videos: MeasuredVideos) -> Folders:
     """The folders without the files that could not be read."""
     videos_of = {
         system: {key: path for key, path in of.items() if key in videos[system]}
@@ -173,9 +173,9 @@ def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
     return Verdicts()
 
 
-def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar) -> Videos:
+def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar) -> MeasuredVideos:
     """What every readable video measures; the unreadable ones are named."""
-    measured_of: Videos = {system: {} for system in folders.systems}
+    measured_of: MeasuredVideos = {system: {} for system in folders.systems}
     total = sum(len(videos) for videos in folders.videos.values())
     with bar("evaluate: measure", total) as tick:
         for system, videos in folders.videos.items():
@@ -194,7 +194,7 @@ def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar
     return measured_of
 
 
-def _measures(videos: Videos) -> list[Measure]:
+def _measures(videos: MeasuredVideos) -> list[Measure]:
     """Every metric of the catalogue that some video has, and diversity where a prompt has several seeds."""
     measures = []
     for name, metric in catalogue.all_metrics().items():
@@ -210,7 +210,7 @@ def _measures(videos: Videos) -> list[Measure]:
     return measures
 
 
-def _comparable(measures: Sequence[Measure], videos: Videos) -> tuple[list[Measure], dict[str, str]]:
+def _comparable(measures: Sequence[Measure], videos: MeasuredVideos) -> tuple[list[Measure], dict[str, str]]:
     """Measures without the values of clips that differ in what the metric needs equal, and by metric a clause on them.
 
     Frame rates within 1 % (24 and 24000/1001) are equal.
@@ -236,7 +236,7 @@ def _comparable(measures: Sequence[Measure], videos: Videos) -> tuple[list[Measu
     return comparable, clauses
 
 
-def _differ(need: Shape, clips: Sequence[Measured | VideoInfo]) -> bool:
+def _differ(need: SharedProperty, clips: Sequence[Measured | VideoInfo]) -> bool:
     if need == "size":
         return len({(m.height_px, m.width_px) for m in clips}) > 1
     return max(m.fps for m in clips) > 1.01 * min(m.fps for m in clips)
@@ -249,7 +249,7 @@ def _diversity(videos: Mapping[Key, Measured]) -> dict[Key, float]:
     return {(p, 0): sets.spread([m.coarse_THWC() for m in group]) for p, group in seeds.items() if len(group) > 1}
 
 
-def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDistance | None:
+def _drift(videos: MeasuredVideos, first: str, second: str, seed: int) -> sets.FeatureDistance | None:
     """How far the second system's clips lie from the first's in hand-made features; None for fewer than two pairs."""
     keys = sorted(videos[first].keys() & videos[second].keys())
     if len(keys) < 2:
@@ -258,7 +258,7 @@ def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDi
     return sets.features_apart(ours, theirs, paired=True, seed=seed)
 
 
-def _unlike(videos: Videos) -> list[str]:
+def _unlike(videos: MeasuredVideos) -> list[str]:
     """Sentences about systems whose clips differ in shape, which some metrics cannot compare."""
     shapes = {
         system: sorted({(m.width_px, m.height_px, m.frames, round(m.fps, 2)) for m in of.values()})
@@ -273,7 +273,7 @@ def _unlike(videos: Videos) -> list[str]:
     return [f"The clips differ in shape ({shown})."]
 
 
-def _unmeasured(videos: Videos) -> list[str]:
+def _unmeasured(videos: MeasuredVideos) -> list[str]:
     """How often a metric had nothing to measure, such as the smoothness of what does not move."""
     sentences = []
     for name in catalogue.all_metrics():
@@ -298,7 +298,7 @@ def _details(asked: SystemsRequest, result: SystemsResult) -> dict[str, Any]:
 
 
 def _numbers(
-    table: ComparisonTable, drifts: Mapping[tuple[str, str], sets.FeatureDistance | None], videos: Videos
+    table: ComparisonTable, drifts: Mapping[tuple[str, str], sets.FeatureDistance | None], videos: MeasuredVideos
 ) -> dict[str, Any]:
     numbers = {
         "pairs": {

@@ -22,7 +22,7 @@ from rushes.store.annotators import AGAIN, turned_round
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
-Pair = frozenset[str]  # ids of its takes
+TakeIds = frozenset[str]  # ids of its takes
 ENOUGH = {"better": "is better", "worse": "is worse", "equal": "is as good"}
 
 
@@ -82,7 +82,7 @@ class VoteStanding:
 class _Votes:
     """Votes on pairs, as of the second system: outcomes by pair and person, in the order of the first answers."""
 
-    outcomes: Mapping[Pair, Mapping[str, float | None]]  # None = could not tell
+    outcomes: Mapping[TakeIds, Mapping[str, float | None]]  # None = could not tell
     rows: Sequence[Preference]  # that count, the second system on the left
 
 
@@ -157,8 +157,8 @@ def _votes_of(store: Store, pairs: Sequence[tuple[Candidate, Candidate]]) -> _Vo
     seconds = {frozenset((first.id, second.id)): second.id for first, second in pairs}
     rows = store.preferences(current=False, votes=True)
     replaced = {row.supersedes for row in rows}
-    outcomes: dict[Pair, dict[str, float | None]] = {}
-    counting: dict[tuple[Pair, str], Preference] = {}
+    outcomes: dict[TakeIds, dict[str, float | None]] = {}
+    counting: dict[tuple[TakeIds, str], Preference] = {}
     for row in rows:  # the last entry stays last: a pair is complete when its last first answer came
         pair = frozenset((row.left, row.right))
         if pair not in seconds or row.judge.endswith(AGAIN):
@@ -186,12 +186,12 @@ def _finished(
     votes: _Votes,
     pairs: Sequence[tuple[Candidate, Candidate]],
     clusters: Mapping[str, str],
-    complete: Sequence[Pair],
+    complete: Sequence[TakeIds],
 ) -> list[float]:
     """The mean outcome of each cluster all of whose pairs are complete, in the order in which they became so; one that
     nobody could judge is left out."""
     cluster_of = {frozenset((first.id, second.id)): clusters[first.group] for first, second in pairs}
-    waiting: dict[str, set[Pair]] = {}
+    waiting: dict[str, set[TakeIds]] = {}
     for pair, cluster in cluster_of.items():
         waiting.setdefault(cluster, set()).add(pair)
     members = {cluster: frozenset(of) for cluster, of in waiting.items()}

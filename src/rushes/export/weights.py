@@ -21,10 +21,11 @@ from rushes.backbones.pipeline import DiffusersBackbone, Experts
 from rushes.config.settings_files import stored_settings
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
-from rushes.project.project import OpenProject, adapts_base, base_beside, find_run, load_model, load_run, precision_of
+from rushes.project.model_loading import load_model
+from rushes.project.project import OpenProject, adapts_base, base_beside, find_run, load_run, precision_of
 from rushes.tensor_files import save_tensors
 
-Form = Literal["diffusers", "comfyui"]
+WeightsFormat = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
 ALIKE = 0.05  # of the adapter's own effect, that the file's may be off
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.02}  # of the prediction, that two ways to add an adapter may differ
@@ -44,7 +45,7 @@ class Exported:
     load: str = ""  # Python that puts it to use; "" where `backbone.path` or ComfyUI does
 
 
-def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "diffusers") -> Exported:
+def export_weights(project: OpenProject, name: str, folder: Path, form: WeightsFormat = "diffusers") -> Exported:
     """Write what a run trained, and check it: what is read back must do what the trained model does.
 
     A diffusers model that was trained with an adapter gives the adapter alone, in the form that its pipeline's
@@ -81,7 +82,7 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
     return Exported(path, "model")
 
 
-def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Exported:
+def _export_adapter(backbone: DiffusersBackbone, path: Path, form: WeightsFormat) -> Exported:
     trained = _predictions(backbone)
     with _answering(backbone.network, None):
         base = _predictions(backbone)
@@ -187,7 +188,7 @@ def _answers(backbone: DiffusersBackbone) -> tuple[nn.Module, ...]:
     return (network.high, network.low) if isinstance(network, Experts) else (network,) * len(LEVELS)
 
 
-def _save(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
+def _save(backbone: DiffusersBackbone, path: Path, form: WeightsFormat) -> None:
     if form == "diffusers":
         return backbone.save_lora(path)
     config = lora_config(backbone.network)
@@ -207,7 +208,7 @@ def _factors(part: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return {path: (p, seconds[path]) for path, p in firsts.items()}
 
 
-def _read_back(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
+def _read_back(backbone: DiffusersBackbone, path: Path, form: WeightsFormat) -> None:
     """Add what was written to the networks, beside what the run trained, by the loader of diffusers."""
     warnings.filterwarnings("ignore", "Already found a `peft_config` attribute", UserWarning)
     for place, part in _parts(backbone).items():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from rushes.formats.caption_files import shown
-from rushes.media.cut import Span, of_fragment
+from rushes.media.cut import TimeSpan, of_fragment
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
@@ -122,7 +122,7 @@ def _content(clip: Clip) -> str:
     return f"{clip.film}{clip.source.rpartition('#t=')[2]}" if clip.film else clip.media
 
 
-def span_of(clip: Clip) -> Span | None:
+def span_of(clip: Clip) -> TimeSpan | None:
     """Where a stored piece lies in its film, in seconds; None = it is no piece."""
     piece = of_fragment(clip.source)
     return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
@@ -130,7 +130,7 @@ def span_of(clip: Clip) -> Span | None:
 
 def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
     """Whether a clip shows a time of a film that one of `clips`, which do not overlap each other, shows too."""
-    spans = defaultdict[str, list[Span]](list)
+    spans = defaultdict[str, list[TimeSpan]](list)
     for clip in clips:
         for name in {film_of(clip), _video(clip)[0], _video(clip)[1]}:
             spans[name].append(_shown(clip))
@@ -146,7 +146,7 @@ def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
     return overlaps
 
 
-def _shown(clip: Clip) -> Span:
+def _shown(clip: Clip) -> TimeSpan:
     return span_of(clip) or (0.0, clip.frames / clip.fps)
 
 

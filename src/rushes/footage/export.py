@@ -26,7 +26,7 @@ from rushes.records import Clip
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
-Form = Literal["parquet", "webdataset"]
+ClipSetFormat = Literal["parquet", "webdataset"]
 VIDEOS, STILLS, TABLE = "videos", "first_frames", "metadata.parquet"
 _BLOCK = 512
 _END = 20 * _BLOCK  # what tarfile fills a tar up to
@@ -69,7 +69,7 @@ class SetExported:
 
 
 def export_set(
-    store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0, outgoing: Outgoing | None = None
+    store: Store, out: Path, form: ClipSetFormat = "parquet", shard_mb: float = 1000.0, outgoing: Outgoing | None = None
 ) -> SetExported:
     """Write the set to the folder `out`; equal sets give equal bytes, and what a stopped export wrote is taken up.
 

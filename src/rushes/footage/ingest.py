@@ -21,7 +21,7 @@ from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightO
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import SharedContent, held_out
 from rushes.formats.layouts import Bench, SourceVideo
-from rushes.media.cut import Span, cut_pieces, fragment, of_fragment
+from rushes.media.cut import TimeSpan, cut_pieces, fragment, of_fragment
 from rushes.media.images import read_image
 from rushes.media.read import probe
 from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, lines_of, stable_hash
@@ -29,9 +29,8 @@ from rushes.store.database import Store
 from rushes.text_reader import counted
 
 _SHIFT_S = 0.1  # by which cuts of one film may lie elsewhere after it was encoded again
-Tick = Callable[[], None]
-Videos = Mapping[str, tuple[Path | SourceVideo | None, float]]
-LookAlikes = Callable[[Videos], Iterator[tuple[str, str]]]
+TimedVideos = Mapping[str, tuple[Path | SourceVideo | None, float]]
+LookAlikes = Callable[[TimedVideos], Iterator[tuple[str, str]]]
 """Content hash -> where a video is and its seconds, to pairs of those that show the same, the earlier first. A film
 that is not here (None) is known by what was found out about it when it was cut."""
 
@@ -68,7 +67,7 @@ class _Taker:
     facts: ProbeCache
     made_from: str  # hash of the settings
     crf: int
-    tick: Tick
+    tick: Callable[[], None]
 
 
 def import_reviewed(
@@ -76,7 +75,7 @@ def import_reviewed(
     facts: ProbeCache,
     done: Preflight,
     ask: PreflightOptions,
-    tick: Tick = lambda: None,
+    tick: Callable[[], None] = lambda: None,
     look_alikes: LookAlikes = lambda videos: iter(()),
 ) -> Imported:
     """Take what a review kept: clips, and takes that a model made of them; `tick` is called for each clip.
@@ -232,7 +231,7 @@ def _groups(
     return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
 
 
-def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, Span | None], str]:
+def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, TimeSpan | None], str]:
     """From the key of a video and a piece of it to the group: the scene, where all is of one film.
 
     A film that was encoded again may be cut a frame earlier, or at fewer places: scenes that one piece of it reaches
@@ -244,7 +243,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
         return lambda key, span: shared.group(key)
     cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
 
-    def numbers(span: Span) -> tuple[int, int]:
+    def numbers(span: TimeSpan) -> tuple[int, int]:
         slack = min(_SHIFT_S, (span[1] - span[0]) / 4)
         return bisect(cuts, span[0] + slack), bisect(cuts, span[1] - slack)
 
@@ -255,7 +254,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
             for number in range(first, last):
                 scenes.join(str(number), str(number + 1))
 
-    def group(key: str, span: Span | None) -> str:
+    def group(key: str, span: TimeSpan | None) -> str:
         number = f" {scenes.group(str(numbers(span)[0]))}" if span and shared.group(key) in films else ""
         return shared.group(key) + number
 
@@ -357,11 +356,11 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
         taker.tick()
 
 
-def _cut(taker: _Taker, item: SourceVideo, spans: Sequence[Span]) -> Iterator[tuple[Span, Path]]:
+def _cut(taker: _Taker, item: SourceVideo, spans: Sequence[TimeSpan]) -> Iterator[tuple[TimeSpan, Path]]:
     """Pieces of a video with their files, in one pass; windows that overlap in as many as there are at a time."""
     left = sorted(spans)
     while left:
-        now: list[Span] = []
+        now: list[TimeSpan] = []
         for span in left:
             if not now or span[0] >= now[-1][1]:
                 now.append(span)

@@ -27,7 +27,7 @@ from rushes.footage.split import SharedContent
 from rushes.formats.answers import LABELS, Meaning
 from rushes.formats.layouts import SourceVideo
 from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
-from rushes.media.cut import Span, cut_pieces
+from rushes.media.cut import TimeSpan, cut_pieces
 from rushes.media.read import read_video
 from rushes.objectives.segments import speaks_of_part
 from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
@@ -39,8 +39,7 @@ FILE = "pairs.json"  # what becomes of each entry, in the project's folder
 _NOBODY = ("tie", "unjudged")
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
-Tick = Callable[[], None]
-LookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path | None, float]]], Iterator[tuple[str, str]]]
+PairLookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path | None, float]]], Iterator[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,9 @@ def import_pairs(
     split: Split = "train",
     window: Window | None = None,
     dry_run: bool = False,
-    look_alikes: LookAlikes = lambda cache, videos: iter(()),
+    look_alikes: PairLookAlikes = lambda cache, videos: iter(()),
     say: Callable[[str], None] = lambda line: None,
-    tick: Tick = lambda: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> PairsImported:
     """Videos, candidates and preferences into the store; run again, nothing is added twice.
 
@@ -191,7 +190,7 @@ def _facts(cache: ProbeCache, path: Path) -> VideoFacts:
     return facts
 
 
-def _spans(sides: Sequence[_Side], ask: PreflightOptions, window: Window) -> list[Span]:
+def _spans(sides: Sequence[_Side], ask: PreflightOptions, window: Window) -> list[TimeSpan]:
     """The window of each side, in seconds; that of most motion is one for both, as they are seen together."""
     length = ask.length.seconds
     ends = [side.facts.seconds for side in sides]
@@ -214,7 +213,7 @@ def _motion(path: Path, ask: PreflightOptions) -> np.ndarray[tuple[int], np.dtyp
     return np.concatenate([[0.0], change]).astype(np.float64)
 
 
-def _cut(side: _Side, span: Span, cache: ProbeCache, ask: PreflightOptions, target: Path) -> _Side:
+def _cut(side: _Side, span: TimeSpan, cache: ProbeCache, ask: PreflightOptions, target: Path) -> _Side:
     for _, path in cut_pieces(side.path, [span], ask.table.cut_crf, target.parent):
         path.rename(target)  # it is deleted when the next is asked for
     return _Side(target, _facts(cache, target), film=side.facts.media)
@@ -247,7 +246,7 @@ def _without_other_split(
     fitted: Sequence[_Pair],
     pairs: ForeignPairs,
     split: Split,
-    look_alikes: LookAlikes,
+    look_alikes: PairLookAlikes,
 ) -> Iterator[_Pair]:
     """Pairs none of whose videos is in the project's other split, or a copy of one that is."""
     shared, videos = SharedContent(), dict[str, tuple[Path | None, float]]()

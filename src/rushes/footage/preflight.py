@@ -13,7 +13,7 @@ from rushes.files import MediaError, content_hash
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
 from rushes.formats.spool import Spool
-from rushes.media.cut import Span, cut_spans
+from rushes.media.cut import TimeSpan, cut_spans
 from rushes.media.examine import CutFinder
 from rushes.media.images import read_image
 from rushes.progress import Bar, no_bar
@@ -90,7 +90,7 @@ class PreflightOptions:
         """Whether files are taken as they are."""
         return self.finder is None and self.table.windows == 1
 
-    def _windows(self, facts: VideoFacts) -> tuple[Span, ...]:
+    def _windows(self, facts: VideoFacts) -> tuple[TimeSpan, ...]:
         """Places of a file, evenly from its start to its end, each as long as a clip; none where there is but one."""
         length = self.of(facts).length
         room = math.floor((facts.seconds - length.seconds) * length.fps + 0.01)  # frames by which a window may move
@@ -100,7 +100,7 @@ class PreflightOptions:
         starts = [round(at * room / (count - 1)) / length.fps for at in range(count)]
         return tuple((start, min(start + length.seconds, facts.seconds)) for start in starts)
 
-    def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
+    def spans(self, facts: VideoFacts) -> tuple[TimeSpan, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
         if self.finder is None:
             return self._windows(facts)
@@ -123,7 +123,7 @@ class Checked:
     id: str  # of its clip, or what those of its pieces are made from
     reason: str = ""  # why it is refused, in a word or two; "" = it is kept
     words: str = ""  # the same in full, with what to do
-    spans: tuple[Span, ...] = ()  # pieces it is cut into; empty = it is taken whole
+    spans: tuple[TimeSpan, ...] = ()  # pieces it is cut into; empty = it is taken whole
 
     @property
     def usable(self) -> bool:

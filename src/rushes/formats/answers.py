@@ -15,8 +15,8 @@ from typing import Literal
 from rushes.text_reader import counted
 
 Meaning = Literal["left", "right", "tie", "unjudged"]
-Better = Literal["lower", "higher"]
-_BETTER: tuple[Better, ...] = ("lower", "higher")
+BetterRating = Literal["lower", "higher"]
+_BETTER: tuple[BetterRating, ...] = ("lower", "higher")
 LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
 
 SIDES = (
@@ -81,7 +81,7 @@ class MeaningTable:
         self.counts: Counter[tuple[str, Meaning]] = Counter()
         self.unknown: dict[str, list[str]] = {}  # answer -> the places that have it
         self._given: dict[str, Meaning] = {}
-        self._better: dict[str, Better] = {}  # question -> which rating is better
+        self._better: dict[str, BetterRating] = {}  # question -> which rating is better
         self._asked: set[str] = set()
         self._questions: set[str] = set()
         self._ways: dict[str, str] = {}  # whether a side is turned round -> the first answer of which it is so
@@ -135,7 +135,7 @@ class MeaningTable:
             self.counts[answer.strip(), meaning] += 1
         return meaning
 
-    def better(self, *names: str) -> Better | None:
+    def better(self, *names: str) -> BetterRating | None:
         """Which rating of a question, by what it is called, the user says is better; None = nothing."""
         self._questions.update(name.casefold() for name in names)
         return next((self._better[key] for name in names if (key := name.casefold()) in self._better), None)

@@ -23,7 +23,7 @@ from rushes.records import INLINE, Annotation, Candidate, CaptionRow, Clip, Deci
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
 
-Form = Literal["parquet", "jsonl"]
+ExchangeFormat = Literal["parquet", "jsonl"]
 EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Annotation, Score, CaptionRow, Decision)
 _BATCH_ROWS = 5000
 _ARROW: dict[Any, pa.DataType] = {
@@ -41,7 +41,7 @@ _ARROW: dict[Any, pa.DataType] = {
 
 
 def export_project(
-    store: Store, folder: Path, form: Form = "parquet", outgoing: Outgoing | None = None
+    store: Store, folder: Path, form: ExchangeFormat = "parquet", outgoing: Outgoing | None = None
 ) -> dict[str, int]:
     """Write all rows but runs to `folder`, superseded preferences too; return their numbers by kind.
 
@@ -186,7 +186,7 @@ def _table(batch: list[dict[str, Any]], schema: pa.Schema, path: Path) -> pa.Tab
         raise ValueError(f"{path}: a value does not fit its column's type ({error}); export as JSONL") from error
 
 
-def _form(path: Path) -> Form:
+def _form(path: Path) -> ExchangeFormat:
     if path.suffix == ".jsonl":
         return "jsonl"
     if path.suffix == ".parquet":

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rushes.files import is_file
-from rushes.formats.answers import Better, Meaning, declared, tokens
-from rushes.formats.preferences import ForeignPair, ForeignPairs, Read, UnusableEntry, local_video
+from rushes.formats.answers import BetterRating, Meaning, declared, tokens
+from rushes.formats.preferences import ForeignPair, ForeignPairs, ReadEntry, UnusableEntry, local_video
 from rushes.records import stable_hash
 from rushes.store.annotators import ANNOTATOR
 
@@ -37,7 +37,7 @@ _FAULT = re.compile(
 _MIN = ("annotation_id", "annotator", "lead_time")  # columns that JSON-MIN adds to the data's
 
 
-def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> Read:
+def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> ReadEntry:
     """Tasks of an export, a pair for each person's newest annotation.
 
     Args:
@@ -236,7 +236,7 @@ def _answers(
         yield question, pairs.meanings.meaning(pick, place, sides)
 
 
-def _refuse_turned(name: str, better: Better | None, rated: str = "") -> None:
+def _refuse_turned(name: str, better: BetterRating | None, rated: str = "") -> None:
     """Refuse a question that by its name asks for the worse side, or of which more may be worse.
 
     Args:

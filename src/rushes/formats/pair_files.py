@@ -14,12 +14,20 @@ from rushes.formats.layouts import folder_files
 from rushes.formats.pair_columns import TRL, PairColumns, find_columns
 from rushes.formats.pair_folders import folder_pairs
 from rushes.formats.pair_tables import VideoCells, table
-from rushes.formats.preferences import ForeignPairs, Form, Read, first_row, read_entries, videodpo, videoreward
+from rushes.formats.preferences import (
+    ForeignPairs,
+    PreferenceFormat,
+    ReadEntry,
+    first_row,
+    read_entries,
+    videodpo,
+    videoreward,
+)
 from rushes.text_reader import counted
 
 SUFFIXES = (".csv", ".json", ".jsonl", PARQUET)
 _TABLE = ".parquet, .jsonl, .json or .csv"
-_WRITTEN: dict[Form, str] = {
+_WRITTEN: dict[PreferenceFormat, str] = {
     "videoreward": ".csv",
     "videodpo": ".json",
     "trl": _TABLE,
@@ -27,7 +35,7 @@ _WRITTEN: dict[Form, str] = {
     "labelstudio": ".json",
 }
 _SIGNS: dict[
-    Form, tuple[set[str], set[str]]
+    PreferenceFormat, tuple[set[str], set[str]]
 ] = {  # fields by which a form is known: all of the first, one of the second
     "trl": ({"prompt", "chosen", "rejected"}, {"prompt"}),
     "videoreward": ({"path_A", "path_B"}, {"VQ", "MQ", "TA", "Overall"}),
@@ -82,7 +90,7 @@ def holds_tables(folder: Path, columns: str = "") -> bool:
     return True
 
 
-def form_of(path: Path, columns: str = "") -> Form:
+def form_of(path: Path, columns: str = "") -> PreferenceFormat:
     """The form of a file, or of the tables in a folder, by their fields; every table is looked at.
 
     Raises:
@@ -103,7 +111,7 @@ def form_of(path: Path, columns: str = "") -> Form:
 
 def read_pairs(
     path: Path,
-    form: Form,
+    form: PreferenceFormat,
     left: str = "",
     answers: Sequence[str] = (),
     columns: str = "",
@@ -149,7 +157,7 @@ def read_pairs(
     return pairs
 
 
-def _own_reader(form: Form, path: Path, pairs: ForeignPairs, left: str) -> Read:
+def _own_reader(form: PreferenceFormat, path: Path, pairs: ForeignPairs, left: str) -> ReadEntry:
     if form == "labelstudio":
         return labelstudio(path, pairs, left)
     return (videoreward if form == "videoreward" else videodpo)(path, pairs)
@@ -188,7 +196,7 @@ def _split(table: Path) -> str:
     return next((_SPLITS[name.lower()] for name in names if name.lower() in _SPLITS), "unnamed")
 
 
-def _check_kind(path: Path, form: Form) -> None:
+def _check_kind(path: Path, form: PreferenceFormat) -> None:
     """Raises ValueError for a file of another kind, such as a video; JSON may be called anything."""
     with path.open("rb") as file:
         begins = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]

@@ -24,7 +24,7 @@ from rushes.text_reader import Caption
 
 JUDGE = "folders"  # who is taken to have chosen
 _WINS, _LOSES = "_w", "_l"
-Videos = Mapping[str, Sequence[Path]]
+VideosByName = Mapping[str, Sequence[Path]]
 
 
 def folder_pairs(chosen: Path, rejected: Path | None = None, prompts: Path | None = None) -> ForeignPairs:
@@ -78,7 +78,7 @@ def _has_both(folder: Path) -> bool:
     return (folder / "chosen").is_dir() and (folder / "rejected").is_dir()
 
 
-def _sides(chosen: Path, rejected: Path | None) -> tuple[Videos, Videos]:
+def _sides(chosen: Path, rejected: Path | None) -> tuple[VideosByName, VideosByName]:
     """The better and the worse videos, by name."""
     require_folder(chosen)
     if rejected is None and _has_both(chosen):
@@ -108,7 +108,7 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
     return dict(videos)
 
 
-def _only(videos: Videos, name: str, side: str) -> Path:
+def _only(videos: VideosByName, name: str, side: str) -> Path:
     paths = videos.get(name, ())
     if not paths:
         raise UnusableEntry(f"no {side} video of this name", name, "add it, or delete the other video")

@@ -16,7 +16,7 @@ from typing import Any
 from rushes.formats.answers import Meaning, MeaningTable, tokens
 from rushes.formats.contents import suffix_of
 from rushes.formats.pair_columns import PairColumns
-from rushes.formats.preferences import ForeignPair, Read, UnusableEntry, local_video, text_of
+from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, local_video, text_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class VideoCells:
         return path
 
 
-def table(columns: PairColumns, meanings: MeaningTable, cells: VideoCells, judge: str) -> Read:
+def table(columns: PairColumns, meanings: MeaningTable, cells: VideoCells, judge: str) -> ReadEntry:
     """Rows of a table with these columns, plain or conversational; `judge` is who is taken to have chosen."""
 
     def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:

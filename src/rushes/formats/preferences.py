@@ -41,8 +41,8 @@ from rushes.text_reader import (
     read_text,
 )
 
-Form = Literal["videoreward", "videodpo", "trl", "labelstudio", "table"]
-FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio", "table")
+PreferenceFormat = Literal["videoreward", "videodpo", "trl", "labelstudio", "table"]
+FORMS: tuple[PreferenceFormat, ...] = ("videoreward", "videodpo", "trl", "labelstudio", "table")
 
 _QUESTIONS = {"vq": "visual_quality", "mq": "motion", "ta": "text", "overall": "overall"}  # in any letters
 
@@ -114,11 +114,11 @@ def _with_clean_prompt(pair: ForeignPair) -> ForeignPair:
     return replace(pair, prompt=prompt.text)
 
 
-Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
+ReadEntry = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
 """Pairs of an entry, by its place and its fields. Raises UnusableEntry."""
 
 
-def read_entries(path: Path, pairs: ForeignPairs, read: Read, before: str = "") -> None:
+def read_entries(path: Path, pairs: ForeignPairs, read: ReadEntry, before: str = "") -> None:
     """Read each entry of a file into `pairs`, one entry at a time; `before` is put before its place."""
     for place, row in ((before + place, row) for place, row in _rows(path)):
         pairs.entries += 1
@@ -203,7 +203,7 @@ def local_video(folder: Path, text: str) -> Path:
     return path
 
 
-def videoreward(path: Path, pairs: ForeignPairs) -> Read:
+def videoreward(path: Path, pairs: ForeignPairs) -> ReadEntry:
     """Rows of VideoReward's CSV."""
 
     def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
@@ -229,7 +229,7 @@ def videoreward(path: Path, pairs: ForeignPairs) -> Read:
     return read
 
 
-def videodpo(path: Path, pairs: ForeignPairs) -> Read:
+def videodpo(path: Path, pairs: ForeignPairs) -> ReadEntry:
     """Entries of VideoDPO's pair.json. Raises ValueError where metadata.json lacks or does not name the videos."""
     table = path.parent / "metadata.json"
     if not table.is_file():

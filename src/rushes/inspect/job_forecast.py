@@ -33,11 +33,11 @@ from rushes.inspect.step_forecast import (
 )
 from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
 from rushes.project.comparisons import comparisons_of_a_clip
-from rushes.project.project import load_model, make_trainable
+from rushes.project.model_loading import load_model, make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
 from rushes.training.gradients import waiting_views
-from rushes.training.memory import SHARE_GPU, Mode
+from rushes.training.memory import SHARE_GPU, GradientMode
 from rushes.training.metering import Meter
 from rushes.training.optimisers import MOMENTS
 from rushes.training.probe import POSITIONS
@@ -288,7 +288,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     return ask, shape
 
 
-def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipComparisons) -> Mode:
+def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipComparisons) -> GradientMode:
     """How gradients are taken: as the settings say, or as `rushes.training.memory` chooses."""
     if settings.train.gradients != "auto":
         return settings.train.gradients
@@ -316,7 +316,9 @@ def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> flo
     return (network + (read + coded / CODEC_SHARE) / gpus) / (1e12 * machine.tflops)
 
 
-def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, machine: Machine) -> dict[str, float]:
+def _memory(
+    model: Model, settings: Settings, ask: ForecastRequest, mode: GradientMode, machine: Machine
+) -> dict[str, float]:
     """Bytes on the GPU that needs most, by stage."""
     cost, codec, static = model.cost, model.codec, static_memory(model.cost, ask)
     held = weights_there(cost, ask.options)

@@ -34,9 +34,9 @@ from rushes.inspect.job_forecast import (
 )
 from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_model_defaults, with_sizes, with_values
+from rushes.project.model_loading import check_offload
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.presets import HELD_OUT
-from rushes.project.project import check_offload
 from rushes.project.settings import overridden, read_settings
 from rushes.project.settings_checks import check_settings
 from rushes.records import Candidate, Clip
@@ -45,7 +45,7 @@ from rushes.store.database import Store
 ASSUMED = "h100"  # kind of GPU, where none is named or here
 CLIPS = 60  # of footage, where nobody says how many
 BANK = 8  # draws, where a bank is asked for
-Costs = Callable[[Settings], Model]  # of the model at a project's size
+ModelCosts = Callable[[Settings], Model]  # of the model at a project's size
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         raise ValueError("give either a project's folder, or --model with the job's options")
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
-        costs: Costs = model_for
+        costs: ModelCosts = model_for
         if asked.clips:
             by_shape = _shared(settings, numbers_of(settings, asked.clips, asked.prompts))
         else:
@@ -123,7 +123,9 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     return replace(_job(model, own, numbers, machine, asked.views), half=half)
 
 
-def _half(settings: Settings, numbers: Numbers, spec: BackboneSpec, costs: Costs, machine: Machine) -> HalfSize | None:
+def _half(
+    settings: Settings, numbers: Numbers, spec: BackboneSpec, costs: ModelCosts, machine: Machine
+) -> HalfSize | None:
     """The job at half the size; None where the model has no smaller one."""
     size = settings.backbone
     height, width = spec.nearest_size(size.height_px // 2, size.width_px // 2)
@@ -136,7 +138,7 @@ def _half(settings: Settings, numbers: Numbers, spec: BackboneSpec, costs: Costs
 
 
 def forecast_shapes(
-    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: Costs, machine: Machine, views: int = 0
+    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: ModelCosts, machine: Machine, views: int = 0
 ) -> JobForecast:
     """The forecast of a job with so many clips and prompts of each shape; `views`: of a step, not the recipe's.
 

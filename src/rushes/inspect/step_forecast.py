@@ -21,7 +21,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.dry_run import Cost, dry_run, find_family
 from rushes.project.settings_checks import unknown
 from rushes.training.activations import Where
-from rushes.training.optimisers import MOMENTS, Name
+from rushes.training.optimisers import MOMENTS, OptimiserName
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ForecastRequest:
     waiting: int = 1  # views of a comparison that two_pass takes once more
     reference: bool = True  # whether the recipe compares with the reference
     activations: Where = "keep"  # where they wait for the backward pass
-    optimizer: Name = "adamw"  # by `train.optimizer`
+    optimizer: OptimiserName = "adamw"  # by `train.optimizer`
     average: bool = False  # whether an average of the trained weights is kept (`train.weights_ema`)
     losers: bool = False  # whether losers' gradients are kept apart (`train.objective.safe_dpo`)
     shards: int = 1  # GPUs that the weights and what belongs to them are spread over (`train.parallel`)

@@ -24,13 +24,13 @@ from rushes.store.latents import LatentKey
 from rushes.training import unconditional
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import waiting_views
-from rushes.training.memory import Mode
+from rushes.training.memory import GradientMode
 from rushes.training.probe import DRAWS
 from rushes.training.reference_cache import needs_reference
 
-Share = Literal["first", "each", "shared"]
+WorkSharing = Literal["first", "each", "shared"]
 # Who does the work of a stage where there are several GPUs: the first alone, each all of it, or each its part.
-SHARES: Mapping[str, Share] = {
+SHARES: Mapping[str, WorkSharing] = {
     "read": "shared",
     "encode": "shared",
     "eta": "shared",
@@ -99,7 +99,7 @@ class ClipComparisons:
 
 
 def workload(
-    settings: Settings, numbers: Numbers, spec: BackboneSpec, latents: Sequence[int], mode: Mode = "joint"
+    settings: Settings, numbers: Numbers, spec: BackboneSpec, latents: Sequence[int], mode: GradientMode = "joint"
 ) -> dict[str, StageWork]:
     """Stages by name, in their order; those that have nothing to do are left out.
 
@@ -147,7 +147,7 @@ class _Job:
     spec: BackboneSpec
     size: tuple[int, int, int]
     shape: ClipComparisons
-    mode: Mode
+    mode: GradientMode
 
     @property
     def scales(self) -> tuple[float, float]:

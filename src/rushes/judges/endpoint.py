@@ -28,7 +28,7 @@ from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_ret
 
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.http_answers import ASKED, RefusedAnswer, bounded, wait_s_of
-from rushes.judges.questions import Part, content, has_frames
+from rushes.judges.questions import QuestionPart, content, has_frames
 from rushes.judges.replies import EndpointAnswer, Reply, is_result, other_model, parse, reply_of, vectors_of
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile
@@ -176,7 +176,7 @@ class ChatEndpoint:
         """Requests and money so far, earlier runs included."""
         return self._answers.spent()
 
-    def ask(self, parts: Sequence[Part], schema: type[S], system: str = "") -> EndpointAnswer[S]:
+    def ask(self, parts: Sequence[QuestionPart], schema: type[S], system: str = "") -> EndpointAnswer[S]:
         """One question, texts and frames ([H,W,3] uint8 RGB) in order; the answer must be one JSON object of `schema`.
 
         The text should describe that object too, as not every server enforces a schema.
@@ -239,7 +239,7 @@ class ChatEndpoint:
         body = {"model": self.settings.model, "input": list(texts), "encoding_format": "float"}
         return self._fetch("embeddings", body, lambda data: vectors_of(data, len(texts)))
 
-    def _body(self, parts: Sequence[Part], schema: type[BaseModel], system: str) -> dict[str, Any]:
+    def _body(self, parts: Sequence[QuestionPart], schema: type[BaseModel], system: str) -> dict[str, Any]:
         settings = self.settings
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": [content(part, settings.max_side_px) for part in parts]})

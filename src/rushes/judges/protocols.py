@@ -23,8 +23,8 @@ from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
-Answers = tuple[int, ...]
-Ask = Callable[[str, Shot], Answers | None]  # question and clip -> five numbers, or None = could not be read
+AnswerNumbers = tuple[int, ...]
+Ask = Callable[[str, Shot], AnswerNumbers | None]  # question and clip -> five numbers, or None = could not be read
 Affirm = Callable[[str, Shot], bool | None]  # question and clip -> yes, no, or None = could not be read
 
 ASKED = tomllib.loads(resources.files("rushes.judges").joinpath("prompts.toml").read_text("utf-8"))
@@ -79,7 +79,7 @@ def in_words(say: Say) -> Ask:
     return lambda text, shot: read_answers(say(text + form, shot))
 
 
-def read_answers(text: str) -> Answers | None:
+def read_answers(text: str) -> AnswerNumbers | None:
     """The five numbers of an answer, or None when it cannot be read.
 
     Lines of the form "Answer 3: 7"; each of 1 to 5 exactly once, each from 0 to 10. Other lines are passed over.
@@ -110,7 +110,7 @@ class YesOrNo(BaseModel):
 def by_endpoint(endpoint: ChatEndpoint, frames_per_s: float) -> tuple[Ask, Affirm]:
     """Ask the model behind an endpoint, which sees `frames_per_s` frames of each second; it answers in JSON."""
 
-    def ask(text: str, shot: Shot) -> Answers | None:
+    def ask(text: str, shot: Shot) -> AnswerNumbers | None:
         form = '\nAnswer with one JSON object: {"answers": [N, N, N, N, N]}'
         parsed = endpoint.ask([*sampled(shot.frames_FHWC, shot.fps, frames_per_s), text + form], FiveAnswers).parsed
         return tuple(parsed.answers) if parsed else None

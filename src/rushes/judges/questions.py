@@ -10,7 +10,7 @@ from rushes.arrays import Frames
 from rushes.media.images import jpeg_of
 from rushes.metrics.base import shrink
 
-Part = str | Frames
+QuestionPart = str | Frames
 
 _JPEG_QUALITY = 95
 
@@ -22,7 +22,7 @@ def data_url(frame_HWC: Frames, max_side_px: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg_of(small, _JPEG_QUALITY)).decode()
 
 
-def content(part: Part, max_side_px: int) -> dict[str, Any]:
+def content(part: QuestionPart, max_side_px: int) -> dict[str, Any]:
     """A text, or a frame [H,W,3] as `data_url` has it, in the form of OpenAI's messages."""
     if isinstance(part, str):
         return {"type": "text", "text": part}

@@ -21,7 +21,7 @@ from rushes.judges.base import Judgement, PointwiseJudge, sampled
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.prompts import Choice, Prompt
 from rushes.judges.protocols import by_endpoint, questionnaire
-from rushes.judges.questions import Part
+from rushes.judges.questions import QuestionPart
 from rushes.metrics.base import Shot
 
 _SLOT = {"first": 1, "tie": 0, "second": -1}
@@ -89,7 +89,7 @@ class VisionJudge:
         )
 
     def _slot(self, text: str, first: Sequence[Frames], second: Sequence[Frames]) -> int | None:
-        parts: list[Part] = [text, "First clip:", *first, "Second clip:", *second]
+        parts: list[QuestionPart] = [text, "First clip:", *first, "Second clip:", *second]
         answer = self.endpoint.ask(parts, Choice)
         self.account.note(answer.problem)
         return None if answer.parsed is None else _SLOT[answer.parsed.choice]

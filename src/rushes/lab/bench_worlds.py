@@ -19,7 +19,7 @@ from rushes.world import fit, scenes, verify
 from rushes.world.render import render
 from rushes.world.violations import VIOLATIONS, touches
 
-Judge = Callable[[Frames, str], bool]
+ClipJudge = Callable[[Frames, str], bool]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class BenchWorld(Protocol):
     block: int  # frames of a half second
     loss: float  # share of parts and frames that the corpus loses
     cases: Sequence[tuple[str, str]]  # laws and kinds in which one is broken on purpose
-    judges: Mapping[str, Judge]  # whether a clip passes; no two share code
+    judges: Mapping[str, ClipJudge]  # whether a clip passes; no two share code
 
     def sound(self, seed: int, n: int) -> list[WorldClip]:
         """Clips that keep all laws, at the corpus's speeds."""
@@ -87,7 +87,7 @@ class Arena:
     cases: Sequence[tuple[str, str]] = [(law, kind) for law, (_, kinds) in LAWS.items() for kind in kinds] + [
         ("dots", k) for k in plays.KINDS
     ]
-    judges: Mapping[str, Judge] = {
+    judges: Mapping[str, ClipJudge] = {
         "inspection": lambda frames, caption: inspect(frames, caption).passes,
         "arcs": lambda frames, caption: arcs(frames, caption).passes,
     }
@@ -136,7 +136,7 @@ class Scenes:
     block = 4
     loss = 0.15
     cases: Sequence[tuple[str, str]] = [(fault, kind) for fault, (_, kinds) in VIOLATIONS.items() for kind in kinds]
-    judges: Mapping[str, Judge] = {
+    judges: Mapping[str, ClipJudge] = {
         "verify": lambda frames, caption: verify.verify(frames, caption).passes,
         "fit": lambda frames, _: fit.fit(frames).lost <= 0.05 and not fit.fit(frames).roughness > 0.5,
     }

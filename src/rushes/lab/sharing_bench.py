@@ -91,10 +91,10 @@ def bench_sharing(processes: int = 8) -> SharingBench:
     return SharingBench(ours, its, equal, FORWARD_S)
 
 
-Measured = dict[str, tuple[float, str]]  # seconds of each stage, and a hash of what it made
+StageTimes = dict[str, tuple[float, str]]  # seconds of each stage, and a hash of what it made
 
 
-def _measured(folder: Path, processes: int) -> Measured:
+def _measured(folder: Path, processes: int) -> StageTimes:
     with Store.create(folder) as store:
         import_world(store, FootageSettings(clips=CLIPS, eval_prompts=0), SIZE, seed=0)
     context = multiprocessing.get_context("forkserver")
@@ -111,7 +111,7 @@ def _measured(folder: Path, processes: int) -> Measured:
         process.start()
     send.close()
     try:
-        result: Measured = receive.recv()
+        result: StageTimes = receive.recv()
     except EOFError as error:
         raise RuntimeError("a process of the benchmark died; see above") from error
     finally:
@@ -127,7 +127,7 @@ def _work(rank: int, size: int, port: int, folder: Path, send: Any) -> None:
     os.environ.update({name: str(value) for name, value in environment.items()} if size > 1 else {})
     torch.set_num_threads(1)
     encode.AT_ONCE = probe.POSITIONS = 1  # at released sizes memory holds one or two clips, and a pass one view
-    measured: Measured = {}
+    measured: StageTimes = {}
     _backbone()
     with joined() as ranks:
         for name, stage in STAGES.items():

@@ -40,7 +40,7 @@ from rushes.training.gradients import backward, measured_strategy, plain_errors,
 from rushes.training.reference import Reference
 
 PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the peak is measured
-Steps = Mapping[str, Callable[[], object]]
+TimedSteps = Mapping[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class StepClock:
         self.waiting = place_of(self.backbone.network, "offload")  # once, as in a run: to pin memory takes its time
         self.looked_up = {b.views: plain_errors(self.backbone, b, self.strategy) for b in (self.pairs, self.fours)}
 
-    def steps(self) -> Steps:
+    def steps(self) -> TimedSteps:
         """The steps by name, in the order of a round."""
         ones = torch.zeros(self.shape.comparisons, 1, self.shape.frames)
         return {

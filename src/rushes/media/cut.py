@@ -22,12 +22,12 @@ from rushes.media.read import exact
 from rushes.media.video_reader import Shown, VideoReader
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
 
-Span = tuple[float, float]  # start and end in seconds from the first frame of the file
+TimeSpan = tuple[float, float]  # start and end in seconds from the first frame of the file
 
 
 def cut_pieces(
-    path: str | os.PathLike[str], spans_s: Sequence[Span], crf: int, folder: Path
-) -> Iterator[tuple[Span, Path]]:
+    path: str | os.PathLike[str], spans_s: Sequence[TimeSpan], crf: int, folder: Path
+) -> Iterator[tuple[TimeSpan, Path]]:
     """Yield each span of a video with its mp4 file, which is deleted when the next one is asked for.
 
     A piece begins with the frame on screen at its start and is as long as its span, in whole frames, each at its own
@@ -130,7 +130,7 @@ _SLACK = 1e-3  # of a piece: containers round their times
 _FRAGMENT = re.compile(r"(.+)#t=(\d+\.\d{3}),\d+\.\d{3}", re.DOTALL)
 
 
-def fragment(source: str, span: Span) -> str:
+def fragment(source: str, span: TimeSpan) -> str:
     """A span of a video as a media fragment (W3C): path#t=START,END in seconds."""
     return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
 
@@ -141,13 +141,13 @@ def of_fragment(source: str) -> tuple[str, float] | None:
     return (match[1], float(match[2])) if match else None
 
 
-def scene_spans(cuts_s: Sequence[float], end_s: float) -> list[Span]:
+def scene_spans(cuts_s: Sequence[float], end_s: float) -> list[TimeSpan]:
     """Scenes between cuts, in seconds from the first frame; they cover the video."""
     edges = [0.0, *cuts_s, end_s]
     return [(start, end) for start, end in pairwise(edges) if end > start]
 
 
-def pieces(scene: Span, shortest_s: float, longest_s: float) -> list[Span]:
+def pieces(scene: TimeSpan, shortest_s: float, longest_s: float) -> list[TimeSpan]:
     """A scene as consecutive pieces of `longest_s`; the last is shorter, and left out below `shortest_s`."""
     start, end = scene
     count = math.ceil((end - start) / longest_s * (1 - _SLACK))
@@ -155,6 +155,6 @@ def pieces(scene: Span, shortest_s: float, longest_s: float) -> list[Span]:
     return [(round(a, 6), round(b, 6)) for a, b in spans if b - a >= shortest_s * (1 - _SLACK)]
 
 
-def cut_spans(cuts_s: Sequence[float], end_s: float, shortest_s: float, longest_s: float) -> list[Span]:
+def cut_spans(cuts_s: Sequence[float], end_s: float, shortest_s: float, longest_s: float) -> list[TimeSpan]:
     """All pieces of a video, in order; none holds a cut."""
     return [piece for scene in scene_spans(cuts_s, end_s) for piece in pieces(scene, shortest_s, longest_s)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
-from rushes.media.resize import Fit, check_size, resize_frame
+from rushes.media.resize import FitMode, check_size, resize_frame
 from rushes.media.video_reader import Shown, VideoReader
 
 
@@ -80,7 +80,7 @@ def read_video(
     start_s: float = 0.0,
     frames: int | None = None,
     size_px: tuple[int, int] | None = None,
-    fit: Fit = "crop",
+    fit: FitMode = "crop",
     allow_truncated: bool = False,
 ) -> Video:
     """Read [F,H,W,3] uint8 RGB, upright, from `start_s` seconds after the first frame on.

@@ -9,10 +9,10 @@ import numpy as np
 
 from rushes.arrays import Frames
 
-Fit = Literal["crop", "stretch", "pad"]
+FitMode = Literal["crop", "stretch", "pad"]
 
 
-def resize_frame(frame_HWC: Frames, size_px: tuple[int, int], fit: Fit = "crop") -> Frames:
+def resize_frame(frame_HWC: Frames, size_px: tuple[int, int], fit: FitMode = "crop") -> Frames:
     """Bring one RGB frame to `size_px` = (height, width).
 
     `crop` keeps the aspect ratio and cuts what hangs over, evenly on both sides; `pad` keeps it and fills the rest
@@ -48,8 +48,8 @@ def check_size(size_px: tuple[int, int], fit: str) -> None:
     """Raise ValueError unless `size_px` is two positive whole numbers and `fit` is a known way to fit."""
     if len(size_px) != 2 or any(side != int(side) or side < 1 for side in size_px):
         raise ValueError(f"size_px must be (height, width) in whole pixels from 1 up, got {size_px}")
-    if fit not in get_args(Fit):
-        raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
+    if fit not in get_args(FitMode):
+        raise ValueError(f"fit must be one of {', '.join(get_args(FitMode))}, got {fit!r}")
 
 
 def _stretch(frame_HWC: Frames, height: int, width: int) -> Frames:

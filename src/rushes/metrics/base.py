@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from rushes.arrays import Frames
 from rushes.config.clip_shapes import segment_count, segment_of_frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
+from rushes.stats import Better
 
-Better = Literal["lower", "higher", "neutral"]
-Shape = Literal["frame rate", "size"]
+SharedProperty = Literal["frame rate", "size"]
 
 ANALYSED_PX = 256  # short side at which everything but sharpness is measured; smaller frames stay as they are
 THUMBNAIL_PX = 32
@@ -101,7 +101,7 @@ class Metric:
     doc: str
     fooled_by: str
     low: float = 0.0  # smallest possible value
-    equal: Sequence[Shape] = ()  # what two clips must share for their values to be compared
+    equal: Sequence[SharedProperty] = ()  # what two clips must share for their values to be compared
 
 
 def pool(

@@ -19,8 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from rushes.arrays import Float32s, Mask
 
 TOP_SHARE = 0.05  # speed is the mean over the fastest twentieth of the pixels, as in VBench
 _NONE: Any = None  # which OpenCV takes where its stubs know of none
@@ -38,16 +37,16 @@ class OpticalFlow:
     confirmed_PHW: Mask  # of forward, on frame p
     confirmed_back_PHW: Mask  # of backward, on frame p + 1
     seen_PHW: Mask  # of forward, on frame p
-    left_P: Floats  # mean change of confirmed pixels after motion compensation, grey levels; NaN where there are none
+    left_P: Float32s  # mean change of confirmed pixels after motion compensation, grey levels; NaN where there are none
 
     @cached_property
-    def seen_px_P(self) -> Floats:
+    def seen_px_P(self) -> Float32s:
         """Speed per pair: mean over the fastest twentieth of all pixels, the unseen counting as still."""
         pairs = zip(self.forward_PHWC, self.seen_PHW, strict=True)
         return np.array([top_mean(speed(forward) * seen) for forward, seen in pairs], np.float32)
 
     @cached_property
-    def raw_px_P(self) -> Floats:
+    def raw_px_P(self) -> Float32s:
         """The same with everything that the flow claims."""
         return np.array([top_mean(speed(forward)) for forward in self.forward_PHWC], np.float32)
 
@@ -62,14 +61,14 @@ def dense_flow(luma_FHW: NDArray[np.uint8]) -> OpticalFlow:
     return OpticalFlow(**{name: np.stack(parts) for name, *parts in zip(names, *pairs, strict=True)})
 
 
-def displacement(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Floats:
+def displacement(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Float32s:
     """[H,W,2] flow (x, y) in px from one frame to another: as exact as the preset MEDIUM, at two thirds of its time."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(1 if min(first_HW.shape) >= 128 else 0)
     return np.asarray(dis.calc(first_HW, second_HW, _NONE), np.float32)
 
 
-def carry(image: NDArray[np.integer | np.floating], flow_HWC: Floats, outside: float | None = None) -> Floats:
+def carry(image: NDArray[np.integer | np.floating], flow_HWC: Float32s, outside: float | None = None) -> Float32s:
     """Sample `image` at x + flow, bilinearly; beyond the frame its border goes on, or `outside` is taken."""
     places = _grid(*flow_HWC.shape[:2]) + flow_HWC
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
@@ -78,12 +77,12 @@ def carry(image: NDArray[np.integer | np.floating], flow_HWC: Floats, outside: f
     return np.asarray(moved, np.float32)
 
 
-def speed(flow_HWC: NDArray[np.floating]) -> Floats:
+def speed(flow_HWC: NDArray[np.floating]) -> Float32s:
     """Length of the flow vectors, px per pair."""
     return np.asarray(cv2.magnitude(*cv2.split(flow_HWC.astype(np.float32))), np.float32)
 
 
-def top_mean(values: Floats) -> float:
+def top_mean(values: Float32s) -> float:
     """Mean of the largest TOP_SHARE of the values."""
     count = max(1, int(values.size * TOP_SHARE))
     return float(np.partition(values, -count, axis=None)[-count:].mean())
@@ -107,18 +106,18 @@ def _pair(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[NDArray[
     )
 
 
-def _confirmed(there: Floats, back: Floats) -> Mask:
+def _confirmed(there: Float32s, back: Float32s) -> Mask:
     returned = carry(back, there, outside=_FAR_PX)
     gap = _squared(there + returned)
     return np.asarray(gap < 0.01 * (_squared(there) + _squared(returned)) + 0.5, np.bool_)
 
 
-def _squared(flow_HWC: Floats) -> Floats:
+def _squared(flow_HWC: Float32s) -> Float32s:
     x, y = cv2.split(flow_HWC)
     return np.asarray(x * x + y * y, np.float32)
 
 
 @cache
-def _grid(height: int, width: int) -> Floats:
+def _grid(height: int, width: int) -> Float32s:
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     return np.stack([columns, rows], -1)

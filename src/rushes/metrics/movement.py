@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from rushes.arrays import Mask
 from rushes.metrics.base import Measurement, Shot, pool
 from rushes.metrics.flow import carry, displacement, speed, top_mean
 
 STILL_PX = 0.1  # seen motion below this many analysed pixels per frame is none; a coded still shows under 0.01
 _CUT_CHANGE, _CUT_STANDS_OUT, _CUT_SEEN = 0.25, 4.0, 0.08
 _TWIN_STEPS, _AWAY_STEPS, _AWAY_S = 0.5, 2.0, 0.5
-
-Mask = NDArray[np.bool_]
 
 
 def moving(shot: Shot) -> Mask:

@@ -14,7 +14,7 @@ from rushes.media.resize import resize_frame
 from rushes.metrics.base import ANALYSED_PX, Measurement, Shot, luma, pool, shrink
 from rushes.metrics.movement import moving
 
-Levels = Callable[[Shot], NDArray[np.float64]]
+FrameLevels = Callable[[Shot], NDArray[np.float64]]
 
 _GRID_PX = 8  # side of a coding block of JPEG and the MPEG family
 _WINDOW_PX, _SIGMA_PX = 11, 1.5  # Wang et al. 2004
@@ -40,12 +40,12 @@ def brightness_F(shot: Shot) -> NDArray[np.float64]:
     return np.asarray(shot.luma_FHW.mean((1, 2)) / 255)
 
 
-def level(levels: Levels) -> Callable[[Shot], Measurement]:
+def level(levels: FrameLevels) -> Callable[[Shot], Measurement]:
     """The mean of a level over the frames."""
     return lambda shot: pool(shot, levels(shot), np.arange(len(shot.frames_FHWC)))
 
 
-def drift(levels: Levels) -> Callable[[Shot], Measurement]:
+def drift(levels: FrameLevels) -> Callable[[Shot], Measurement]:
     """How far a level moves: its mean over the last quarter of the frames minus that over the first quarter, absolute.
 
     Per second, the same within the second. NaN where nothing moves, so that a frozen clip does not win.

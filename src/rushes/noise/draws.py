@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rushes.noise.paths import shifted
 
-Kind = Literal["uniform", "logit_normal"]
+TimeDistribution = Literal["uniform", "logit_normal"]
 
 
 def seeded(*parts: object) -> torch.Generator:
@@ -31,7 +31,7 @@ class TimeDraw:
     """
 
     # base distribution: `uniform` in [0, 1], or `logit_normal`, sigmoid(N(mean, std)) (SD3, section 3.1)
-    kind: Kind = "logit_normal"
+    kind: TimeDistribution = "logit_normal"
     low: float = 0.0  # lowest noise level that is drawn, after the shift
     high: float = 1.0  # highest noise level that is drawn, after the shift
     mean: float = 0.0  # of the logit, before the shift

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.config.tables import Settings
-from rushes.project.labeling_page import open_desk
+from rushes.project.labeling_page import open_labeling_session
 from rushes.text_reader import counted
 from rushes.web.labeling.campaign import ASSUMED_S, hours, planned, read_campaign, write_campaign
 from rushes.web.labeling.labeling_progress import typical_seconds
@@ -78,11 +78,11 @@ def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], p
     if settings.label.by not in ("human", "none"):
         raise ValueError(f"label.by is {settings.label.by}, but people label in a campaign; add --set label.by=human")
     label, before = settings.label, read_campaign(project)
-    with open_desk(project, settings) as desk:
-        there, seconds = desk.votes.pairs, typical_seconds(desk)
+    with open_labeling_session(project, settings) as session:
+        there, seconds = session.votes.pairs, typical_seconds(session)
         key = label.gold_by or KEY_BY
-        key_pairs = int((desk.votes.of(key) != NONE).sum())
-        clips = len(desk.store.clips("train"))
+        key_pairs = int((session.votes.of(key) != NONE).sum())
+        clips = len(session.store.clips("train"))
     if pairs > there:
         raise ValueError(
             f"--pairs {pairs}: there are only {there} pairs; {_more_pairs(project, settings, pairs, clips)}"

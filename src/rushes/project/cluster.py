@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from rushes.progress import Outcome, Sharing, attempt
-from rushes.project.processes import Helper, Order
+from rushes.progress import Attempt, Sharing, attempt
+from rushes.project.orders import Helper, Order
 from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
 from rushes.text_reader import counted
 from rushes.training.parallel import Ranks, own_device
@@ -101,7 +101,7 @@ class _WorkerRanks(Ranks):
     size: int = 2
     weights: Weights
     parts: SimpleQueue[tuple[Any] | None] = field(default_factory=SimpleQueue)
-    outcomes: SimpleQueue[Outcome] = field(default_factory=SimpleQueue)
+    outcomes: SimpleQueue[Attempt] = field(default_factory=SimpleQueue)
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """All of what was not done before, which is found on the disk."""
@@ -129,7 +129,7 @@ def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[
     os.environ.setdefault("LOCAL_WORLD_SIZE", "2")  # as torchrun would: others may be on this machine
     ranks = _WorkerRanks(weights=weights, device=own_device())
     helper = Helper(folder, ranks)
-    ended: list[Outcome] = []  # what the order ended with
+    ended: list[Attempt] = []  # what the order ended with
 
     def run() -> None:
         ended.append(attempt(order, helper))

@@ -1,4 +1,4 @@
-"""The labelling page of a project: its desk, and the people who are invited. Free of torch."""
+"""The labelling page of a project: its session, and the people who are invited. Free of torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rushes.web.accounts import Accounts
 from rushes.web.labeling.assignments import AssignmentStore
 from rushes.web.labeling.campaign import Campaign, read_campaign
 from rushes.web.labeling.label_rows import LabelingPlan
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
 
-LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.npz"
-VOTE_LEDGER, VOTE_TALLY = "votes.db", "votes.npz"
+LABEL_ASSIGNMENTS, LABEL_TABLE, PROBE_TABLE = "labelling.db", "labelling.npz", "labelling-probes.npz"
+VOTE_ASSIGNMENTS, VOTE_TABLE = "votes.db", "votes.npz"
 
 
 def plan_of(settings: Settings) -> LabelingPlan:
@@ -66,8 +66,9 @@ def with_campaign(plan: LabelingPlan, campaign: Campaign | None) -> LabelingPlan
 
 
 @contextmanager
-def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterator[LabelingSession]:
-    """The desk of a project, closed at the end; with `probes` it has the pairs of `rushes tune eta` and no others.
+def open_labeling_session(folder: Path, settings: Settings, probes: bool = False) -> Iterator[LabelingSession]:
+    """The labelling session of a project, closed at the end; with `probes` it has the pairs of `rushes tune eta`
+    and no others.
 
     Raises:
         ValueError: no project, or no pair of takes to compare.
@@ -75,20 +76,20 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     store, plan = Store.open(folder), with_campaign(plan_of(settings), None if probes else read_campaign(folder))
     imported = () if probes else store.candidates(split="train", kind="imported")
     takes = (*(probes_to_compare if probes else to_compare)(store, settings), *imported)
-    tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
-    if not tally.pairs:
+    table = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
+    if not table.pairs:
         stage, more = ("generate", " --set generate.takes=2") if takes or store.count(Clip) else ("import", "")
         stage, more = ("tune eta", "") if probes else (stage, more)
         store.close()
         remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
         raise ValueError(f"{counted(len(takes), 'take')} give no pair to compare; run {remedy}")
-    with _desk(store, tally, LEDGER, PROBE_TALLY if probes else TALLY, plan) as desk:
-        yield desk
+    with _session(store, table, LABEL_ASSIGNMENTS, PROBE_TABLE if probes else LABEL_TABLE, plan) as session:
+        yield session
 
 
 @contextmanager
-def open_vote(folder: Path, settings: Settings, run: str = "") -> Iterator[LabelingSession]:
-    """The desk at which people vote between the base and a run (the newest where none is named) on held-out prompts:
+def open_vote_session(folder: Path, settings: Settings, run: str = "") -> Iterator[LabelingSession]:
+    """The session in which people vote between the base and a run (the newest if none is named) on held-out prompts:
     the whole clip, blind, without the real one, in an order that no vote changes. It is closed at the end.
 
     Raises:
@@ -104,13 +105,13 @@ def open_vote(folder: Path, settings: Settings, run: str = "") -> Iterator[Label
         plan_of(settings), dimensions=(VOTE,), segment_s=None, ranks=False, scores=False, overlap=settings.label.votes,
         overlap_share=1.0, repeat_share=0.0, gold_by="", practice=0, proposal="", by_gain=False, real=False,
     )  # fmt: skip
-    tally = VoteTable([[take.id for take in pair] for pair in vote_pairs(store, BASE, name)], VOTE)
-    with _desk(store, tally, VOTE_LEDGER, VOTE_TALLY, plan) as desk:
-        yield desk
+    table = VoteTable([[take.id for take in pair] for pair in vote_pairs(store, BASE, name)], VOTE)
+    with _session(store, table, VOTE_ASSIGNMENTS, VOTE_TABLE, plan) as session:
+        yield session
 
 
 def vote_standing(folder: Path, settings: Settings, run: str = "") -> VoteStanding:
-    """How people voted between the base and a run. Raises ValueError as `open_vote` does."""
+    """How people voted between the base and a run. Raises ValueError as `open_vote_session` does."""
     with Store.open(folder) as store:
         return standing_of(store, voted_run(store, run), settings.label.votes, settings.project.seed)
 
@@ -127,17 +128,17 @@ def voted_run(store: Store, run: str = "") -> str:
 
 
 @contextmanager
-def _desk(
-    store: Store, tally: VoteTable, ledger: str, tally_file: str, plan: LabelingPlan
+def _session(
+    store: Store, table: VoteTable, assignments: str, table_file: str, plan: LabelingPlan
 ) -> Iterator[LabelingSession]:
-    file = store.project / tally_file
-    if tally.catch_up(store, file):
-        tally.save(file)
-    desk = LabelingSession(store, tally, AssignmentStore(store.project / ledger), plan)
+    file = store.project / table_file
+    if table.catch_up(store, file):
+        table.save(file)
+    session = LabelingSession(store, table, AssignmentStore(store.project / assignments), plan)
     try:
-        yield desk
+        yield session
     finally:
-        desk.close(file)
+        session.close(file)
 
 
 def invitations(people: Accounts, names: Sequence[str], address: str) -> dict[str, str]:

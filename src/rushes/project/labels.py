@@ -27,7 +27,7 @@ from rushes.store.database import Store
 from rushes.text_reader import counted
 
 if TYPE_CHECKING:
-    from rushes.project.processes import Helper
+    from rushes.project.orders import Helper
     from rushes.project.project import OpenProject
 
 P = TypeVar("P")

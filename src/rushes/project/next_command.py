@@ -6,16 +6,13 @@ import shlex
 from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rushes.config.tables import Settings, run_name
 from rushes.config.uses import nothing
+from rushes.project.project_status import ProjectStatus
 from rushes.project.recipe_table import recipe_needs, takes_kind, takes_wanted
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
-
-if TYPE_CHECKING:
-    from rushes.project.status import ProjectStatus
 
 
 def next_command(status: ProjectStatus, settings: Settings, lacking: str, judge: str) -> str:

@@ -6,31 +6,28 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
+from rushes.backbones.adapters import is_adapter, merge_lora
 from rushes.backbones.base import Backbone, Precision, trained_precision
-from rushes.backbones.loading import load_backbone
-from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.settings_files import stored_settings
-from rushes.config.tables import BackboneSettings, Settings, TrainSettings
+from rushes.config.tables import Settings, TrainSettings
 from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.stored import finished_run
 from rushes.evaluate.suites import MetricSuite, meter_of
 from rushes.files import sweep, whole_file
-from rushes.generate import load_options
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
 from rushes.project.held_settings import changed_in_words, changed_since, keep_commit
+from rushes.project.model_loading import check_offload, load_model, make_trainable, train_expert
+from rushes.project.orders import Order
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, spec_problems
 from rushes.project.times import training_times
@@ -42,37 +39,7 @@ from rushes.training.comparison import LatentGrid
 from rushes.training.history import WEIGHTS
 from rushes.training.parallel import ALONE, Ranks
 
-if TYPE_CHECKING:
-    from rushes.project.processes import Order
-
-TEXTS = "texts"
 SECONDS = "seconds.json"
-
-
-def load_model(
-    size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None, parked: bool = False
-) -> Backbone:
-    """A fresh copy of the model that the `[backbone]` settings name.
-
-    Args:
-        size: those settings.
-        project: folder of the project in which what captions are read as is kept; None = nowhere.
-        dtype: in place of the settings', see `precision_of`.
-        parked: its network stays in main memory until `brought`.
-
-    Raises:
-        ValueError: no such backbone, or weights that it cannot read.
-    """
-    options = replace(
-        load_options(size, dtype or size.dtype),
-        attention=size.attention,
-        compile=size.compile,
-        parked=parked,
-        texts=project / TEXTS if project else None,
-        decode_timestep=size.decode_timestep,
-        decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
-    )
-    return load_backbone(size.name, size.path, options)
 
 
 @dataclass
@@ -251,38 +218,6 @@ def _fresh(project: OpenProject, dtype: Precision, parked: bool = False) -> Back
     return model
 
 
-def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
-    """Let the weights that are trained require gradients, and no others; in place.
-
-    These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
-    """
-    if settings.trainable == "lora":
-        add_lora(backbone.network, backbone.spec.lora_targets, settings.lora_rank, settings.lora_alpha)
-    else:
-        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.trainable]
-        for name, p in backbone.network.named_parameters():
-            p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
-    _train_expert(backbone, settings)
-    settle(backbone.network)
-
-
-def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
-    """Keep trainable the weights of the expert that `[train]` names alone; in place."""
-    for name, p in backbone.network.named_parameters():
-        if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
-            p.requires_grad_(False)
-
-
-def check_offload(settings: Settings) -> None:
-    """Refuse to train a network whose blocks leave the GPU where that cannot be.
-
-    Raises:
-        ValueError: see `rushes.backbones.offload.check_trains_offloaded`.
-    """
-    size, train = settings.backbone, settings.train
-    check_trains_offloaded(size.name, size.offload, size.gradient_checkpointing, train.trainable, train.parallel)
-
-
 def load_start(project: OpenProject) -> Backbone:
     """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
 
@@ -298,7 +233,7 @@ def load_start(project: OpenProject) -> Backbone:
         backbone = _load_trainable(project, settings.init_from)
         for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
             p.requires_grad_(p.requires_grad or is_adapter(name))
-        _train_expert(backbone, settings)
+        train_expert(backbone, settings)
         return backbone
     return _untrained(project, settings, precision_of(project, settings))
 

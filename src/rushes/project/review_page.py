@@ -16,13 +16,13 @@ from rushes.curate import motion, technical
 from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
 from rushes.curate.base import Threshold
 from rushes.project.defaults import with_sizes
-from rushes.project.labeling_page import LEDGER
+from rushes.project.labeling_page import LABEL_ASSIGNMENTS
 from rushes.records import Clip, Decision, plain
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT
 from rushes.web.accounts import Accounts
 from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioProgress
-from rushes.web.review.session import MEASURED, ReviewSession, ReviewThreshold
+from rushes.web.review.review_session import MEASURED, ReviewSession, ReviewThreshold
 
 
 def thresholds(settings: Settings) -> dict[str, Threshold]:
@@ -87,7 +87,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         if not shelf.ids:
             raise ValueError(f"{folder} holds no clips to review; run `rushes import {shlex.quote(str(folder))}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
-        review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds, cropped_to=cropped_to)
+        review = ReviewSession(store, shelf, Accounts(folder / LABEL_ASSIGNMENTS), bounds, cropped_to=cropped_to)
     except BaseException:
         store.close()
         raise

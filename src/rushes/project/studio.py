@@ -16,26 +16,33 @@ from fastapi import FastAPI
 
 from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import nothing
-from rushes.project.desk_lock import DeskLock
-from rushes.project.labeling_page import LEDGER, VOTE_LEDGER, open_desk, open_vote, vote_standing
+from rushes.project.labeling_lock import LabelingLock
+from rushes.project.labeling_page import (
+    LABEL_ASSIGNMENTS,
+    VOTE_ASSIGNMENTS,
+    open_labeling_session,
+    open_vote_session,
+    vote_standing,
+)
+from rushes.project.project_status import ProjectStatus
 from rushes.project.review_page import open_review
 from rushes.project.settings import FILE, read_settings
-from rushes.project.status import ProjectStatus, status_of
+from rushes.project.status import status_of
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.own_files import LOG
 from rushes.text_reader import counted
-from rushes.web.labeling.app import VOTE_DESK, labeling_section
 from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.labeling_section import VOTE_PAGES, labeling_section
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.owner_pages import campaign_section
-from rushes.web.labeling.session import LabelingSession
-from rushes.web.review.app import review_section
-from rushes.web.review.session import ReviewSession
+from rushes.web.review.review_section import review_section
+from rushes.web.review.review_session import ReviewSession
 from rushes.web.site import NotThere, SiteSection, make_site
-from rushes.web.studio.compare import compare_section
+from rushes.web.studio.compare_page import compare_section
 from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState, home_section
-from rushes.web.studio.reports import report_section
-from rushes.web.studio.runs import runs_section
+from rushes.web.studio.report_page import report_section
+from rushes.web.studio.runs_page import runs_section
 from rushes.web.studio.takes import takes_section
 
 LOOK_S, REOPEN_S = 2.0, 30.0  # between looks at what a project holds; between openings of a section that grew
@@ -99,25 +106,28 @@ class Studio:
     overrides: Sequence[str] = ()  # of settings
     probes: bool = False  # whether Label offers the pairs of `rushes tune eta` and no others
     run: str = ""  # that Vote is about, against the base; "" = the newest
-    desk: Opening = field(init=False)
+    labeling: Opening = field(init=False)
     vote: Opening = field(init=False)
     review: Opening = field(init=False)
 
     def __post_init__(self) -> None:
         self._settings: tuple[tuple[int, ...], Settings] | None = None
         read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is reported at once
-        self._locks = [DeskLock(self.folder, LEDGER, "/label"), DeskLock(self.folder, VOTE_LEDGER, "/vote")]
-        self.desk = Opening(
-            lambda: self._alone(0, open_desk(self.folder, self.settings(), self.probes)), lambda: self._state(Candidate)
+        files = {"/label": LABEL_ASSIGNMENTS, "/vote": VOTE_ASSIGNMENTS}
+        self._locks = [LabelingLock(self.folder, file, page) for page, file in files.items()]
+        self.labeling = Opening(
+            lambda: self._alone(0, open_labeling_session(self.folder, self.settings(), self.probes)),
+            lambda: self._state(Candidate),
         )
         self.vote = Opening(
-            lambda: self._alone(1, open_vote(self.folder, self.settings(), self.run)), lambda: self._state(Candidate)
+            lambda: self._alone(1, open_vote_session(self.folder, self.settings(), self.run)),
+            lambda: self._state(Candidate),
         )
         self.review = Opening(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
 
     @contextmanager
-    def _alone(self, lock: int, desk: AbstractContextManager[LabelingSession]) -> Iterator[LabelingSession]:
-        with self._locks[lock].held(), desk as session:
+    def _alone(self, lock: int, opening: AbstractContextManager[LabelingSession]) -> Iterator[LabelingSession]:
+        with self._locks[lock].held(), opening as session:
             yield session
 
     def serves_at(self, address: str) -> None:
@@ -163,19 +173,19 @@ def _footage(studio: Studio) -> SiteSection:
 
 
 def _label(studio: Studio) -> SiteSection:
-    return labeling_section(cast(LabelingSession, studio.desk), studio.title)
+    return labeling_section(cast(LabelingSession, studio.labeling), studio.title)
 
 
 def _campaign(studio: Studio) -> SiteSection:
     return campaign_section(
         studio.folder,
-        cast(LabelingSession, studio.desk),
+        cast(LabelingSession, studio.labeling),
         lambda: vote_standing(studio.folder, studio.settings(), studio.run),
     )
 
 
 def _vote(studio: Studio) -> SiteSection:
-    return labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_DESK)
+    return labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_PAGES)
 
 
 SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
@@ -202,11 +212,11 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
     """
     settings = studio.settings()
     warning = toy_note(settings.backbone.name, settings.footage.kind)
-    with AssignmentStore(studio.folder / LEDGER) as people:
+    with AssignmentStore(studio.folder / LABEL_ASSIGNMENTS) as people:
         try:
             yield make_site(people, studio.title, [make(studio) for make in SECTIONS], local, warning)
         finally:
-            studio.desk.close()
+            studio.labeling.close()
             studio.vote.close()
             studio.review.close()
 
@@ -235,7 +245,7 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
         its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
         its = "measured" if its == "done" and title == "Proof" and not status.better else its
         steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
-    # In place of the command: it would begin a second server, which is refused while this one has the desk open.
+    # In place of the command: it would begin a second server, which is refused while this one has the page open.
     here = "/label" if _is_here(status, settings) else ""
     name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
     command = "" if here else status.next

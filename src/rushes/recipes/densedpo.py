@@ -34,7 +34,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.config.ranges import Segment, Share, Strength
+from rushes.config.ranges import LossWeight, Segment, Share
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference, majority
@@ -78,7 +78,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class PairOptions(SettingsTable):
     """Settings of any loss of labelled pairs: which labels, and how strong."""
 
-    beta: Strength = Field(
+    beta: LossWeight = Field(
         500.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
     judge: str = Field(

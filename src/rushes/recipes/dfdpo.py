@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.config.ranges import Few, GreyLevels, Seed, Strength
+from rushes.config.ranges import Few, GreyLevels, LossWeight, Seed
 from rushes.edits.words import begins_anew, words
 from rushes.objectives.terms import Term, one_against_each
 from rushes.recipes import realdpo
@@ -41,16 +41,16 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
 }
 
-Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
+DistortionName = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
 
 
 class Options(SettingsTable):
     """Settings of discriminator-free DPO."""
 
-    beta: Strength = Field(
+    beta: LossWeight = Field(
         2000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
-    edits: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+    edits: Annotated[tuple[DistortionName, ...], Field(min_length=1)] = Field(
         ("reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"),
         strict=False,
         description="edits that may be applied to a clip to make the loser",

@@ -30,7 +30,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.config.ranges import Factor, Rows, Strength
+from rushes.config.ranges import Factor, LossWeight, RowCount
 from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
@@ -60,7 +60,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of HuViDPO."""
 
-    beta: Strength = Field(
+    beta: LossWeight = Field(
         50.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
     metric: str = Field("human", min_length=1, description="scores to use: human, world, or metric:NAME")
@@ -69,7 +69,9 @@ class Options(SettingsTable):
         "first_frame",
         description="what both members of a pair share; caption, as published, allows different first frames",
     )
-    most_pairs: Rows = Field(0, ge=0, description="maximum pairs per group, those with the widest score gap; 0 = all")
+    most_pairs: RowCount = Field(
+        0, ge=0, description="maximum pairs per group, those with the widest score gap; 0 = all"
+    )
     weight: Literal["equal", "gap"] = Field(
         "equal", description="weight of a pair: equal, or proportional to its score gap"
     )

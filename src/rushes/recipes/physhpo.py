@@ -32,8 +32,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Folder, SettingsTable
-from rushes.config.ranges import Factor, Few, Frames, Share, Strength
+from rushes.config.base import FolderPath, SettingsTable
+from rushes.config.ranges import Factor, Few, FrameCount, LossWeight, Share
 from rushes.edits.words import words
 from rushes.objectives.terms import Term, frame_labels
 from rushes.recipes import realdpo
@@ -60,7 +60,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of PhysHPO."""
 
-    beta: Strength = Field(
+    beta: LossWeight = Field(
         2000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
     instance_weight: Factor = Field(
@@ -75,15 +75,15 @@ class Options(SettingsTable):
     semantic_weight: Factor = Field(
         0.2, ge=0, description="weight of the semantic level, caption against a wrong caption; 0 = off"
     )
-    state_beta: Strength = Field(0.0, ge=0, description="beta of the state level; 0 = beta")
-    motion_beta: Strength = Field(0.0, ge=0, description="beta of the motion level; 0 = beta")
-    semantic_beta: Strength = Field(0.0, ge=0, description="beta of the semantic level; 0 = beta")
+    state_beta: LossWeight = Field(0.0, ge=0, description="beta of the state level; 0 = beta")
+    motion_beta: LossWeight = Field(0.0, ge=0, description="beta of the motion level; 0 = beta")
+    semantic_beta: LossWeight = Field(0.0, ge=0, description="beta of the semantic level; 0 = beta")
     gap_share: Share = Field(
         0.3, ge=0, le=1, description="weight of the gap sample among the losers; the error sample has the rest"
     )
-    swapped: Frames = Field(2, ge=1, description="frames at each end that are swapped in the state level")
+    swapped: FrameCount = Field(2, ge=1, description="frames at each end that are swapped in the state level")
     cue: Literal["flow", "edges", "depth"] = Field("flow", description="rendering of clips in the motion level")
-    depth_model: Folder = Field("", description="folder of a depth model that transformers loads (cue depth)")
+    depth_model: FolderPath = Field("", description="folder of a depth model that transformers loads (cue depth)")
     takes: Few = Field(0, ge=0, description="takes among which the error sample is chosen; 0 = all")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
     likeness: str = Field(

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.config.ranges import Few, Strength
+from rushes.config.ranges import Few, LossWeight
 from rushes.edits.words import CODEC
 from rushes.objectives.terms import Term, one_against_each
 from rushes.store.database import Store
@@ -57,7 +57,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 class Options(SettingsTable):
     """Settings of RealDPO."""
 
-    beta: Strength = Field(
+    beta: LossWeight = Field(
         5000.0, gt=0, description="DPO beta; the logit is -beta / 2 times the difference of mean squared errors"
     )
     losers: Few = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all")

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from rushes.arrays import Floats
 from rushes.stats.intervals import Interval
 
-Decision = Literal["better", "worse", "equal", "undecided"]
+SequentialOutcome = Literal["better", "worse", "equal", "undecided"]
 
 _GRID = 2001  # candidate win rates, 0.0005 apart
 _BOLD = 0.75  # largest share of the stake that is bet
@@ -28,7 +28,7 @@ _FUTURES, _LEAST_SEEN = 9, 5
 class StoppingDecision:
     """Where a study stands. `after` is the number of votes at which it could first have stopped, 0 = not yet."""
 
-    decision: Decision
+    decision: SequentialOutcome
     rate: Interval
     after: int
 
@@ -83,7 +83,7 @@ def watch(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95) -> 
     equal = (low >= 0.5 - margin) & (high <= 0.5 + margin)
     done = np.flatnonzero(better | worse | equal)
     stop = int(done[0]) if done.size else x.size - 1
-    decision: Decision = "undecided"
+    decision: SequentialOutcome = "undecided"
     if done.size:
         decision = "better" if better[stop] else "worse" if worse[stop] else "equal"
     rate = Interval(float(x.mean()), float(low[-1]), float(high[-1]), x.size)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import TAKES, bodies, marks
 
-Outcome = Literal["", "won", "lost", "tied"]
+VoteOutcome = Literal["", "won", "lost", "tied"]
 # What was said last, without what a person said a second time.
 _STANDING = "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = p.id)"
 _STANDING += f" AND p.judge NOT LIKE '%{AGAIN}'"
@@ -40,7 +40,7 @@ class TakeChoice:
     low: float | None = None
     high: float | None = None
     judge: str = ""  # who compared it, with this `outcome`
-    outcome: Outcome = ""
+    outcome: VoteOutcome = ""
 
 
 def find_requests(

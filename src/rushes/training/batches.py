@@ -5,7 +5,7 @@ Nothing here has state: a resumed run asks for step s and gets what the first on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -91,6 +91,9 @@ class Batch:
         b, v = torch.tensor(self.place[rows]).T
         shape = (len(self.terms.coefficients_BKV), self.views, errors_RF.shape[-1])
         return errors_RF.new_zeros(shape).index_put((b, v), errors_RF)
+
+
+MakeBatch = Callable[[Sequence[tuple[Comparison, int]]], Batch]  # comparisons at their visits -> their tensors
 
 
 def schedule(count: int, batch: int, step: int, seed: int) -> list[tuple[int, int]]:

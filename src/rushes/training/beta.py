@@ -17,7 +17,8 @@ from rushes.training.comparison import Comparison
 HELD_OUT = "held_out/"
 TRAINING_STEPS = 1000  # T of the published equations
 TARGET = 0.2  # mean DPO gradient weight that beta is proposed for; it starts at 0.5 and falls to 0
-LINEAR, SATURATED = 0.475, 0.0067  # factors at logits of 0.1 and 5: the loss is a straight line, or its end
+# Gradient weights at logits of 0.1 and 5: the loss is a straight line, or its end.
+LINEAR_WEIGHT, SATURATED_WEIGHT = 0.475, 0.0067
 RATE = 0.05  # of `AutoBeta`: a factor that is off by 0.1 moves beta by half a per cent a step
 RANGE = 1000.0  # that it may move beta by, up and down
 
@@ -92,7 +93,8 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
         margin = 2 * best[f"{name}/typical"] / best[f"{name}/beta"]
         if not margin:
             raise ValueError("the trial changed no margin; raise train.learning_rate, or --steps")
-        beta, low, high = (2 * math.log((1 - factor) / factor) / margin for factor in (target, LINEAR, SATURATED))
+        weights = (target, LINEAR_WEIGHT, SATURATED_WEIGHT)
+        beta, low, high = (2 * math.log((1 - weight) / weight) / margin for weight in weights)
         winner = best[f"{name}/winner_relative_error"]
         proposals.append(
             Proposal(

@@ -38,9 +38,9 @@ from rushes.training.comparison import Comparison
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.memory import (
     AUTO,
+    GradientMode,
     GradientPlan,
     GradientStrategy,
-    Mode,
     Pass,
     activation_mib,
     budget_mib,
@@ -51,10 +51,10 @@ from rushes.training.memory import (
 # which a processor is several times slower: what a saturated comparison would cost for nothing.
 LEAST = 1e-20
 
-Rows = slice | list[int]
+RowSelection = slice | list[int]
 
 
-def row_errors(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> Tensor:
+def row_errors(backbone: Backbone, batch: Batch, rows: RowSelection = slice(None)) -> Tensor:
     """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype.
 
     On the processor, wherever the network is: all that comes after it is a few numbers.
@@ -63,7 +63,7 @@ def row_errors(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> Te
     return ((prediction - target) ** 2).mean(dim=(1, 3, 4)).cpu()
 
 
-def predictions(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> tuple[Tensor, Tensor]:
+def predictions(backbone: Backbone, batch: Batch, rows: RowSelection = slice(None)) -> tuple[Tensor, Tensor]:
     """What the network predicts of some rows and what it should [R, C, F, H, W], in float32 or finer."""
     path: NoisePath = backbone.spec.path
     clean, noise, t = batch.clean_RCFHW[rows], batch.noise_RCFHW[rows], batch.t_RF[rows]
@@ -73,7 +73,7 @@ def predictions(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> t
 
 
 @torch.no_grad()
-def plain_errors(backbone: Backbone, batch: Batch, strategy: GradientStrategy | Mode = AUTO) -> Tensor:
+def plain_errors(backbone: Backbone, batch: Batch, strategy: GradientStrategy | GradientMode = AUTO) -> Tensor:
     """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
     plan = (strategy if isinstance(strategy, GradientStrategy) else GradientStrategy(strategy)).plan(batch)
     if plan.passes:
@@ -96,7 +96,7 @@ def backward(
     backbone: Backbone,
     batch: Batch,
     reference_BVF: Tensor,
-    strategy: GradientStrategy | Mode = AUTO,
+    strategy: GradientStrategy | GradientMode = AUTO,
     counts: Mapping[str, Tensor] | None = None,
     losers: LoserGradients | None = None,
 ) -> tuple[Tensor, ViewErrors]:
@@ -170,7 +170,7 @@ def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> T
 
 
 def measured_strategy(
-    backbone: Backbone, batches: Iterable[Batch], mode: Mode, memory_mb: int = 0, to_come_mib: float = 0.0
+    backbone: Backbone, batches: Iterable[Batch], mode: GradientMode, memory_mb: int = 0, to_come_mib: float = 0.0
 ) -> GradientStrategy:
     """What the choice between the ways is made from: one view of each batch goes through the network and back.
 

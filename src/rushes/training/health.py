@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rushes.stats import Interval, mean_interval
 
-Rows = Sequence[Mapping[str, Any]]
+StepRows = Sequence[Mapping[str, Any]]
 Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
 
 
@@ -37,32 +37,33 @@ TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
 LEAST_ROWS = 8  # fewer steps are no history
 LEAST_STEPS = 20  # before which "nothing wrong" would be said of what had no time to show
 # Half of the way from chance to certainty: what separates the sides of a pair is then mostly not what labels are about.
-TELLING = 0.75
+SEPARABLE_ACCURACY = 0.75
 
 # Policy and reference differ by less than a hundredth of the reference's own error (root mean square).
-STILL = 1e-4
+MIN_DRIFT = 1e-4
 # As far from the reference as the reference is from the truth: a broken model looks like this, a better one does not.
-GONE = 1.0
-RISEN = 0.02  # of the reference's error; a choice: short runs with settings that LOG.md saw gain rise by a hundredth
+MAX_DRIFT = 1.0
+# Relative to the reference's error; a choice: short runs with settings that LOG.md saw gain rise by a hundredth.
+MAX_WINNER_RISE = 0.02
 # RealDPO's authors and DenseDPO's saw 0.98 to 1 where models classified codecs, or real against generated.
-PERFECT = 0.95
+NEAR_PERFECT_ACCURACY = 0.95
 # The share of a margin that winners must have: pushing losers away alone is what a shortcut allows.
-WON = 0.2
+MIN_WINNER_SHARE = 0.2
 # At logits of 0.2 the loss is a straight line to one part in a hundred: all pairs pull alike.
-LINEAR = 0.45
+LINEAR_GRADIENT_WEIGHT = 0.45
 # Wrong pairs cost ten times what all pairs cost before anything was learned: they alone steer.
-STEEP = 10 * log(2)
-ASLEEP = 0.03  # mean DPO gradient weight: a sixteenth of what it was
+MAX_PREFERENCE_LOSS = 10 * log(2)
+MIN_GRADIENT_WEIGHT = 0.03  # mean DPO gradient weight: a sixteenth of what it was
 # The unconditional prediction, which no comparison trains, has moved twice as far (in mean squares) as the conditional
 # one. Healthy runs on the embedded world have a ratio of 1.0 to 1.1, as first frames there say most of the caption.
-ASTRAY = 2.0
+MAX_DRIFT_RATIO = 2.0
 
 
 @dataclass(frozen=True)
 class _History:
     """Rows, and the few questions that rules ask of them."""
 
-    rows: Rows
+    rows: StepRows
     length: int  # steps of the whole run
 
     @property
@@ -76,7 +77,7 @@ class _History:
         parts = (HELD_OUT, EXPERT)
         return [k.removesuffix("/accuracy") for k in keys if k.endswith("/accuracy") and not k.startswith(parts)]
 
-    def steps(self, first: float, last: float) -> Rows:
+    def steps(self, first: float, last: float) -> StepRows:
         """Rows between two shares of the run so far, the start row left out; at least three, where there are."""
         taken = [row for row in self.rows if row["step"] > 0]
         low = min(int(first * len(taken)), max(0, len(taken) - 3))
@@ -109,7 +110,7 @@ class _History:
         return any(key.endswith("/error") for key in self.rows[-1])
 
 
-def diagnoses(rows: Rows, steps: int | None = None) -> tuple[Diagnosis, ...]:
+def diagnoses(rows: StepRows, steps: int | None = None) -> tuple[Diagnosis, ...]:
     """What is wrong, the severe first; empty for a healthy run, and for one that has hardly begun.
 
     `rows` are those of metrics.jsonl up to some step, of a run of `steps` (default: the rows are all there will be). A
@@ -131,7 +132,7 @@ def verdict(steps: int, diagnosed: Sequence[Diagnosis]) -> str:
     return "nothing wrong" if steps >= LEAST_STEPS else "too early to say"
 
 
-def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
+def _remembered(rows: StepRows, names: Collection[str]) -> Iterable[Diagnosis]:
     """What was severe at an earlier step and is no diagnosis by now, as it was made last."""
     written = [(row["step"], each) for row in rows[:-1] for each in row.get("diagnoses", ())]
     last = {
@@ -145,7 +146,7 @@ def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
 
 def _plain_features(history: _History) -> Iterable[Diagnosis]:
     share, low = (history.rows[0].get(f"shortcut/{name}") for name in ("all", "all_low"))
-    if share is None or low is None or low <= TELLING:
+    if share is None or low is None or low <= SEPARABLE_ACCURACY:
         return
     alone = {
         name.removeprefix("shortcut/"): value for name, value in history.rows[0].items() if name.startswith("shortcut/")
@@ -163,8 +164,8 @@ def _plain_features(history: _History) -> Iterable[Diagnosis]:
     )
 
 
-def _gone(history: _History) -> Iterable[Diagnosis]:
-    if history.moved is not None and history.moved > GONE:
+def _diverged(history: _History) -> Iterable[Diagnosis]:
+    if history.moved is not None and history.moved > MAX_DRIFT:
         yield Diagnosis(
             "diverged",
             "severe",
@@ -178,7 +179,7 @@ def _winner_rising(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         name = f"{level}/winner_relative_error"
         low, value = history.held(f"{name}_low"), history.held(name)
-        where, least = "held-out winners", RISEN * (history.held("reference_error") or 0.0)
+        where, least = "held-out winners", MAX_WINNER_RISE * (history.held("reference_error") or 0.0)
         if low is None or value is None:
             tail = history.tail(name)
             low, value, where = (tail.low, tail.value, "the winners of the last quarter") if tail else (None, None, "")
@@ -208,13 +209,13 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
             early = [fmean(trained[at : at + 5]) for at in range(max(1, len(trained) - 4)) if trained]
         best = max(early, default=0.0)
         surely = _values(first, f"{HELD_OUT}{level}/accuracy_low")
-        if surely and max(surely) <= TELLING:  # so few are held out that all of them may be chance
+        if surely and max(surely) <= SEPARABLE_ACCURACY:  # so few are held out that all of them may be chance
             continue
         winner, loser = (history.end(f"{level}/{side}_relative_error") for side in ("winner", "loser"))
-        if best < PERFECT or winner is None or loser is None or loser <= winner:
+        if best < NEAR_PERFECT_ACCURACY or winner is None or loser is None or loser <= winner:
             continue
         share = max(0.0, -winner) / (loser - winner)
-        if share >= WON:
+        if share >= MIN_WINNER_SHARE:
             continue
         picked = history.rows[0].get("shortcut/all")
         before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""
@@ -233,7 +234,7 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
 def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length:
         return
-    if history.moved is not None and history.moved < STILL:
+    if history.moved is not None and history.moved < MIN_DRIFT:
         yield Diagnosis(
             "nothing_learned",
             "warning",
@@ -258,11 +259,11 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
 
 
 def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
-    if history.step < HALF_WAY * history.length or (history.moved is not None and history.moved < 100 * STILL):
+    if history.step < HALF_WAY * history.length or (history.moved is not None and history.moved < 100 * MIN_DRIFT):
         return
     for level in history.levels:
         factor, accuracy = history.tail(f"{level}/gradient"), history.tail(f"{level}/accuracy")
-        if not factor or not accuracy or factor.low < LINEAR or accuracy.low < 0.75:
+        if not factor or not accuracy or factor.low < LINEAR_GRADIENT_WEIGHT or accuracy.low < 0.75:
             continue
         beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
         about = f"; about {beta * log(4) / typical:.3g} gives a gradient weight of 0.2 now" if typical and beta else ""
@@ -280,7 +281,7 @@ def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         tail, held = history.tail(f"{level}/loss"), history.held(f"{level}/loss")
         cost = held if held is not None else (tail.low if tail else 0.0)
-        if cost < STEEP:
+        if cost < MAX_PREFERENCE_LOSS:
             continue
         beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
         size = f", a typical logit is {typical:.0f}" if typical else ""
@@ -300,7 +301,7 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         half = history.steps(0.5, 1.0)
         factors, shares = _values(half, f"{level}/gradient"), _values(half, f"{level}/saturated")
-        if not factors or fmean(factors) > ASLEEP or fmean(shares) < 0.5:
+        if not factors or fmean(factors) > MIN_GRADIENT_WEIGHT or fmean(shares) < 0.5:
             continue
         yield Diagnosis(
             "saturated",
@@ -329,10 +330,10 @@ def _memorised(history: _History) -> Iterable[Diagnosis]:
             )
 
 
-def _astray(history: _History) -> Iterable[Diagnosis]:
+def _unconditional_drift(history: _History) -> Iterable[Diagnosis]:
     with_, without = history.held("conditional_drift"), history.held("unconditional_drift")
     error = history.held("reference_error")
-    if not (with_ and without and error) or without < ASTRAY * with_ or without < 100 * STILL * error:
+    if not (with_ and without and error) or without < MAX_DRIFT_RATIO * with_ or without < 100 * MIN_DRIFT * error:
         return
     yield Diagnosis(
         "unconditional_drift",
@@ -348,10 +349,10 @@ def _astray(history: _History) -> Iterable[Diagnosis]:
 
 RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
     _plain_features,
-    _gone,
+    _diverged,
     _winner_rising,
     _shortcut,
-    _astray,
+    _unconditional_drift,
     lambda history: diagnose_samples(history.rows),
     _nothing_learned,
     _beta_too_small,
@@ -361,7 +362,7 @@ RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
 )
 
 
-def _values(rows: Rows, key: str) -> list[float]:
+def _values(rows: StepRows, key: str) -> list[float]:
     return [row[key] for row in rows if key in row]
 
 
@@ -369,11 +370,11 @@ def _last(history: _History, key: str) -> float:
     return (_values(history.rows, key) or [0.0])[-1]
 
 
-KEPT_MOTION = 0.7  # of the first samples' speed; VideoDPO-like runs lose a fifth to a third, seeds alone a tenth
-TINT = 0.05  # of the range of brightness, contrast or saturation: 13 grey levels, seen side by side
+MIN_SPEED_SHARE = 0.7  # of the first samples' speed; VideoDPO-like runs lose a fifth to a third, seeds alone a tenth
+MAX_COLOUR_DRIFT = 0.05  # of the range of brightness, contrast or saturation: 13 grey levels, seen side by side
 
 
-def diagnose_samples(rows: Rows) -> Iterable[Diagnosis]:
+def diagnose_samples(rows: StepRows) -> Iterable[Diagnosis]:
     """Faults that clips sampled during training show beside those of the start; rows are those of metrics.jsonl."""
     shots = [row for row in rows if "samples/each" in row]
     if len(shots) < 2:
@@ -381,7 +382,7 @@ def diagnose_samples(rows: Rows) -> Iterable[Diagnosis]:
     first, last = shots[0]["samples/each"], shots[-1]["samples/each"]
     if speed := _mean_change(first["motion_speed"], last["motion_speed"]):
         before = fmean([value for value in first["motion_speed"] if value is not None])
-        if speed.high < 0 and before and 1 + speed.value / before < KEPT_MOTION:
+        if speed.high < 0 and before and 1 + speed.value / before < MIN_SPEED_SHARE:
             yield Diagnosis(
                 "motion_loss",
                 "severe",
@@ -392,11 +393,12 @@ def diagnose_samples(rows: Rows) -> Iterable[Diagnosis]:
                 int(rows[-1]["step"]),
             )
     for name in ("brightness", "contrast", "saturation"):
-        if (tint := _mean_change(first[name], last[name])) and tint.excludes_zero and abs(tint.value) > TINT:
+        drift = _mean_change(first[name], last[name])
+        if drift and drift.excludes_zero and abs(drift.value) > MAX_COLOUR_DRIFT:
             yield Diagnosis(
                 "colour_drift",
                 "warning",
-                f"The {name} of sampled clips changed by {tint.value:+.2f} ({tint.low:+.2f} to {tint.high:+.2f}).",
+                f"The {name} of sampled clips changed by {drift.value:+.2f} ({drift.low:+.2f} to {drift.high:+.2f}).",
                 "Look whether winners and losers differ in it (`rushes check-shortcuts`); match them, or take fewer "
                 "steps.",
                 int(rows[-1]["step"]),

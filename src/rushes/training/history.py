@@ -12,7 +12,7 @@ from typing import Any
 from rushes.files import append_text, with_checksum, without_checksum
 from rushes.text_reader import checked_text, parse_json
 
-Row = dict[str, Any]
+StepRow = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024
 LARGEST = 1e300  # a whole number in JSON may be larger than any float
@@ -42,7 +42,7 @@ class History:
         if writes and path.is_file() and path.stat().st_size != end:
             os.truncate(path, end)
 
-    def add(self, row: Mapping[str, Any]) -> Row:
+    def add(self, row: Mapping[str, Any]) -> StepRow:
         """Add a row and return it as it will be read again: seven digits, as small figures matter and rounding not."""
         self.rows.append({key: float(f"{v:.7g}") if isinstance(v, float) else v for key, v in row.items()})
         return self.rows[-1]
@@ -55,7 +55,7 @@ class History:
         self._written = len(self.rows)
 
 
-def read_history(path: Path, *, ended: bool = False) -> list[Row]:
+def read_history(path: Path, *, ended: bool = False) -> list[StepRow]:
     """The rows of a metrics.jsonl; none where there is no such file.
 
     A last line that is being written is not read; nothing writes to the file of a run that has `ended`.
@@ -66,7 +66,7 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
     return [row for row, _ in _read(path, ended=ended)]
 
 
-def last_rows(path: Path) -> list[Row]:
+def last_rows(path: Path) -> list[StepRow]:
     """The rows in the last 128 KiB of a metrics.jsonl, without those before; none where there is no such file. Lines
     that are no rows are passed over: `read_history` names them.
 
@@ -81,9 +81,9 @@ def last_rows(path: Path) -> list[Row]:
     return [row for line in lines if (row := parsed_row(line)) is not None]
 
 
-def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:
+def _rows_up_to(path: Path, step: int) -> tuple[list[StepRow], int]:
     """Rows up to a step, and where the line of the last of them ends, a byte; what lies behind it need not be sound."""
-    rows, end = list[Row](), 0
+    rows, end = list[StepRow](), 0
     for row, here in _read(path, step):
         if row["step"] <= step:
             rows.append(row)
@@ -91,7 +91,7 @@ def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:
     return rows, end
 
 
-def _read(path: Path, last: int | None = None, ended: bool = False) -> Iterator[tuple[Row, int]]:
+def _read(path: Path, last: int | None = None, ended: bool = False) -> Iterator[tuple[StepRow, int]]:
     """Rows with the ends of their lines, up to that of step `last`, which a run that goes on must have."""
     *lines, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     end = 0
@@ -115,14 +115,14 @@ def step_in_words(row: Mapping[str, Any]) -> str:
     return ", ".join(text.format(value) for text, value in figures.items() if value is not None)
 
 
-def speed(rows: Sequence[Row]) -> float | None:
+def speed(rows: Sequence[StepRow]) -> float | None:
     """Seconds that the last steps took, a median, so that one in which a machine was busy does not count; None where
     there is no step yet."""
     last = [row["seconds"] for row in rows[-SPEED_STEPS:] if isinstance(row.get("seconds"), int | float)]
     return median(last) if last else None
 
 
-def with_shortcuts(rows: Sequence[Row], folder: Path) -> list[Row]:
+def with_shortcuts(rows: Sequence[StepRow], folder: Path) -> list[StepRow]:
     """Rows of a run, the first with the shares that `rushes check-shortcuts` wrote beside them, where it has none.
 
     Raises:
@@ -148,7 +148,7 @@ def shortcuts_file(folder: Path) -> Path:
     return former if former.is_file() else folder / SHORTCUTS
 
 
-def parsed_row(line: bytes) -> Row | None:
+def parsed_row(line: bytes) -> StepRow | None:
     """The row of a line; None where it is none, as it was altered or lacks a number for its step."""
     text = without_checksum(line.decode(errors="replace")) or ""
     for former, name in _FORMER.items():

@@ -33,7 +33,7 @@ from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_strategy, no_errors, plain_errors
 from rushes.training.history import CURVES, History
-from rushes.training.memory import AUTO, GradientStrategy, Mode, most_memory
+from rushes.training.memory import AUTO, GradientMode, GradientStrategy, most_memory
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, own_part, whole
@@ -388,7 +388,7 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
 
 
 def reference_errors(
-    backbone: Backbone, batch: Batch, reference: Reference, strategy: GradientStrategy | Mode = AUTO
+    backbone: Backbone, batch: Batch, reference: Reference, strategy: GradientStrategy | GradientMode = AUTO
 ) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:

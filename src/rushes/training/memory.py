@@ -21,7 +21,7 @@ from rushes.training.batches import Batch
 from rushes.training.metering import Meter
 from rushes.training.parallel import own_part
 
-Mode = Literal["auto", "joint", "stash", "two_pass"]
+GradientMode = Literal["auto", "joint", "stash", "two_pass"]
 SHARE_CPU, SHARE_GPU = 0.25, 0.92  # of a machine's memory, which is shared; of what a GPU has free: fragments take some
 MOST_CPU_MIB = 256.0  # a larger graph is slower there: it leaves the caches, and its memory is new to the process
 
@@ -64,7 +64,7 @@ class GradientStrategy:
         boundary: noise level from which up the first of two experts answers; looked at where weights are sharded.
     """
 
-    mode: Mode = "auto"
+    mode: GradientMode = "auto"
     view_mib: float = 0.0
     budget_mib: float = math.inf
     most: Callable[[int], int] | None = None

@@ -15,7 +15,7 @@ from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import measure
 from rushes.training.health import Diagnosis, diagnoses
-from rushes.training.history import Row
+from rushes.training.history import StepRow
 
 MEASURED = ("motion_speed", "dynamic_degree", "freeze_share", "saturation", "brightness", "contrast", "sharpness")
 FOLDER = "samples"
@@ -39,7 +39,7 @@ class RunMonitor:
     sampler: Sampler | None = None  # see above
     tell: Callable[[Diagnosis], None] = lambda diagnosis: None  # called with each diagnosis when it is first made
     # called with all rows so far after each step
-    track: Callable[[Sequence[Row]], None] = lambda rows: None
+    track: Callable[[Sequence[StepRow]], None] = lambda rows: None
     # figures from before the first step, for the row of step 0
     constants: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class RunMonitor:
         due = settings.sample_every and (step % settings.sample_every == 0 or step == settings.steps)
         return write_samples(self.sampler, step) if self.sampler and due else {}
 
-    def judge(self, rows: Sequence[Row], steps: int) -> None:
+    def judge(self, rows: Sequence[StepRow], steps: int) -> None:
         """Write the diagnoses of a run of `steps` into the last of its rows, and tell those that none had before.
 
         Those of the last step are left to the run's result, which has them with their remedies.

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Name = Literal["adamw", "adamw_8bit"]
+OptimiserName = Literal["adamw", "adamw_8bit"]
 # Bytes of the moments for each byte of float32 weights: two of them, in 8 bits with a float32 scale for 256 values.
 MOMENTS: Mapping[str, float] = {"adamw": 2.0, "adamw_8bit": 2 * (1 + 4 / 256) / 4}
 _TABLES = ("qmap1", "qmap2")  # of values that 8 bits stand for: the same for all weights, so no state of a run
 
 
-def check_optimiser(name: Name) -> None:
+def check_optimiser(name: OptimiserName) -> None:
     """Refuse an optimiser whose library is missing.
 
     Raises:
@@ -34,7 +34,9 @@ def check_optimiser(name: Name) -> None:
         )
 
 
-def make_optimiser(name: Name, trained: Sequence[nn.Parameter], learning_rate: float, weight_decay: float) -> Optimizer:
+def make_optimiser(
+    name: OptimiserName, trained: Sequence[nn.Parameter], learning_rate: float, weight_decay: float
+) -> Optimizer:
     """The optimiser of some weights.
 
     Raises:

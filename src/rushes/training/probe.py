@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,7 +17,7 @@ from rushes.objectives.diagnostics import Decisions, comparing, decisions, diagn
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.stats import Interval, mean_interval, win_rate
-from rushes.training.batches import Batch
+from rushes.training.batches import Batch, MakeBatch
 from rushes.training.beta import scaled
 from rushes.training.comparison import Comparison, by_shape
 from rushes.training.gradients import predictions
@@ -29,7 +29,6 @@ from rushes.training.reference_predictions import ReferencePredictions
 DRAWS = 4  # fixed draws per held-out comparison
 POSITIONS = 32_768  # latent positions that go through the network at once: no graph is kept, so this is little memory
 NOISE_BINS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
-MakeBatch = Callable[[Sequence[tuple[Comparison, int]]], Batch]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from rushes.training.parallel import own_part
 
-Mode = Literal["frozen", "ema", "hard"]
+ReferenceMode = Literal["frozen", "ema", "hard"]
 
 
 class Values:
@@ -59,7 +59,7 @@ class Values:
 class Reference(Values):
     """Values of the trainable weights that margins are relative to."""
 
-    def __init__(self, network: nn.Module, mode: Mode = "frozen", ema: float = 0.999, every: int = 1) -> None:
+    def __init__(self, network: nn.Module, mode: ReferenceMode = "frozen", ema: float = 0.999, every: int = 1) -> None:
         super().__init__(network)
         self.mode, self.ema, self.every = mode, ema, every
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rushes.training.history import Row
+from rushes.training.history import StepRow
 
-Tracker = Callable[[Sequence[Row]], None]
+Tracker = Callable[[Sequence[StepRow]], None]
 
 
 def open_trackers(
@@ -38,7 +38,7 @@ def open_trackers(
     return [_KINDS[name](_module(name), project, folder, settings) for name in names]
 
 
-def numbers(row: Row) -> dict[str, float]:
+def numbers(row: StepRow) -> dict[str, float]:
     """What of a row can be drawn."""
     plain = {key: value for key, value in row.items() if isinstance(value, int | float)}
     return {key: float(value) for key, value in plain.items() if key != "step"}
@@ -55,7 +55,7 @@ def _module(name: str) -> ModuleType:
         ) from error
 
 
-def _new(rows: Sequence[Row], done: list[int]) -> list[Row]:
+def _new(rows: Sequence[StepRow], done: list[int]) -> list[StepRow]:
     """Rows behind the last step that was passed on; `done` holds that step and is moved on."""
     fresh = list(takewhile(lambda row: row["step"] > done[0], reversed(rows)))[::-1]  # called after each of many steps
     done[0] = fresh[-1]["step"] if fresh else done[0]
@@ -69,7 +69,7 @@ def _tensorboard(module: ModuleType, project: str, folder: Path, settings: Mappi
     writer = module.SummaryWriter(str(place))
     writer.add_text("settings", "\n".join(f"    {key} = {value}" for key, value in settings.items()))
 
-    def track(rows: Sequence[Row]) -> None:
+    def track(rows: Sequence[StepRow]) -> None:
         for row in _new(rows, done):
             for key, value in numbers(row).items():
                 writer.add_scalar(key, value, row["step"])
@@ -100,7 +100,7 @@ def _trackio(module: ModuleType, project: str, folder: Path, settings: Mapping[s
 def _logging(run: Any) -> Iterator[Tracker]:
     done = [-1]
 
-    def track(rows: Sequence[Row]) -> None:
+    def track(rows: Sequence[StepRow]) -> None:
         for row in _new(rows, done):
             run.log(numbers(row), step=row["step"])
 

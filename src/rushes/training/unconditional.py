@@ -6,7 +6,7 @@ prediction under the negative prompt does meanwhile shows in guided clips and in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.training.batches import Batch
+from rushes.training.batches import MakeBatch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import predictions
 from rushes.training.parallel import ALONE, Ranks
@@ -22,8 +22,6 @@ from rushes.training.reference import Reference
 
 COMPARISONS = 4  # held-out comparisons that are asked about
 DRAWS = 2  # of each: eight predictions of each kind
-
-MakeBatch = Callable[[Sequence[tuple[Comparison, int]]], Batch]  # comparisons at their visits -> their tensors
 
 
 def asked_under(negative_prompt: str | None, held_out: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:

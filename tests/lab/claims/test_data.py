@@ -10,10 +10,10 @@ import pytest
 from rushes.judges.base import Judgement
 from rushes.lab.claims import run
 from rushes.lab.claims.arms import LEVELS
-from rushes.lab.claims.base import Step
-from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
+from rushes.lab.claims.base import DataStep
 from rushes.lab.claims.clips import FOOTAGE, WORLD
 from rushes.lab.claims.data import MOST, Careless, LabelSource, Takes, second_judge
+from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.project import stages
@@ -102,7 +102,7 @@ def test_pairs_of_two_levels(tmp_path: Path) -> None:
     project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
     with closing(project.store) as store:
         stages.import_footage(project)
-        steps: list[Step] = [Takes(2, "guided"), *arm.data, *arm.data]
+        steps: list[DataStep] = [Takes(2, "guided"), *arm.data, *arm.data]
         for step in steps:
             step(project)
         pairs = store.preferences()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rushes.lab.claims import run, table
+from rushes.lab.claims import run, verdict_table
 from rushes.lab.claims.arms import RULE
 from rushes.lab.claims.base import Arm, Claim
-from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_evidence
+from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.meters import WINDOWS, meters
 from rushes.lab.claims.plots import write_plots
 from rushes.progress import Tick
@@ -62,8 +62,8 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     elsewhere = tmp_path / "elsewhere"
     again = run.reproduce(["dfdpo"], [0, 1], elsewhere, NANO, 1, read_evidence(tmp_path / FILE))
     assert not list(elsewhere.iterdir())  # all was known
-    rows = table.write(tmp_path, [claim], again, {"clips": 4})
-    assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], evidence)]
+    rows = verdict_table.write(tmp_path, [claim], again, {"clips": 4})
+    assert [row.outcome for row in rows] == [row.outcome for row in verdict_table.rows([claim], evidence)]
     write_plots(tmp_path, [claim], rows, 0)
     assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-dfdpo.svg", "takes-dfdpo.png"}
 

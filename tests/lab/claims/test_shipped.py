@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rushes.lab.claims import run, table
+from rushes.lab.claims import run, verdict_table
 from rushes.lab.claims.arms import UNTRAINED
-from rushes.lab.claims.catalogue import arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Evidence, read_evidence
+from rushes.lab.claims.hypotheses import arms_of, find_claims
 from rushes.records import BASE
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "evidence"
@@ -30,11 +30,11 @@ def stated() -> dict[str, Any]:
 
 def test_the_table_is_that_of_the_evidence(shipped: Evidence, stated: dict[str, Any]) -> None:
     claims = find_claims(stated["claims"])
-    rows, seen = table.rows(claims, shipped), table.sightings(claims, shipped)
+    rows, seen = verdict_table.rows(claims, shipped), verdict_table.sightings(claims, shipped)
     assert [(row.claim, row.hypothesis.name, row.outcome) for row in rows] == [
         (row["claim"], row["name"], row["verdict"]) for row in stated["rows"]
     ]
-    page = table.markdown(claims, rows, seen, shipped, stated["budget"])
+    page = verdict_table.markdown(claims, rows, seen, shipped, stated["budget"])
     assert page == (FOLDER / "table.md").read_text(encoding="utf-8")
 
 

@@ -16,9 +16,9 @@ from rushes.web.labeling.campaign import Campaign, dashboard, lean, planned, rea
 from rushes.web.labeling.disputes import disputes
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.owner_pages import campaign_section
 from rushes.web.labeling.remarks import Remarks
-from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import make_site
 
 from ..conftest import NewSession, say

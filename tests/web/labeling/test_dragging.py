@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..conftest import NewSession, NewTab
-from .test_desk import REASONS, shown_last
 from .test_page import MARKS, join, press, saved, served
+from .test_page_controls import REASONS, shown_last
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page

@@ -18,7 +18,7 @@ from rushes.store.database import Store
 from rushes.store.rows import encode
 from rushes.web.labeling.assignments import AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
 
 TAKES, PEOPLE = 3, 14

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, WithKey, make_app, running, serving
 

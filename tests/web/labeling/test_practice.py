@@ -15,7 +15,7 @@ from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 from ..conftest import NewSession, NewTab, make_app, running, say
 

@@ -9,7 +9,7 @@ from rushes.records import CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
 from rushes.web.accounts import Accounts
 from rushes.web.review.queue import QueueEntry, ReviewQueue
-from rushes.web.review.session import ReviewAnswer, ReviewSession, ReviewThreshold
+from rushes.web.review.review_session import ReviewAnswer, ReviewSession, ReviewThreshold
 
 from ..conftest import FPS, FRAMES, encoded
 

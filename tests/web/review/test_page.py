@@ -11,7 +11,7 @@ import pytest
 
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
-from rushes.web.review.session import ReviewSession
+from rushes.web.review.review_session import ReviewSession
 
 from ..conftest import FPS, FRAMES, ColorScheme, NewTab, grey_clip, make_review_app, serving
 from .reviewing import open_at, say

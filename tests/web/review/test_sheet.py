@@ -16,8 +16,8 @@ from rushes.media.images import write_image
 from rushes.project.review_page import open_review
 from rushes.records import Clip
 from rushes.store.database import Store
-from rushes.web.review.app import SHEET
-from rushes.web.review.session import ReviewSession
+from rushes.web.review.review_section import SHEET
+from rushes.web.review.review_session import ReviewSession
 
 from ..conftest import FPS, FRAMES, GREY_STEP, NewTab, make_review_app, serving
 from .reviewing import open_at, say

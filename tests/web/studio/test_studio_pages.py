@@ -12,9 +12,9 @@ import pytest
 
 from rushes.web.accounts import Accounts
 from rushes.web.site import make_site
-from rushes.web.studio.compare import compare_section
-from rushes.web.studio.reports import report_section
-from rushes.web.studio.runs import runs_section
+from rushes.web.studio.compare_page import compare_section
+from rushes.web.studio.report_page import report_section
+from rushes.web.studio.runs_page import runs_section
 from rushes.web.studio.takes import takes_section
 
 from ..conftest import NewTab, serving

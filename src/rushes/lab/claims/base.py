@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rushes.project.project import OpenProject
 from rushes.records import BASE
 
-Step = Callable[[OpenProject], None]
+DataStep = Callable[[OpenProject], None]
 Expects = Literal["lower", "higher", "equal"]
 FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
 
@@ -22,7 +22,8 @@ class Arm:
     recipe: str  # which recipe, from its settings for the tiny backbone
     # changes to `[train]`; `options` among them are merged into the recipe's
     train: Mapping[str, Any] = field(default_factory=dict)
-    data: tuple[Step, ...] = ()  # what must be in the project first, in order; steps that are done already do nothing
+    # what must be in the project first, in order; steps that are done already do nothing
+    data: tuple[DataStep, ...] = ()
     start: str = BASE  # arm whose weights training starts from
     # name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of its own.
     # Held-out prompts are the same in all

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import whole_file
 
-Values = dict[str, dict[str, float]]  # metric -> prompt -> value
+PromptValues = dict[str, dict[str, float]]  # metric -> prompt -> value
 FILE = "evidence.parquet"
 _SCHEMA = pa.schema(
     [
@@ -33,7 +33,7 @@ class Result:
     """What became of one arm with one seed."""
 
     made_from: str  # hash of its settings, data and budget: with another one it is run again
-    values: Values  # what both judges measured on held-out prompts; empty where the arm is not judged
+    values: PromptValues  # what both judges measured on held-out prompts; empty where the arm is not judged
     diagnoses: tuple[str, ...]  # names of what its own curves show to be wrong
     seconds: float  # that it took, on one thread of a machine that may have been busy
     # how strongly it was trained: `weight`, the mean DPO gradient weight at the end as a share of that at the start,
@@ -50,7 +50,7 @@ class Result:
 Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
 
 
-def result_of(facts: Mapping[str, Any], values: Values) -> Result:
+def result_of(facts: Mapping[str, Any], values: PromptValues) -> Result:
     """A result from `Result.facts` and its values."""
     wrong = tuple(_FORMER.get(name, name) for name in facts["diagnoses"])
     return Result(**{**facts, "values": values, "diagnoses": wrong})
@@ -78,7 +78,7 @@ def read_evidence(path: Path) -> Evidence:
         facts = json.loads((table.schema.metadata or {})[_FACTS])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a file of evidence that `rushes reproduce` wrote ({error})") from error
-    values: dict[tuple[str, int], Values] = {}
+    values: dict[tuple[str, int], PromptValues] = {}
     columns = [column.to_pylist() for column in table.columns]
     for arm, seed, metric, prompt, value in zip(*columns, strict=True):
         values.setdefault((arm, seed), {}).setdefault(metric, {})[prompt] = value

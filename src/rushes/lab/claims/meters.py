@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from rushes.evaluate.suites import MetricSuite, Values, fidelity_meter, fit_meter
+from rushes.evaluate.suites import MetricSuite, SuiteValues, fidelity_meter, fit_meter
 from rushes.metrics.base import Shot
 from rushes.stats import Better
 from rushes.world.deviations import CAP_PX
@@ -25,7 +25,7 @@ WINDOWS = tuple(f"{PHYSICS}/{frame:02d}" for frame in range(FRAMES))  # px, in t
 def claims_meter() -> MetricSuite:
     """The embedded world's verifier, with its physics error in each window."""
 
-    def measure(shot: Shot) -> Values:
+    def measure(shot: Shot) -> SuiteValues:
         verdict = verify(shot.frames_FHWC, shot.caption, fps=shot.fps, segment_s=1 / shot.fps)
         each_F, missing_F = verdict.per_second[PHYSICS], verdict.per_second["bad_frames"] > 0
         penalised_F = np.where(missing_F, CAP_PX, each_F)

@@ -14,7 +14,7 @@ from rushes.arrays import Frames
 from rushes.files import whole_file
 from rushes.lab.claims.base import Claim
 from rushes.lab.claims.run import project_folder
-from rushes.lab.claims.table import ClaimRow
+from rushes.lab.claims.verdict_table import ClaimRow
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.records import BASE

@@ -31,10 +31,10 @@ from rushes.evaluate.suites import MetricSuite
 from rushes.files import make_folder, with_checksum, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
-from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.clips import FOOTAGE
 from rushes.lab.claims.data import ETA
-from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
+from rushes.lab.claims.evidence import FILE, Evidence, PromptValues, Result, result_of
+from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.meters import meters
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
@@ -44,7 +44,7 @@ from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import checked_text
-from rushes.training.health import Rows, diagnoses
+from rushes.training.health import StepRows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 from rushes.worker_pool import worker_pool
@@ -210,7 +210,7 @@ def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
         stages.import_footage(project)
         for step in (*((pool,) if pool else ()), *arm.data):
             step(project)
-        rows: Rows = ()
+        rows: StepRows = ()
         strength: dict[str, float] = {}
         if arm.trained:
             run = training.train_run(project)
@@ -224,7 +224,7 @@ def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
     return Result(made_from, values, wrong, seconds=seconds, strength=strength, kinds=kinds)
 
 
-def _strength(rows: Rows, train: TrainSettings, comparisons: int) -> dict[str, float]:
+def _strength(rows: StepRows, train: TrainSettings, comparisons: int) -> dict[str, float]:
     """See `Result.strength`; an arm that compares nothing has no weight."""
     last = [row for row in rows if row["step"] > 0][-TAIL:]
     factors = [v for row in last for key, v in row.items() if key.endswith(FACTOR) and not key.startswith("held_out/")]
@@ -242,17 +242,17 @@ def _kinds(project: OpenProject) -> dict[str, str]:
     return {c.group: read_caption(c.caption)[0] for c in stages.held_out_takes(project, BASE)}
 
 
-def _winner_error(rows: Rows) -> Values:
+def _winner_error(rows: StepRows) -> PromptValues:
     """How far the error on held-out real clips rose above the reference's, as a share of it; one value for the run."""
     last = rows[-1] if rows else {}
     rise = last.get("held_out/clip/winner_relative_error")
     return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
 
 
-def _measure(project: OpenProject, system: str) -> Values:
+def _measure(project: OpenProject, system: str) -> PromptValues:
     """All judges on the arm's held-out clips."""
     candidates = stages.held_out_takes(project, system)
-    values: Values = {}
+    values: PromptValues = {}
     for meter in meters(project.settings.backbone.first_frame):
         missing = stored.unmeasured(project.store, candidates, meter)
         still = partial(still_of, project.store.media, stages.first_frames(project, missing))
@@ -261,7 +261,7 @@ def _measure(project: OpenProject, system: str) -> Values:
     return values
 
 
-def _by_prompt(store: Store, meter: MetricSuite, candidates: Sequence[Candidate]) -> Values:
+def _by_prompt(store: Store, meter: MetricSuite, candidates: Sequence[Candidate]) -> PromptValues:
     """One seed of sampling per prompt, so one value each."""
     prompts = {candidate.id: candidate.group for candidate in candidates}
     return {

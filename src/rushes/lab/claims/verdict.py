@@ -17,8 +17,8 @@ from scipy.stats import t
 from rushes.lab.claims.base import Hypothesis
 from rushes.stats import NOTHING, Prior, fit_prior, telling
 
-Outcome = Literal["reproduced", "not reproduced", "not decided"]
-Measured = Mapping[int, Mapping[str, float]]  # seed -> prompt -> value
+ClaimOutcome = Literal["reproduced", "not reproduced", "not decided"]
+SeedValues = Mapping[int, Mapping[str, float]]  # seed -> prompt -> value
 LEVEL = 0.95
 
 
@@ -80,7 +80,7 @@ class Effect:
         return float(t.sf(gap / self.error, df))
 
 
-def effect(arm: Measured, against: Measured) -> Effect:
+def effect(arm: SeedValues, against: SeedValues) -> Effect:
     """Arm minus the other, paired by seed and prompt; a prompt that was not measured on both sides is left out.
 
     Raises ValueError: no seed has a prompt that was measured on both sides.
@@ -142,7 +142,7 @@ def refuting_p(observed: Effect, hypothesis: Hypothesis) -> float:
 
 def outcome(
     observed: Effect, hypothesis: Hypothesis, adjusted_p: float, refuted_p: float, seconded: bool | None = None
-) -> Outcome:
+) -> ClaimOutcome:
     """The verdict on one hypothesis, with p-values that are both corrected for how many were asked.
 
     A direction is reproduced where the corrected p-value is below 0.05, the difference lies that way, and the second

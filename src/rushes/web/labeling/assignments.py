@@ -14,9 +14,9 @@ from typing import Literal
 
 from rushes.web.accounts import Accounts
 
-Kind = Literal["new", "overlap", "repeat", "gold", "practice"]
-Side = Literal["a", "b", "c", "d", "e", "f"]
-SIDES: tuple[Side, ...] = ("a", "b", "c", "d", "e", "f")
+AssignmentKind = Literal["new", "overlap", "repeat", "gold", "practice"]
+ClipSide = Literal["a", "b", "c", "d", "e", "f"]
+SIDES: tuple[ClipSide, ...] = ("a", "b", "c", "d", "e", "f")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Assignment:
     annotator: str
     left: str
     right: str
-    kind: Kind
+    kind: AssignmentKind
     swapped: bool  # the right clip is shown first
     until: float  # Unix time when the lease ends
     event: str = ""
@@ -37,7 +37,7 @@ class Assignment:
     takes: tuple[str, ...] = ()
 
     @property
-    def shown(self) -> dict[Side, str]:
+    def shown(self) -> dict[ClipSide, str]:
         """Ids of the takes by the letter that each is shown under."""
         pair = (self.right, self.left) if self.swapped else (self.left, self.right)
         return dict(zip(SIDES, self.takes or pair, strict=False))

@@ -9,7 +9,7 @@ from typing import Literal
 from rushes.records import Annotation, Preference, Score, now, stable_hash
 from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.assignments import Assignment, ClipSide
 from rushes.web.labeling.remarks import Remarks, annotation_of, checked_remarks
 
 REMARKS = "remarks of it"  # beside dimensions, of what an event makes a row; no dimension has spaces
@@ -56,9 +56,9 @@ class LabelSubmission:
     event: str
     revises: str
     labels: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
-    scores: Mapping[Side, float] = field(default_factory=dict)  # from 0 to 10
+    scores: Mapping[ClipSide, float] = field(default_factory=dict)  # from 0 to 10
     remarks: Remarks = field(default_factory=Remarks)
-    ranking: tuple[tuple[Side, ...], ...] = ()
+    ranking: tuple[tuple[ClipSide, ...], ...] = ()
     segment_s: ShownParts = "asked"  # parts that the labels were given in
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rushes.judges.label_agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Annotation, Preference
 from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN, is_own_answer, labels_to_train_on
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 
 def progress_of(session: LabelingSession) -> dict[str, Any]:

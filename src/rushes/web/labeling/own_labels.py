@@ -8,7 +8,7 @@ from typing import Any
 
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 _PAGE, _READ = 30, 200  # entries in an answer; items read for one of them
 

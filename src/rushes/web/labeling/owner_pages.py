@@ -16,8 +16,8 @@ from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
 from rushes.web.labeling.disputes import Dispute, disputes, settled_pairs, settlement, settlement_id
 from rushes.web.labeling.labeling_progress import progress_of
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.looked import Looked
-from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection
 from rushes.web.studio.clip_files import add_videos
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.records import seed_of, stable_hash
-from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Kind
+from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentKind, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan
 from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
 
@@ -31,7 +31,7 @@ class PairSelector:
         """
         number = self._assignments.count(annotator)
         luck = seed_of("item", self._plan.seed, annotator, number) / 16**8
-        kinds: list[Kind] = ["new"]
+        kinds: list[AssignmentKind] = ["new"]
         for kind, share in self._shares():
             if 0 <= luck < share:
                 kinds.insert(0, kind)
@@ -48,13 +48,13 @@ class PairSelector:
                 )
         return None
 
-    def _shares(self) -> Iterator[tuple[Kind, float]]:
+    def _shares(self) -> Iterator[tuple[AssignmentKind, float]]:
         yield "repeat", self._plan.repeat_share
         if self._plan.gold_by:
             yield "gold", self._plan.gold_share
         yield "overlap", self._plan.overlap_share
 
-    def _best(self, annotator: str, kind: Kind, assigned: Collection[Assignment]) -> ShownPair | None:
+    def _best(self, annotator: str, kind: AssignmentKind, assigned: Collection[Assignment]) -> ShownPair | None:
         votes, plan = self._votes, self._plan
         taken, free = votes.counts.copy(), votes.of(annotator) == NONE
         for item in (item for item in assigned if item.kind != "repeat"):

@@ -88,7 +88,7 @@ class Practice:
             return before
         row = self._least_practised(name, key, [waiting] if waiting and waiting.id in have else [])
         swapped = seed_of("practice side", self._plan.seed, name, row.left, number) % 2 == 1
-        # Without a lease it is on nobody's desk, and without a time of saving in nobody's list.
+        # Without a lease it is with nobody, and without a time of saving in nobody's list.
         item = Assignment(id, name, row.left, row.right, kind="practice", swapped=swapped, until=0.0)
         self._assignments.put(item)
         return item

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rushes.records import Annotation, Strength
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.assignments import SIDES, Assignment, Side
+from rushes.web.labeling.assignments import SIDES, Assignment, ClipSide
 
 Reasons = tuple[str, ...]
 
@@ -28,7 +28,7 @@ class Remarks:
     reasons: tuple[Reasons, ...] = ()
     spans: tuple[LabelSpan, ...] = ()
     note: str = ""
-    broken: tuple[Side, ...] = ()
+    broken: tuple[ClipSide, ...] = ()
     strength: Strength = ""
     seconds: float | None = None
     plays: int | None = None

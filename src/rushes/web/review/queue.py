@@ -15,14 +15,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Indices
 from rushes.records import Decision
 from rushes.store.decisions import DecisionHistory
 
 Queue = Literal["undecided", "near", "dropped", "in_set", "people", "all"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 _BY_MARGIN = ("near", "dropped")  # those close to a threshold come first
-
-Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class ReviewQueue:
         self._histories: dict[str, DecisionHistory] = {}
         self._lock = threading.RLock()
 
-    def _order(self, name: Queue) -> Places:
+    def _order(self, name: Queue) -> Indices:
         if name in _BY_MARGIN:
             return np.argsort(self._margin, kind="stable")
         return np.arange(len(self.ids))
@@ -166,7 +165,7 @@ class ReviewQueue:
             chosen &= self._scenario == number
         return chosen
 
-    def _ids(self, places: Places) -> tuple[str, ...]:
+    def _ids(self, places: Indices) -> tuple[str, ...]:
         return tuple(self.ids[at] for at in places)
 
     def _called_up(self) -> NDArray[np.bool_]:
@@ -177,7 +176,7 @@ class ReviewQueue:
         return called
 
 
-def _inverse(order: Places) -> Places:
+def _inverse(order: Indices) -> Indices:
     ranks = np.empty_like(order)
     ranks[order] = np.arange(len(order))
     return ranks

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rushes.report.curves import is_number
-from rushes.training.history import LARGEST, SPEED_STEPS, Row, last_rows, parsed_row, speed
+from rushes.training.history import LARGEST, SPEED_STEPS, StepRow, last_rows, parsed_row, speed
 
 POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
 HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from
@@ -82,11 +82,11 @@ class RunLog:
     def _forget(self) -> None:
         self.generation += 1
         self.series: dict[str, Series] = {}
-        self.rows: list[Row] = []
+        self.rows: list[StepRow] = []
         self.unread = self.count = 0
         self.not_finite: set[str] = set()
         self.last: Mapping[str, Any] = {}
-        self._recent: list[Row] = []
+        self._recent: list[StepRow] = []
         self._first: float | None = None  # step of the first row
         # By whether rows are rare: how many there were, how many are in `rows`, and of how many one is taken.
         self._met, self._held, self._stride = ({False: start, True: start} for start in (0, 0, 1))
@@ -160,7 +160,7 @@ class RunLog:
             del self._recent[:SPEED_STEPS]
         self.last, self.count = row, self.count + 1
 
-    def _sample(self, row: Row) -> None:
+    def _sample(self, row: StepRow) -> None:
         """Keep a row for diagnoses: the first ones, and of plain and of rare ones every first, second, fourth, ..."""
         rare = _is_rare(row)
         if self.count < 3 or self._met[rare] % self._stride[rare] == 0:
@@ -174,19 +174,19 @@ class RunLog:
             self._held[rare] -= len(dropped)
             self._stride[rare] *= 2
 
-    def health_rows(self) -> Sequence[Row]:
+    def health_rows(self) -> Sequence[StepRow]:
         """Rows for diagnoses, the last one always among them."""
         with self.lock:
             recent = self._recent[-1:] if self.rows and self.rows[-1] is not self._recent[-1] else []
             return [*self.rows, *recent]
 
 
-def last_row(path: Path) -> Row:
+def last_row(path: Path) -> StepRow:
     """The last row of a metrics.jsonl, of which the end alone is read; empty where there is none."""
     with suppress(OSError, IndexError):
         return last_rows(path)[-1]
     return {}
 
 
-def _is_rare(row: Row) -> bool:
+def _is_rare(row: StepRow) -> bool:
     return "diagnoses" in row or any(key.startswith(_RARE) for key in row)

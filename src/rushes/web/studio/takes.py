@@ -14,7 +14,7 @@ from pydantic import Field
 from rushes.records import CandidateKind, Split
 from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import distinct, range_of, reading, row_of, scores_of, takes_of
-from rushes.store.take_search import Outcome, TakeChoice, find_requests, takes_in, votes_on
+from rushes.store.take_search import TakeChoice, VoteOutcome, find_requests, takes_in, votes_on
 from rushes.web.site import Body, SiteSection
 from rushes.web.studio.clip_files import add_videos, shown
 
@@ -38,7 +38,7 @@ class TakeFilter(Body):
     low: float | None = None
     high: float | None = None
     judge: Text = ""  # who compared it, with this `outcome`
-    outcome: Outcome = ""
+    outcome: VoteOutcome = ""
     page: Annotated[int, Field(ge=0, le=10**7)] = 0
 
     def choice(self) -> TakeChoice:
@@ -117,6 +117,6 @@ def _measured(scores: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if not name.startswith(_CURATION)}
 
 
-def _judged(counts: Sequence[int] | None, outcome: Outcome) -> bool:
+def _judged(counts: Sequence[int] | None, outcome: VoteOutcome) -> bool:
     """Whether a judge who gave a take so many wins, ties and losses said this of it."""
     return counts is not None and (not outcome or counts[("won", "tied", "lost").index(outcome)] > 0)

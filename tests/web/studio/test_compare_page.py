@@ -12,8 +12,8 @@ from rushes.config.tables import Settings
 from rushes.evaluate.compare import compare_runs
 from rushes.files import write_json
 from rushes.store.database import Store
-from rushes.web.studio import compare
-from rushes.web.studio.compare import compare_section
+from rushes.web.studio import compare_page
+from rushes.web.studio.compare_page import compare_section
 
 from .studying import Caller, calling, make_project
 
@@ -50,7 +50,7 @@ def test_pairs_share_prompt_and_seed(caller: Caller, monkeypatch: pytest.MonkeyP
         (f"base-{g}", f"one-{g}") for g in range(9)
     ]
     assert pairs(caller, "base", "nobody")["total"] == 0
-    monkeypatch.setattr(compare, "PAGE", 4)
+    monkeypatch.setattr(compare_page, "PAGE", 4)
     assert [pair["first"] for pair in pairs(caller, page=2)["pairs"]] == ["base-8"]
 
 

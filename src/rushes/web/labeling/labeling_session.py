@@ -20,7 +20,7 @@ from rushes.records import Annotation, Candidate, Clip, Preference, Row, Score
 from rushes.store.annotators import turned_round
 from rushes.store.database import Store
 from rushes.web.accounts import CROWD, AccessDenied
-from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
+from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, ClipSide
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import (
     REMARKS,
@@ -203,7 +203,7 @@ class LabelingSession:
         length = self.plan.segment_s if parts == "asked" or item.takes else parts
         return replace(self.plan, segment_s=length, reasons=(*self.plan.reasons, *own))
 
-    def media(self, annotator: str, item_id: str, side: Side | Literal["real"]) -> Path:
+    def media(self, annotator: str, item_id: str, side: ClipSide | Literal["real"]) -> Path:
         """The video file of one side of an item of this person.
 
         Raises AccessDenied: not an item of this person, or a side that it does not have.
@@ -221,7 +221,7 @@ class LabelingSession:
             raise ValueError("this project has no instructions")
         return self.store.media_path(given.side(pair, side).media)
 
-    def side(self, item: Assignment, side: Side) -> Candidate:
+    def side(self, item: Assignment, side: ClipSide) -> Candidate:
         """The clip that is shown under a letter. Raises AccessDenied for a letter that the item does not have."""
         if side not in item.shown:
             raise AccessDenied(f"There is no clip {side.upper()} here.")

@@ -12,10 +12,20 @@ from typing import Any
 
 from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
-from rushes.lab.claims.catalogue import PRIMARY
-from rushes.lab.claims.evidence import Evidence, Values
+from rushes.lab.claims.evidence import Evidence, PromptValues
+from rushes.lab.claims.hypotheses import PRIMARY
 from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS, WINDOWS
-from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value, refuting_p
+from rushes.lab.claims.verdict import (
+    ClaimOutcome,
+    Effect,
+    SeedValues,
+    agree,
+    effect,
+    moderated,
+    outcome,
+    p_value,
+    refuting_p,
+)
 from rushes.pages import templates
 from rushes.records import INLINE, plain
 from rushes.stats import holm
@@ -33,7 +43,7 @@ class ClaimRow:
     hypothesis: Hypothesis
     effect: Effect
     p: float  # corrected (Holm): a primary one's for all that are, another's for all of its claim
-    outcome: Outcome
+    outcome: ClaimOutcome
     second_judge: bool | None  # whether it sees the difference on the same side; None = it was not asked
     look: Effect  # the same arms' difference in stray paint
     by_kind: Mapping[str, Effect]  # the difference on each kind of scene
@@ -138,7 +148,7 @@ def _difference(evidence: Evidence, h: Hypothesis) -> Effect:
     return effect(*_both(evidence, h))
 
 
-def _both(evidence: Evidence, h: Hypothesis) -> tuple[Measured, Measured]:
+def _both(evidence: Evidence, h: Hypothesis) -> tuple[SeedValues, SeedValues]:
     """What the arms are compared by; physics errors are means over the windows that both have."""
     if h.metric != PHYSICS:
         return _of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)
@@ -151,7 +161,7 @@ def _both(evidence: Evidence, h: Hypothesis) -> tuple[Measured, Measured]:
     return one_side, other_side
 
 
-def _shared_windows(values: Values, others: Values) -> dict[str, list[tuple[float, float]]]:
+def _shared_windows(values: PromptValues, others: PromptValues) -> dict[str, list[tuple[float, float]]]:
     """Prompt -> physics errors of both arms in the windows that both have."""
     shared: dict[str, list[tuple[float, float]]] = {}
     for window in WINDOWS:
@@ -178,7 +188,7 @@ def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
     return effects
 
 
-def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
+def _of(evidence: Evidence, arm: str, metric: str) -> SeedValues:
     return {seed: result.values.get(metric, {}) for seed, result in evidence[arm].items()}
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from rushes.files import locked, write_text
 
 
-class DeskLock:
-    """A lock in the project, held as long as this server has the desk open; beside it lies the server's address."""
+class LabelingLock:
+    """A lock in the project, held as long as this server gives pairs out; beside it lies the server's address."""
 
-    def __init__(self, folder: Path, ledger: str, page: str) -> None:
-        """`ledger`: file of who labels what, which two servers share. `page`: the desk's, below the address."""
-        self._lock_file, self._address_file = folder / f".{ledger}.lock", folder / f".{ledger}.address"
+    def __init__(self, folder: Path, assignments: str, page: str) -> None:
+        """`assignments`: file of who labels what, which two servers share. `page`: its page, below the address."""
+        self._lock_file, self._address_file = folder / f".{assignments}.lock", folder / f".{assignments}.address"
         self._page, self._address = page, ""
         self._holds, self._count, self._lock = ExitStack(), 0, threading.Lock()
 

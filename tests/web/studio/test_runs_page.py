@@ -15,7 +15,7 @@ from rushes.files import locked
 from rushes.project.reports import health_of_run
 from rushes.project.settings import create_project
 from rushes.web.studio import run_state
-from rushes.web.studio.runs import runs_section
+from rushes.web.studio.runs_page import runs_section
 
 from .studying import Caller, calling, make_project, row, write_run, write_samples
 

@@ -18,11 +18,11 @@ from rushes.cli import main
 from rushes.records import Decision
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
-from rushes.web.review.session import ReviewAnswer, ReviewSession
+from rushes.web.review.review_session import ReviewAnswer, ReviewSession
 
 from ...forked import start_into
 from ..conftest import Clock, make_review_app, serving
-from ..labeling.test_app import SENSELESS, Page
+from ..labeling.test_labeling_section import SENSELESS, Page
 from .reviewing import open_at, say
 
 

@@ -39,8 +39,8 @@ NONE_YET = (
     "There are no two systems with clips of the same held-out prompts yet. `rushes evaluate {project}` makes and "
     "measures those of the base and of a run."
 )
-Name = Annotated[str, Field(max_length=200)]
-Order = Literal["prompts", "gains", "losses"]
+NameText = Annotated[str, Field(max_length=200)]
+SortOrder = Literal["prompts", "gains", "losses"]
 Take = dict[str, Any]
 _MAY_BE_SAID: dict[Outcome, str] = {
     "worse": "got worse",
@@ -53,18 +53,18 @@ _MAY_BE_SAID: dict[Outcome, str] = {
 class TwoSystems(Body):
     """What is compared with what, and where the page is."""
 
-    first: Name
-    second: Name
-    metric: Name = ""  # that orders them
-    order: Order = "prompts"
+    first: NameText
+    second: NameText
+    metric: NameText = ""  # that orders them
+    order: SortOrder = "prompts"
     page: Annotated[int, Field(ge=0, le=10**6)] = 0
 
 
 class OnePair(Body):
     """Two takes of one prompt and seed, by id."""
 
-    first: Name
-    second: Name
+    first: NameText
+    second: NameText
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.web.studio.reports import OpenAddresses, report_section
+from rushes.web.studio.report_page import OpenAddresses, report_section
 
 from .studying import Caller, calling, make_project
 

@@ -1,4 +1,4 @@
-"""The desk in a real browser: ways to look at two clips, remarks, spans, rankings, own labels."""
+"""The labelling page in a real browser: ways to look at two clips, remarks, spans, rankings, own labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rushes.records import Annotation
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 from ..conftest import FPS, NewSession, NewTab
 from .test_page import MARKS, join, press, ready, saved, served

@@ -13,7 +13,7 @@ from rushes.records import Preference, Score
 from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission
-from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.labeling_session import LabelingSession
 
 from ..conftest import Clock, NewSession, say
 
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_refused_whole(make_session: NewSession) -> None:
     assert scores[session.side(item, "b").id].value == 2.0
 
 
-def test_nobody_gets_what_lies_on_another_desk(make_session: NewSession) -> None:
+def test_nobody_gets_a_pair_that_another_has(make_session: NewSession) -> None:
     session = make_session(groups=6)
     held = [taken(session, who) for who in ("ada", "bob", "cem")]
     held += [taken(session, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
@@ -153,7 +153,7 @@ def test_what_lay_too_long_on_ones_own_desk_is_still_there(make_session: NewSess
 
 
 def test_two_items_of_one_person_are_no_two_people(make_session: NewSession, clock: Clock) -> None:
-    """A project of before leases were begun anew may have a pair on one desk twice."""
+    """A project of before leases were begun anew may have assigned a pair to one person twice."""
     session = make_session(groups=1, lease_s=600)
     item = taken(session, "ada")
     clock.now += 10_000

@@ -13,21 +13,21 @@ from pydantic import Field
 from rushes.records import Decision
 from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
-from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
+from rushes.web.review.review_session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.site import Body, Id, NotThere, SiteSection, video_answer
 from rushes.web.videos import Busy, posters, small_copies
 
 AHEAD = 3  # clips that a page loads before they are shown
 SHEET = 60  # clips of a page of the contact sheet
 ClipId = Annotated[str, Field(min_length=1, max_length=64)]
-Name = Annotated[str, Field(max_length=200)]
+ScenarioName = Annotated[str, Field(max_length=200)]
 
 
 class Deal(Body):
     """Where the person is, and what the page holds already."""
 
     queue: Queue
-    scenario: Name | None = None
+    scenario: ScenarioName | None = None
     after: ClipId | Literal[""] = ""
     have: list[ClipId] = Field(default_factory=list, max_length=2 * AHEAD)
     count: int = Field(1, ge=1, le=AHEAD)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rushes.lab.claims import table
+from rushes.lab.claims import verdict_table
 from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
-from rushes.lab.claims.catalogue import PRIMARY
 from rushes.lab.claims.evidence import Evidence, Result, read_evidence, write_evidence
+from rushes.lab.claims.hypotheses import PRIMARY
 from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS
 from rushes.lab.claims.plots import forest
 from rushes.records import BASE
@@ -47,22 +47,22 @@ def found(second: float) -> Evidence:
 
 
 def test_rows_and_the_second_judge() -> None:
-    helps, same = table.rows([CLAIM], found(0.05))
+    helps, same = verdict_table.rows([CLAIM], found(0.05))
     assert (helps.outcome, same.outcome) == ("reproduced", "reproduced")
     assert helps.effect.value == pytest.approx(-0.101)
     assert helps.second_judge is True and same.second_judge is None
-    against = table.rows([CLAIM], found(-0.05))[0]
+    against = verdict_table.rows([CLAIM], found(-0.05))[0]
     assert against.second_judge is False and against.outcome == "not decided"
 
 
 def test_p_values_are_corrected_together() -> None:
-    alone = table.rows([Claim("t", "p", CLAIM.arms, CLAIM.hypotheses[:1])], found(0.0))[0].p
-    assert table.rows([CLAIM], found(0.0))[0].p >= alone
+    alone = verdict_table.rows([Claim("t", "p", CLAIM.arms, CLAIM.hypotheses[:1])], found(0.0))[0].p
+    assert verdict_table.rows([CLAIM], found(0.0))[0].p >= alone
 
 
 def test_an_answer_does_not_depend_on_what_else_was_asked() -> None:
     other = Claim("other", "Another paper", CLAIM.arms, CLAIM.hypotheses[::-1])
-    alone, both = table.rows([CLAIM], found(0.05)), table.rows([CLAIM, other], found(0.05))
+    alone, both = verdict_table.rows([CLAIM], found(0.05)), verdict_table.rows([CLAIM, other], found(0.05))
     assert [(row.p, row.effect) for row in both[:2]] == [(row.p, row.effect) for row in alone]
 
 
@@ -78,14 +78,14 @@ def test_spread_is_lent_within_a_metric() -> None:
         arm: {seed: Result("", {m: {"p": 0.1 * (at + 1) * seed} for m in METRICS}, (), 1.0) for seed in range(3)}
         for at, arm in enumerate([BASE, *"abcde"])
     }
-    *lent, own = (row.effect for row in table.rows([claim], evidence))
+    *lent, own = (row.effect for row in verdict_table.rows([claim], evidence))
     assert {effect.prior for effect in lent} != {own.prior} and own.prior.df == 0
     assert all(effect.spread[1] > 2 for effect in lent) and own.spread[1] == 2
 
 
 def test_faults_that_were_seen() -> None:
     claim = Claim("t", "p", CLAIM.arms, (), (Sighting("b", "shortcut"), Sighting("a", ""), Sighting("b", "")))
-    seen = table.sightings([claim], found(0.0))
+    seen = verdict_table.sightings([claim], found(0.0))
     assert [(one.right, one.seeds, one.others) for one in seen] == [(2, 3, ()), (3, 3, ()), (1, 3, ("shortcut",))]
 
 
@@ -103,7 +103,7 @@ def test_evidence_goes_into_a_file_and_back(tmp_path: Path) -> None:
 
 
 def test_the_plot_turns_to_the_right_what_is_as_claimed() -> None:
-    helps, same = table.rows([CLAIM], found(0.05))
+    helps, same = verdict_table.rows([CLAIM], found(0.05))
     drawn = forest([helps, same], "A paper <1>")
     dots = [float(text.split('"')[0]) for text in drawn.split('<circle cx="')[1:]]
     zero = float(drawn.split('class="zero"')[0].rsplit('x1="', 1)[1].split('"')[0])
@@ -112,7 +112,7 @@ def test_the_plot_turns_to_the_right_what_is_as_claimed() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    table.write(tmp_path, [CLAIM], found(0.05), {"clips": 8})
+    verdict_table.write(tmp_path, [CLAIM], found(0.05), {"clips": 8})
     text = (tmp_path / "table.md").read_text()
     assert "## A paper" in text and "| It helps. | a against base | bad_frames | -0.101 [" in text
     assert "| agrees | **+0.5** | reproduced |" in text  # 0.0021 of 255 grey levels
@@ -135,7 +135,7 @@ def test_physics_errors_are_compared_on_windows_that_both_arms_have() -> None:
         BASE: {s: physics({"00": 4.0, "01": 0.5, "02": 0.7}, 1.0) for s in (0, 1)},
         "a": {s: physics({"01": 0.4, "02": 0.6, "03": 0.0}, 3.0) for s in (0, 1)},
     }
-    (row,) = table.rows([claim], evidence)
+    (row,) = verdict_table.rows([claim], evidence)
     assert row.effect.value == pytest.approx(-0.1)
     assert row.penalised is not None and row.penalised.value == pytest.approx(2.0)
     assert row.measured == pytest.approx(0.75)
@@ -144,9 +144,9 @@ def test_physics_errors_are_compared_on_windows_that_both_arms_have() -> None:
 def test_primary_rows_are_corrected_for_all_primary_ones_that_there_are() -> None:
     """Alone or among rows of another claim a primary one pays for as many as the table of claims names."""
     primary = replace(CLAIM.hypotheses[0], primary=True)
-    alone = table.rows([Claim("t", "p", CLAIM.arms, (primary,))], found(0.0))[0]
-    plain = table.rows([Claim("t", "p", CLAIM.arms, CLAIM.hypotheses[:1])], found(0.0))[0]
-    both = table.rows([Claim("t", "p", CLAIM.arms, (primary, CLAIM.hypotheses[1])), CLAIM], found(0.0))[0]
+    alone = verdict_table.rows([Claim("t", "p", CLAIM.arms, (primary,))], found(0.0))[0]
+    plain = verdict_table.rows([Claim("t", "p", CLAIM.arms, CLAIM.hypotheses[:1])], found(0.0))[0]
+    both = verdict_table.rows([Claim("t", "p", CLAIM.arms, (primary, CLAIM.hypotheses[1])), CLAIM], found(0.0))[0]
     assert PRIMARY == 6 and alone.p == both.p == pytest.approx(min(1.0, PRIMARY * plain.p))
 
 
@@ -155,7 +155,7 @@ def test_a_difference_is_stated_for_each_kind_of_scene() -> None:
     for seed in range(3):
         evidence[BASE][seed] = replace(evidence[BASE][seed], kinds={"p": "fall", "q": "swing"})
         evidence["a"][seed].values["bad_frames"]["p"] = 0.3
-    row = table.rows([CLAIM], evidence)[0]
+    row = verdict_table.rows([CLAIM], evidence)[0]
     assert row.by_kind["fall"].value == pytest.approx(0.0)
     assert row.by_kind["swing"].value == pytest.approx(-0.101)
     assert set(row.by_kind) == {"fall", "swing"}

@@ -13,14 +13,14 @@ from pydantic import Field
 
 from rushes.records import Candidate, Clip, Strength
 from rushes.web.accounts import CROWD
-from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.assignments import Assignment, ClipSide
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
+from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.labeling.remarks import LabelSpan, Remarks
-from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, video_answer
 
 EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
@@ -39,8 +39,8 @@ class OneItem(Body):
     item: Id | Literal[""] = ""
 
 
-Reasons = Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=16)]
-Seconds = Annotated[float, Field(ge=0, le=1e6, strict=False, allow_inf_nan=False)]
+SubmittedReasons = Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=16)]
+SubmittedSeconds = Annotated[float, Field(ge=0, le=1e6, strict=False, allow_inf_nan=False)]
 
 PartSeconds = Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=False)]
 
@@ -48,22 +48,22 @@ PartSeconds = Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=F
 class Span(Body):
     """A stretch of time and what is said of it."""
 
-    start_s: Seconds
-    end_s: Seconds
+    start_s: SubmittedSeconds
+    end_s: SubmittedSeconds
     mark: Annotated[int, Field(ge=-1, le=1)]
-    reasons: Reasons = Field(default_factory=list)
+    reasons: SubmittedReasons = Field(default_factory=list)
 
 
 class RemarksBody(Body):
     """What a person says of an item beside its labels."""
 
-    reasons: Annotated[list[Reasons], Field(max_length=4096)] = Field(default_factory=list)
+    reasons: Annotated[list[SubmittedReasons], Field(max_length=4096)] = Field(default_factory=list)
     spans: Annotated[list[Span], Field(max_length=256)] = Field(default_factory=list)
     from_spans: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=4096)] = Field(default_factory=list)
     note: Annotated[str, Field(max_length=2000)] = ""
-    broken: Annotated[list[Side], Field(max_length=6)] = Field(default_factory=list)
+    broken: Annotated[list[ClipSide], Field(max_length=6)] = Field(default_factory=list)
     strength: Strength = ""
-    seconds: Seconds | None = None
+    seconds: SubmittedSeconds | None = None
     plays: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
     def remarks(self) -> Remarks:
@@ -90,17 +90,17 @@ class SaveLabels(Body):
     labels: Annotated[dict[str, Annotated[list[Mark], Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
-    scores: dict[Side, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
+    scores: dict[ClipSide, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
     remarks: RemarksBody = Field(default_factory=RemarksBody)
-    ranking: Annotated[list[Annotated[list[Side], Field(max_length=6)]], Field(max_length=6)] = Field(
+    ranking: Annotated[list[Annotated[list[ClipSide], Field(max_length=6)]], Field(max_length=6)] = Field(
         default_factory=list
     )
     segment_s: PartSeconds | Literal["asked"] | None = "asked"
 
     def submission(self) -> LabelSubmission:
-        """The same, as the desk takes it."""
+        """The same, as the session takes it."""
         ranking = tuple(map(tuple, self.ranking))
         return LabelSubmission(
             self.event, self.revises, self.labels, self.scores, remarks=self.remarks.remarks(), ranking=ranking,
@@ -118,7 +118,7 @@ class Wanted(Body):
 
 
 @dataclass(frozen=True)
-class Desk:
+class LabelingPages:
     """What a section is called in which people compare takes."""
 
     name: str
@@ -126,25 +126,25 @@ class Desk:
     pages: Mapping[str, str]
 
 
-LABEL_DESK = Desk("label", "Label", {"/label": "label.html", "/progress": "progress.html"})
-VOTE_DESK = Desk("vote", "Vote", {"/vote": "label.html"})
+LABEL_PAGES = LabelingPages("label", "Label", {"/label": "label.html", "/progress": "progress.html"})
+VOTE_PAGES = LabelingPages("vote", "Vote", {"/vote": "label.html"})
 
 
-def labeling_section(session: LabelingSession, title: str, desk: Desk = LABEL_DESK) -> SiteSection:
+def labeling_section(session: LabelingSession, title: str, about: LabelingPages = LABEL_PAGES) -> SiteSection:
     """The labelling page and how far everybody is, or the same page for votes."""
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         _add_person(router, session, title, person)
-        if "/progress" in desk.pages:
+        if "/progress" in about.pages:
             _add_progress(router, session, title, person)
             _add_instructions(router, session, person)
         _add_labels(router, session, person)
         return router
 
-    plain = desk is LABEL_DESK
+    plain = about is LABEL_PAGES
     nameless = frozenset({"progress"} if plain else ())
-    return SiteSection(desk.name, desk.title, desk.pages, routes, invited=True, nameless=nameless, crowd=plain)
+    return SiteSection(about.name, about.title, about.pages, routes, invited=True, nameless=nameless, crowd=plain)
 
 
 def _add_person(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
@@ -224,7 +224,7 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
         return {}
 
     @router.get("/media/{item}/{side}")
-    def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
+    def media(item: str, side: ClipSide | Literal["real"], name: str = person) -> Response:
         if item.startswith(EXAMPLE):
             return video_answer(lambda: session.example(item.removeprefix(EXAMPLE), side))
         return video_answer(lambda: session.media(name, item, side))

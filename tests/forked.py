@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-# torch._dynamo is what the first optimiser imports, and the last two what an adapter and a pipeline of diffusers take.
+# torch._dynamo is what the first optimiser imports, the next two what an adapter and a pipeline of diffusers take, and
+# pandas what pyarrow imports for a table of rows.
 IMPORTED = [
     *("rushes.project.runs", "rushes.cli", "rushes.cli.project", "rushes.cli.labelling", "rushes.cli.evaluation"),
-    *("torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan"),
+    *("torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan", "pandas"),
 ]
 
 # Tests end processes and never the machine, and what the kernel has is there for all: nobody need wait for the disk at

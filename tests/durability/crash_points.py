@@ -8,18 +8,21 @@ the interpreter's audit hooks and SQLite's statements, so that no code of the st
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from rushes.lab.claims.evidence import read_evidence
 from rushes.store.database import Store
+from rushes.text_reader import checked_text
 
 from ..forked import start_into
-from ..projects import PROGRAM, SMALL, Result, new_project, read_contents
+from ..projects import PROGRAM, SMALL, Result, new_project, read_contents, without_clock
 
 How = Literal["kill", "ENOSPC", "EACCES", "EIO"]
 HOWS: tuple[How, ...] = ("kill", "ENOSPC", "EACCES", "EIO")
@@ -115,6 +118,38 @@ with open_labeling_session(folder, read_settings(folder, ["label.by=human"])) as
         session.save("ada", item.id, LabelSubmission(f"event-{item.id}", item.event, marks))
         print(item.left, item.right, flush=True)
 """
+
+# `reproduce` of one arm on one seed, whose workers are this process: another's writes are not counted.
+ONE_ARM = """
+from concurrent.futures import Future
+from dataclasses import replace
+from rushes.lab.claims import run
+from rushes.lab.claims.catalogue import CLAIMS
+
+class Here:
+    def __init__(self, jobs, begin, *values):
+        begin(*values)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def submit(self, work, *values):
+        future = Future()
+        try:
+            future.set_result(work(*values))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+whole = CLAIMS["dfdpo"]
+hypotheses = tuple(each for each in whole.hypotheses if {each.arm, each.against} == {"base", "dfdpo"})
+CLAIMS["dfdpo"] = replace(whole, arms=(whole.arm("dfdpo"),), hypotheses=hypotheses)
+run.BUDGETS["small"] = run.Budget(1, ("dfdpo",), clips=2, prompts=1, steps=1, batch=1)
+run.worker_pool = Here
+"""
 COMMANDS = ("import", "generate", "label", "train", "evaluate")  # of which a stage has some behind it
 
 
@@ -150,6 +185,7 @@ WORKS = (
     Work("curate", 1, lambda folder: ["curate", folder, '--set=curate.stages=["technical"]', "--jobs", 1]),
     Work("backup", 3, lambda folder: ["backup", folder, folder.with_name("copy")]),
     Work("label page", 2, lambda folder: [folder], LABEL),
+    Work("reproduce", 0, lambda folder: ["reproduce", "--out", folder / "reproduce"], ONE_ARM + PROGRAM),
 )
 TINY = SMALL.model_copy(
     update={
@@ -208,8 +244,21 @@ def state(folder: Path) -> dict[str, object]:
         for path in sorted((folder / place).rglob("*")) if (folder / place).is_dir() else ():
             if path.is_file():
                 whole[f"{place}/{path.relative_to(folder / place)}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    copy = folder.with_name("copy")
-    return whole | ({f"copy of {name}": value for name, value in read_contents(copy).items()} if copy.exists() else {})
+    for part in (folder.with_name("copy"), *sorted((folder / "reproduce").glob("seed-*"))):
+        if part.is_dir():
+            whole |= {f"{part.name}: {name}": value for name, value in read_contents(part).items()}
+    results = (path for part in ("*", "results/*/*") for path in (folder / "reproduce").glob(part) if path.is_file())
+    return whole | {str(path.relative_to(folder)): _result(path) for path in results}
+
+
+def _result(path: Path) -> object:
+    """What must be equal in a file that `reproduce` writes beside its projects."""
+    if path.suffix == ".json":
+        return without_clock(json.loads(checked_text(path, "")))
+    if path.suffix == ".parquet":
+        evidence = read_evidence(path)
+        return {arm: {at: replace(each, seconds=0.0) for at, each in of.items()} for arm, of in evidence.items()}
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -252,11 +301,13 @@ def differences(
 def _tried(bench: Bench, work: Work, folder: Path, nth: int, how: How, wanted: Mapping[str, object]) -> Iterator[str]:
     """What is not as it should be after one point."""
     stopped = bench.run(work.program, work.arguments(folder), nth, how)
-    if how == "kill" and stopped.code != -signal.SIGKILL:
+    # A slow run may have a few writes more than a quick one: what was compared with its hash a while after it was
+    # written is remembered.
+    if how == "kill" and stopped.code != -signal.SIGKILL and (stopped.code or bench.points() >= nth):
         yield f"exit {stopped.code}, not killed: {stopped.err[-300:]}"
-    if work.program == PROGRAM and "Traceback" in stopped.err:
+    if work.program != LABEL and "Traceback" in stopped.err:
         yield f"a traceback: {stopped.err[-500:]}"
-    if work.program == PROGRAM and how != "kill" and stopped.code not in (0, 1, 2):
+    if work.program != LABEL and how != "kill" and stopped.code not in (0, 1, 2):
         yield f"exit {stopped.code}: {stopped.err[-300:]}"
     if work.program == LABEL and (lost := _unlabelled(folder, stopped.out)):
         yield f"acknowledged and lost: {lost}"

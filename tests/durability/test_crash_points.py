@@ -29,6 +29,7 @@ def of(name: str) -> Work:
         ("evaluate", "EIO"),
         ("report", "kill"),
         ("label page", "kill"),
+        ("reproduce", "kill"),
     ],
 )
 def test_a_few_points_of_each_stage(name: str, how: How, bench: Bench) -> None:

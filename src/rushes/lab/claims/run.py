@@ -204,6 +204,8 @@ def project_folder(out: Path, seed: int, arm: Arm) -> Path:
 
 def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
     began = time.perf_counter()
+    if not arm.trained:  # no run may have this name; the arm's digest keeps it, as evidence has it
+        settings = settings.model_copy(update={"train": settings.train.model_copy(update={"name": ""})})
     project = open_project(project_folder(out, settings.project.seed, arm), settings)
     pool = FOOTAGE[arm.footage]
     with closing(project.store):

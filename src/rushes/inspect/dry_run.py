@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -147,7 +147,7 @@ class _Ask:
 
 @dataclass(frozen=True)
 class _Counts:
-    """What is counted of one network. All of it grows by the same amount with each block."""
+    """What is counted of one network. All of it grows by the same amount with each block, but for `two_blocks`."""
 
     frozen: float  # number of weights
     trained: float
@@ -160,7 +160,8 @@ class _Counts:
     backward_peak: float
     sampling: float
     weights_4bit: float
-    resident: float
+    stays: float  # bytes of weights that are in no block or are trained
+    two_blocks: float  # bytes of the frozen weights of the two largest
     main_memory: float
     unpacked: float
 
@@ -179,9 +180,9 @@ def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Count
         each = other - least
         # A block's kept bytes are alive at any peak: one that small networks have elsewhere must not hide them.
         peaks = (max(each.forward_peak, each.saved), max(each.backward_peak, each.saved))
-        changed = {**each.__dict__, "forward_peak": peaks[0], "backward_peak": peaks[1]}
-        total = total.plus(count, _Counts(**changed))
-    return total
+        total = total.plus(count, replace(each, forward_peak=peaks[0], backward_peak=peaks[1]))
+    # The last block may be a smaller one: a block more then makes another the second largest, and once.
+    return replace(total, two_blocks=max(each.two_blocks for each in (least, *(other for other, _ in more.values()))))
 
 
 def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Cost:
@@ -197,7 +198,7 @@ def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Co
         peak=round(max(counts.forward_peak, counts.backward_peak)),
         sampling=round(counts.sampling),
         weights_4bit=networks * round(counts.weights_4bit),
-        resident=networks * round(counts.resident),
+        resident=networks * round(counts.stays + counts.two_blocks),
         main_memory=round(counts.main_memory),
         unpacked=round(counts.unpacked),
         networks=networks,
@@ -231,7 +232,7 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
         weights=held - _saved(network, options.quantize),
         weights_4bit=held - _saved(network, "4bit"),
-        resident=_resident(network, options),
+        **_resident(network, options),
         unpacked=_unpacked(network) if options.quantize == "4bit" else 0,
         **passes,
     )
@@ -325,7 +326,7 @@ def _saved(network: nn.Module, bits: Quantize) -> int:
     return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
 
 
-def _resident(network: nn.Module, options: LoadOptions) -> float:
+def _resident(network: nn.Module, options: LoadOptions) -> dict[str, float]:
     """Bytes of the weights that are in no list of blocks or are trained, and of the two largest blocks: one comes while
     one works."""
 
@@ -336,7 +337,7 @@ def _resident(network: nn.Module, options: LoadOptions) -> float:
     blocks = [
         size(block, frozen=True) for part in network.children() if isinstance(part, nn.ModuleList) for block in part
     ]
-    return size(network) - sum(blocks) + sum(sorted(blocks)[-2:])
+    return {"stays": size(network) - sum(blocks), "two_blocks": sum(sorted(blocks)[-2:])}
 
 
 def _unpacked(network: nn.Module) -> float:

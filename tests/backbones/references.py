@@ -62,6 +62,7 @@ CASES: list[tuple[str, str]] = [
     ("animatediff", "text"),
     ("ltx2", "text"),
     ("ltx2", "first_frame"),
+    ("mochi", "text"),
     ("ltx", "text"),
     ("ltx", "first_frame"),
     ("ltx_conditions", "text"),
@@ -313,6 +314,13 @@ def _hunyuan15(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     return made
 
 
+def _mochi(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "In CPU autocast", UserWarning)
+        sampled: Tensor = pipeline(latents=noise.clone(), **asked).frames
+    return sampled
+
+
 def _animatediff(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     made: Tensor = pipeline(latents=noise.clone(), **asked).frames
     return made
@@ -337,6 +345,7 @@ ASK: dict[str, Callable[[Any, Tensor, dict[str, Any]], Tensor]] = {
     "HunyuanVideo15Pipeline": _hunyuan15,
     "HunyuanVideo15ImageToVideoPipeline": _hunyuan15,
     "AnimateDiffPipeline": _animatediff,
+    "MochiPipeline": _mochi,
     "LTXPipeline": _ltx,
     "LTX2Pipeline": _ltx2,
     "LTXConditionPipeline": _ltx_conditions,

@@ -49,6 +49,7 @@ KINDS = {
     "hunyuan15_i2v": "hunyuanvideo-1.5-480p-i2v",
     "animatediff": "animatediff-sd1.5",
     "ltx2": "ltx-2",
+    "mochi": "mochi-1",
     "ltx": "ltx-video-0.9",
     "ltx_conditions": "ltx-video-0.9.5",
 }

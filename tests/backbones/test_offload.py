@@ -80,6 +80,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("cogvideox_5b", LoadOptions(offload=True)),
         ("ltx", LoadOptions(offload=True)),
         ("ltx2", LoadOptions(offload=True)),
+        ("mochi", LoadOptions(offload=True)),
         ("hunyuan", LoadOptions(offload=True)),
         ("hunyuan15", LoadOptions(offload=True)),
         ("skyreels", LoadOptions(offload=True)),

@@ -137,7 +137,7 @@ def test_each_expert_has_its_guidance(
     assert torch.equal(alike, guided(guidance_2=4.0))
 
 
-@pytest.mark.parametrize("name", ["wan", "cogvideox", "ltx", "ltx2", "hunyuan15", "animatediff"])
+@pytest.mark.parametrize("name", ["wan", "cogvideox", "ltx", "ltx2", "mochi", "hunyuan15", "animatediff"])
 def test_no_negative_caption_is_an_empty_one(name: str, tiny_folder: Callable[[str], Path], tiny_model: Models) -> None:
     model, noise = tiny_model(name), noise_for(tiny_model(name), 1)
     condition, away = (condition_for(model, "text", [caption], 1) for caption in (CAPTIONS[1], ""))
@@ -424,6 +424,7 @@ def test_diffusers_loads_the_adapter(
     [
         ("wan", {"tokenizer": 511}),
         ("ltx", {"tokenizer": 127}),
+        ("mochi", {"tokenizer": 255}),
         ("animatediff", {"tokenizer": 75}),
         ("cogvideox", {"tokenizer": 225}),
         ("hunyuan", {"tokenizer": 256, "tokenizer_2": 75}),

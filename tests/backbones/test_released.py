@@ -20,7 +20,8 @@ from .tiny_pipelines import write
 
 # Billions of weights. Wan: model cards and technical report (arXiv 2503.20314; 14B with image attention 16.4);
 # CogVideoX: arXiv 2408.06072 and model cards; LTX-Video: arXiv 2501.00103 (1.9), model card of 0.9.7 (13);
-# LTX-2: arXiv 2601.03233 (14 of video, 5 of audio); HunyuanVideo: arXiv 2412.03603 (13), 1.5: arXiv 2511.18870 (8.3);
+# LTX-2: arXiv 2601.03233 (14 of video, 5 of audio); Mochi 1: genmoai/mochi, README.md (10);
+# HunyuanVideo: arXiv 2412.03603 (13), 1.5: arXiv 2511.18870 (8.3);
 # SkyReels V2: as Wan, 17 million for the clip's frame rate, 146 million for the image;
 # Stable Diffusion 1.5: 860 million (model card); motion modules v2: 453 million (453 MB a byte of fp32/4).
 NETWORKS = {
@@ -42,6 +43,7 @@ NETWORKS = {
     "ltx-video-0.9.7-13b": 13.0,
     "ltx-video-0.9.8-13b": 13.0,
     "ltx-2": 18.9,
+    "mochi-1": 10.0,
     "hunyuanvideo": 12.8,
     "hunyuanvideo-i2v": 12.8,
     "hunyuanvideo-i2v-33ch": 12.8,

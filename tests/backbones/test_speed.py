@@ -31,7 +31,7 @@ def as_before() -> Iterator[None]:
     _AttentionBackendRegistry.set_active_backend(active)
 
 
-@pytest.mark.parametrize("name", ["wan", "ltx2", "hunyuan15"])
+@pytest.mark.parametrize("name", ["wan", "ltx2", "mochi", "hunyuan15"])
 def test_a_backend_is_that_of_all_blocks_and_answers_the_same(
     name: str, tiny_folder: Folders, tiny_model: Models
 ) -> None:

@@ -292,6 +292,37 @@ SECOND: dict[str, Any] = {
 }
 
 
+def mochi() -> Any:
+    import diffusers
+
+    vae = diffusers.AutoencoderKLMochi(
+        latent_channels=4,
+        encoder_block_out_channels=(32, 32, 32, 32),  # its group norms have 32 groups
+        decoder_block_out_channels=(32, 32, 32, 32),
+        layers_per_block=(1, 1, 1, 1, 1),
+        latents_mean=(0.1, -0.2, 0.3, 0.0),
+        latents_std=(0.5, 1.5, 0.8, 1.1),
+        scaling_factor=0.7,
+    )
+    transformer = diffusers.MochiTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        pooled_projection_dim=16,
+        in_channels=4,
+        text_embed_dim=16,
+        time_embed_dim=16,
+    )
+    return diffusers.MochiPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+        vae=vae,
+        text_encoder=t5(),
+        tokenizer=t5_tokenizer(),
+        transformer=transformer,
+        force_zeros_for_empty_prompt=True,
+    )
+
+
 def ltx(pipeline: str = "LTXPipeline", conditioned_decoder: bool = False, **schedule: Any) -> Any:
     import diffusers
 
@@ -624,6 +655,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "hunyuan15_i2v": hunyuan15_i2v,
     "animatediff": animatediff,
     "ltx2": ltx2,
+    "mochi": mochi,
     "ltx": partial(ltx, **BY_LENGTH),
     "ltx_conditions": partial(ltx, "LTXConditionPipeline", True),
     "cogvideox_1.5_i2v": partial(cogvideox, "CogVideoXImageToVideoPipeline", in_channels=8, ofs_embed_dim=16, **SECOND),

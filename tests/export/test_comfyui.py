@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rushes.backbones import cogvideox, hunyuan, ltx, wan
+from rushes.backbones import cogvideox, hunyuan, ltx, mochi, wan
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 
 Factors = dict[str, tuple[Tensor, Tensor]]
@@ -85,6 +85,22 @@ def test_ltx_keeps_its_names() -> None:
     }
     read = _convert_non_diffusers_ltxv_lora_to_diffusers(plain)
     same(deltas({key.removeprefix("transformer."): p for key, p in read.items()}), wanted(factors, 2.0))
+
+
+def test_mochis_stacks_are_those_of_the_release() -> None:
+    from diffusers import MochiTransformer3DModel
+
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "pooled_projection_dim": 16}
+    part: Any = MochiTransformer3DModel(**sizes, in_channels=4, text_embed_dim=16, time_embed_dim=16)
+    factors = adapter(part, mochi.LAYERS)
+    layers = comfy_layers(mochi.FAMILY, part, list(factors))
+    tensors = to_comfy(factors, layers, alpha=3.0)
+    same(deltas(from_comfy(tensors, layers)), wanted(factors, 3.0))
+    kinds = {f"blocks.{at}.attn.{name}" for at in (0, 1) for name in ("qkv_x", "qkv_y", "proj_x", "proj_y")}
+    assert set(layers) == kinds - {"blocks.1.attn.proj_y"}  # the last block answers for the video alone
+    assert [path for path, _ in layers["blocks.0.attn.qkv_y"]] == [
+        f"transformer_blocks.0.attn1.add_{letter}_proj" for letter in "qkv"
+    ]
 
 
 def hunyuan_network() -> Any:

@@ -31,6 +31,7 @@ STAGES = (
     "cogvideox_i2v",
     "ltx_conditions",
     "ltx2",
+    "mochi",
     "hunyuan",
     "hunyuan15_i2v",
     "animatediff",

@@ -55,6 +55,7 @@ MODELS = {
     "inflated_sd": {True: "inflated_sd"},
     "ltx": {False: "ltx", True: "ltx"},
     "ltx2": {True: "ltx2"},
+    "mochi": {False: "mochi"},
     "skyreels": {True: "skyreels_df"},
     "wan": {False: "wan", True: "wan_ti2v"},
 }

@@ -110,7 +110,7 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nn.Module]:
     """A network of each architecture."""
-    names = ("wan_experts", "skyreels_df", "cogvideox", "ltx", "ltx2", "hunyuan", "hunyuan15", "animatediff")
+    names = ("wan_experts", "skyreels_df", "cogvideox", "ltx", "ltx2", "mochi", "hunyuan", "hunyuan15", "animatediff")
     with torch.random.fork_rng():
         folders = {name: write(name, tmp_path_factory.mktemp("models") / name) for name in names}
         image = tiny_sd.write(tmp_path_factory.mktemp("models") / "inflated_sd")

@@ -139,7 +139,7 @@ class KeyMask(HunyuanVideoAttnProcessor2_0):
         image_rotary_emb: Any = None,
     ) -> Any:
         """As diffusers' processors; the mask is that of text [B, L], or of video and text [B, 1, 1, N]."""
-        if attention_mask is not None and (len(hidden_states) == 1 or _masks_nothing(attention_mask)):
+        if attention_mask is not None and (len(hidden_states) == 1 or masks_nothing(attention_mask)):
             attention_mask = None
         elif attention_mask is not None and attention_mask.dim() == 2:
             video = hidden_states.shape[1]
@@ -147,8 +147,9 @@ class KeyMask(HunyuanVideoAttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
 
 
-def _masks_nothing(mask: Any) -> bool:
-    """Asked once of a tensor, which all blocks of a pass are given: each answer waits for the GPU."""
+def masks_nothing(mask: Any) -> bool:
+    """Whether all tokens count. Asked once of a tensor, which all blocks of a pass are given: each answer waits for the
+    GPU."""
     if not hasattr(mask, "masks_nothing"):
         mask.masks_nothing = bool(mask.all())
     return bool(mask.masks_nothing)

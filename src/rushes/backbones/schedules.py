@@ -64,7 +64,8 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
     shift_name = "shift" if name == FLOW[0] else "flow_shift"
 
     def solver(steps: int, shift: float | None, begin: float, size: tuple[int, int, int]) -> Solver:
-        changes: dict[str, Any] = {"stochastic_sampling": False} if name == FLOW[0] else {}
+        # Mochi's counts from noise to clean (`invert_sigmas`); time is 0 at clean here, in every family.
+        changes: dict[str, Any] = {"stochastic_sampling": False, "invert_sigmas": False} if name == FLOW[0] else {}
         if shift is not None:
             changes |= {shift_name: shift, "use_dynamic_shifting": False}
         scheduler = cls.from_config(config, **changes)

@@ -1,6 +1,6 @@
 """Mochi 1, from text (genmo/mochi-1-preview; there is no paper).
 
-Rectified flow. The network is told 1000 (1 - t) and predicts clean - noise: its time counts from noise to clean. Half
+Rectified flow. The network takes 1000 (1 - t) as its time and predicts clean - noise: time counts from noise to clean. Half
 of the sampling steps go in even levels from 1 to 0.975, the others on a parabola to 0. There are no first frames.
 
 Video and text attend together, as in HunyuanVideo: padding of captions is cut, and there is a mask where rows differ.

@@ -1,7 +1,7 @@
 """Mochi 1, from text (genmo/mochi-1-preview; there is no paper).
 
-Rectified flow. The network takes 1000 (1 - t) as its time and predicts clean - noise: time counts from noise to clean. Half
-of the sampling steps go in even levels from 1 to 0.975, the others on a parabola to 0. There are no first frames.
+Rectified flow. The network takes 1000 (1 - t) as its time, which counts from noise to clean, and predicts clean - noise.
+Half of the sampling steps go in even levels from 1 to 0.975, the others on a parabola to 0. There are no first frames.
 
 Video and text attend together, as in HunyuanVideo: padding of captions is cut, and there is a mask where rows differ.
 diffusers' own processor takes row after row and asks each mask where its tokens are; a GPU would wait for the answer in
@@ -24,7 +24,7 @@ from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import masks_nothing, without_padding
 from rushes.backbones.ltx import quadratic
-from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
@@ -60,7 +60,7 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     )
 
 
-def text(pipeline: Any, caption: str) -> Rows:
+def text(pipeline: Any, caption: str) -> TensorRows:
     """Embeddings of a caption, and which of them are not padding."""
     embeddings, mask, _, _ = pipeline.encode_prompt(
         [caption], do_classifier_free_guidance=False, max_sequence_length=LONGEST

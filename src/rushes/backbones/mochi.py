@@ -1,7 +1,8 @@
 """Mochi 1, from text (genmo/mochi-1-preview; there is no paper).
 
-Rectified flow. The network takes 1000 (1 - t) as its time, which counts from noise to clean, and predicts clean - noise.
-Half of the sampling steps go in even levels from 1 to 0.975, the others on a parabola to 0. There are no first frames.
+Rectified flow. The network takes 1000 (1 - t) as its time, which counts from noise to clean, and predicts clean -
+noise. Half of the sampling steps go in even levels from 1 to 0.975, the others on a parabola to 0. There are no first
+frames.
 
 Video and text attend together, as in HunyuanVideo: padding of captions is cut, and there is a mask where rows differ.
 diffusers' own processor takes row after row and asks each mask where its tokens are; a GPU would wait for the answer in

@@ -129,11 +129,12 @@ def import_pairs(
             tick()
         on_its_side = _without_other_split(store, facts, fitted, pairs, split, look_alikes)
         usable = list(_without_contradictions(list(on_its_side), pairs))
-        _write_rows(store.project / FILE, pairs, usable, ask)
+        lost = [losses(ask, each.left.facts, each.right.facts) for each in usable]
+        _write_rows(store.project / FILE, pairs, usable, lost)
         pairs.pairs = [each.pair for each in usable]
         pairs.refuse_if_empty()
         candidates, preferences, replaced = _rows(store, usable, split)
-        result = _result(pairs, usable, candidates, preferences, replaced, ask)
+        result = _result(pairs, usable, preferences, replaced, lost)
         for line in summary_lines(pairs, usable, result):
             say(line)
         if dry_run:
@@ -383,14 +384,11 @@ def _candidate(side: _Side, prompt: str, system: str, split: Split) -> Candidate
 def _result(
     pairs: ForeignPairs,
     usable: Sequence[_Pair],
-    candidates: Mapping[str, Candidate],
     preferences: Sequence[Preference],
     replaced: int,
-    ask: PreflightOptions,
+    lost_of: Sequence[Mapping[str, Loss]],
 ) -> PairsImported:
-    lost = dict[str, Loss]()
-    for each in usable:
-        lost |= losses(ask, each.left.facts, each.right.facts)
+    lost = {media: loss for of_pair in lost_of for media, loss in of_pair.items()}
     return PairsImported(
         entries=pairs.entries,
         pairs=len(usable),
@@ -406,11 +404,12 @@ def _result(
     )
 
 
-def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
+def _write_rows(
+    path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], lost_of: Sequence[Mapping[str, Loss]]
+) -> None:
     """What becomes of each entry: why it is left out, or who won and what is lost of its videos."""
     rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
-    for each in usable:
-        lost = losses(ask, each.left.facts, each.right.facts)
+    for each, lost in zip(usable, lost_of, strict=True):
         sides = {
             name: {"file": str(file), "seconds": side.facts.seconds, **asdict(lost[side.facts.media])}
             for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))

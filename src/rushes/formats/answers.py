@@ -28,6 +28,9 @@ SIDES = (
     ("chosen", "rejected"),
     ("winner", "loser"),
 )
+# What of two names, whole words, says that its videos are the better or the worse ones.
+_SAYS_BETTER = frozenset(("chosen", "winner", "winners", "win", "good", "positive", "better", "preferred"))
+_SAYS_WORSE = frozenset(("rejected", "loser", "losers", "lose", "bad", "negative", "worse", "dispreferred"))
 _SPOKEN = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))  # words of SIDES that answers use
 _FORMS = (
     "{}",
@@ -179,7 +182,7 @@ def _meaning(exact: str, names: tuple[str, str]) -> Meaning | None:
     by_name: Meaning | None = None
     if exact in (left := names[0].casefold(), right := names[1].casefold()) and left != right:
         by_name = "left" if exact == left else "right"
-    own = [pair for pair in zip(tokens(names[0]), tokens(names[1]), strict=False) if pair[0] != pair[1]]
+    own = differing(*names)
     crossed = {"left": 1, "right": 0}.get(by_table or "")
     if by_name and by_table and by_name != by_table:  # a video called "b" on the left
         return None
@@ -199,13 +202,35 @@ def tokens(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W\d_]+|\d+", split))
 
 
+def differing(left: str, right: str) -> list[tuple[str, str]]:
+    """The words in which two names differ, place by place."""
+    return [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]]
+
+
+def common(left: str, right: str) -> list[str]:
+    """The words that two names share, place by place."""
+    return [word for word, other in zip(tokens(left), tokens(right), strict=False) if word == other]
+
+
+def own_words(left: str, right: str) -> tuple[str, str]:
+    """The word of each name in which the two differ, such as a and b; "" where it is not one each."""
+    words = differing(left, right)
+    return words[0] if len(words) == 1 else ("", "")
+
+
+def swapped(better: str, worse: str) -> bool:
+    """Whether names of the better and the worse side say the opposite, and said the right if they were exchanged."""
+    leaning = []
+    for name in (better, worse):
+        words = set(tokens(name))
+        leaning.append(bool(words & _SAYS_BETTER) - bool(words & _SAYS_WORSE))
+    return leaning[0] < leaning[1]
+
+
 def declared(names: Iterable[str], sides: Sequence[tuple[str, str]] = SIDES) -> list[tuple[str, str]]:
     """All (left, right) of `names` that say so: equal but for one word, which is that of a pair of `sides`."""
     return [
         (left, right)
         for left, right in permutations(names, 2)
-        if len(differing := [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]])
-        == 1
-        and len(tokens(left)) == len(tokens(right))
-        and differing[0] in sides
+        if len(tokens(left)) == len(tokens(right)) and own_words(left, right) in sides
     ]

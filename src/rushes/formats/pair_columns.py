@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushes.formats.answers import SIDES, declared, tokens
+from rushes.formats.answers import SIDES, common, declared, own_words, swapped
 
 Sides = tuple[str, str]
 ROLES = ("prompt", "chosen", "rejected", "left", "right", "answer")
@@ -37,20 +37,6 @@ _SHARE = re.compile(r"weighted_results([12])_(.+)")
 _OVERALL = ("preference", "overall")
 
 
-# What of two names, whole words, says that its videos are the better or the worse ones.
-_SAYS_BETTER = frozenset(("chosen", "winner", "winners", "win", "good", "positive", "better", "preferred"))
-_SAYS_WORSE = frozenset(("rejected", "loser", "losers", "lose", "bad", "negative", "worse", "dispreferred"))
-
-
-def swapped(better: str, worse: str) -> bool:
-    """Whether names of the better and the worse side say the opposite, and said the right if they were exchanged."""
-    leaning = []
-    for name in (better, worse):
-        words = set(tokens(name))
-        leaning.append(bool(words & _SAYS_BETTER) - bool(words & _SAYS_WORSE))
-    return leaning[0] < leaning[1]
-
-
 @dataclass(frozen=True)
 class PairColumns:
     """Columns of a table of pairs."""
@@ -66,11 +52,6 @@ class PairColumns:
     def in_order(self) -> bool:
         """Whether the columns themselves say which video is better: the left one."""
         return not self.answer and not self.shares
-
-    @property
-    def own_words(self) -> Sides:
-        """The words in which the names of the two sides differ, such as a and b; "" where it is not one each."""
-        return _own_words(self.left, self.right)
 
 
 TRL = PairColumns("prompt", "chosen", "rejected")
@@ -123,11 +104,11 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
     right = role("right", "the worse or the right video", [right for _, right in pairs])
     shares: dict[str, Sides] = {}
     answers = [name for name in names if name.casefold() in _ANSWERS and name not in (left, right, prompt)]
-    if "answer" not in typed and not answers and _own_words(left, right) == ("1", "2"):
+    if "answer" not in typed and not answers and own_words(left, right) == ("1", "2"):
         shares = _shares(names)
     answer = "" if shares else role("answer", "what was preferred", answers)
-    models = [pair for pair in declared(names) if _common(*pair) == ["model"]]
-    own = [pair for pair in models if _own_words(*pair) == _own_words(left, right)]
+    models = [pair for pair in declared(names) if common(*pair) == ["model"]]
+    own = [pair for pair in models if own_words(*pair) == own_words(left, right)]
     return PairColumns(prompt, left, right, answer=answer, shares=shares, models=own[0] if own else ("", ""))
 
 
@@ -155,17 +136,8 @@ def _sides(names: Iterable[str], words: Iterable[Sides], least: int) -> list[Sid
     return [
         (left, right)
         for left, right in declared(names, tuple(words))
-        if _OF_VIDEOS.issuperset(_common(left, right)) and (_common(left, right) or (least == 1 and len(left) > 1))
+        if _OF_VIDEOS.issuperset(common(left, right)) and (common(left, right) or (least == 1 and len(left) > 1))
     ]
-
-
-def _own_words(left: str, right: str) -> Sides:
-    differing = [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]]
-    return differing[0] if len(differing) == 1 else ("", "")
-
-
-def _common(left: str, right: str) -> list[str]:
-    return [word for word, other in zip(tokens(left), tokens(right), strict=False) if word == other]
 
 
 def _shares(names: Iterable[str]) -> dict[str, Sides]:

@@ -16,9 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rushes.formats.answers import swapped
 from rushes.formats.caption_files import captions_in, captions_of
 from rushes.formats.layouts import folder_files, require_folder
-from rushes.formats.pair_columns import swapped
 from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
 from rushes.text_reader import Caption
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rushes.formats.answers import Meaning, MeaningTable, tokens
+from rushes.formats.answers import Meaning, MeaningTable, own_words, tokens
 from rushes.formats.contents import suffix_of
 from rushes.formats.pair_columns import PairColumns
 from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, local_video, text_of
@@ -78,9 +78,10 @@ def _by_answer(
     if not text:
         raise UnusableEntry("no label", columns.answer)
     sides: list[Meaning] = []
+    words = own_words(columns.left, columns.right)
     own: tuple[tuple[Meaning, str, str], ...] = (
-        ("left", columns.left, columns.own_words[0]),
-        ("right", columns.right, columns.own_words[1]),
+        ("left", columns.left, words[0]),
+        ("right", columns.right, words[1]),
     )
     for side, column, word in own:
         if row[column] == text:  # the video itself: each pair has another, and all of these mean one thing

@@ -42,7 +42,7 @@ from rushes.backbones.tiling import tiled
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.project.model_loading import make_trainable
+from rushes.project.project import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
 from rushes.training.activations import Where

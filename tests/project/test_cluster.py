@@ -18,7 +18,7 @@ from rushes.config.tables import Settings
 from rushes.label import pairs as pairs_of
 from rushes.project import labels, stages
 from rushes.project.cluster import Cluster, _helping
-from rushes.project.orders import Helper
+from rushes.project.processes import Helper
 from rushes.project.project import OpenProject, open_project
 from rushes.ray_workers import ray_module
 from rushes.store.database import Store

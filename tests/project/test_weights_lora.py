@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.cli import main
+from rushes.config.settings_files import stored_settings
 from rushes.export import weights
 from rushes.export.weights import WeightsFormat, export_weights
 from rushes.formats.exchange import ProjectExported
@@ -175,6 +175,6 @@ def test_the_last_line_says_where_weights_without_python_go(change: float | None
 def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = find_run(trained, "sft")
     full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
-    monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
+    monkeypatch.setattr(weights, "train_of", lambda project, name: stored_settings(full).train)
     with pytest.raises(ValueError, match=r"run 'sft' is not an adapter on .* leave --weights out"):
         export_weights(trained, "sft", tmp_path, "comfyui")

@@ -139,7 +139,7 @@ def say_lost() -> None:
 
 
 def _follow(folder: Path) -> None:
-    from rushes.project.orders import follow
+    from rushes.project.processes import follow
 
     try:
         follow(folder)

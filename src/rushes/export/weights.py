@@ -18,11 +18,9 @@ from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, m
 from rushes.backbones.base import Backbone
 from rushes.backbones.folders import whole_folder
 from rushes.backbones.pipeline import DiffusersBackbone, Experts
-from rushes.config.settings_files import stored_settings
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
-from rushes.project.model_loading import load_model
-from rushes.project.project import OpenProject, adapts_base, base_beside, find_run, load_run, precision_of
+from rushes.project.project import OpenProject, adapts_base, base_beside, load_model, load_run, precision_of, train_of
 from rushes.tensor_files import save_tensors
 
 WeightsFormat = Literal["diffusers", "comfyui"]
@@ -56,7 +54,7 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: WeightsF
     does not do what the run does.
     """
     backbone = load_run(project, name)
-    train = stored_settings(find_run(project, name).settings).train
+    train = train_of(project, name)
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would equal the base model; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
     if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):

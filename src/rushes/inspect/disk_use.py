@@ -28,8 +28,7 @@ from rushes.config.tables import Settings, run_name
 from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
 from rushes.inspect.soundness import BY_COMMAND
-from rushes.project.model_loading import TEXTS
-from rushes.project.project import OpenProject
+from rushes.project.project import TEXTS, OpenProject
 from rushes.project.stages import held_out_ask
 from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.annotators import HUMAN

@@ -33,7 +33,7 @@ from rushes.inspect.step_forecast import (
 )
 from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
 from rushes.project.comparisons import comparisons_of_a_clip
-from rushes.project.model_loading import load_model, make_trainable
+from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
 from rushes.training.gradients import waiting_views

@@ -18,8 +18,7 @@ from shlex import quote
 
 from rushes.backbones.texts import TextCache
 from rushes.config.uses import nothing
-from rushes.project.model_loading import TEXTS
-from rushes.project.project import SECONDS
+from rushes.project.project import SECONDS, TEXTS
 from rushes.project.settings import FILE, check_database, read_settings
 from rushes.records import Candidate, Clip
 from rushes.sidefile import RESTORE, connect, plainly

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from rushes.progress import Attempt, Sharing, attempt
-from rushes.project.orders import Helper, Order
+from rushes.project.processes import Helper, Order
 from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
 from rushes.text_reader import counted
 from rushes.training.parallel import Ranks, own_device

@@ -42,9 +42,8 @@ from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
-from rushes.project.model_loading import load_model
 from rushes.project.pair_intake import import_own_pairs
-from rushes.project.project import OpenProject
+from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
 
 

@@ -27,7 +27,7 @@ from rushes.store.database import Store
 from rushes.text_reader import counted
 
 if TYPE_CHECKING:
-    from rushes.project.orders import Helper
+    from rushes.project.processes import Helper
     from rushes.project.project import OpenProject
 
 P = TypeVar("P")
@@ -133,7 +133,7 @@ def _shared(project: OpenProject, segment_s: float | None, account: Account) -> 
         return in_turn
     most = settings.endpoint.parallel if by_model else 0
     order = partial(_judge_along, settings, segment_s)
-    share = project.shared(order, on_gpu=settings.label.by == "reward", most=most)
+    share = project.ranks.sharing(order, on_gpu=settings.label.by == "reward", most=most)
 
     def noted(parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         for part, (result, facts) in share(parts, partial(_noting, work, account)):

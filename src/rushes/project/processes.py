@@ -8,36 +8,95 @@ them, and results come back in order: what is stored is what one process stores.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from rushes import encode, generate
 from rushes.arrays import Frames
-from rushes.backbones.base import Backbone
-from rushes.config.settings_files import stored_settings
-from rushes.config.tables import FootageSettings, GenerateSettings
+from rushes.backbones.adapters import is_adapter
+from rushes.backbones.base import Backbone, Precision
+from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings, TrainSettings
 from rushes.evaluate.stored import measure_each
 from rushes.evaluate.suites import meter_of
 from rushes.media.resize import FitMode
 from rushes.progress import Sharing, in_turn
 from rushes.project.jobs import read_captions
-from rushes.project.orders import Helper, NetworkOrder, match_weights
 from rushes.project.project import (
     OpenProject,
     adapts_base,
-    find_run,
+    load_model,
+    make_trainable,
     precision_of,
+    train_of,
 )
 from rushes.records import BASE, Candidate
-from rushes.store.latents import LatentKey
+from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
+from rushes.training.parallel import Ranks, joined
+
+
+@dataclass(frozen=True)
+class NetworkOrder:
+    """Which network a helper is to have: the base's, or a run's, whose weights the first process sends."""
+
+    size: BackboneSettings
+    dtype: Precision
+    train: TrainSettings | None = None  # of the run; None = the base
+    adapter: bool = False  # is all in which the run differs from the base
+
+
+class Helper:
+    """A process that is not the first: the project's folder, who is there, and the model that it worked with last."""
+
+    def __init__(self, folder: Path, ranks: Ranks) -> None:
+        self.folder, self.ranks = folder, ranks
+        self.media = MediaFolder(folder / "media")
+        self._model: tuple[NetworkOrder, Backbone] | None = None
+
+    def model(self, network: NetworkOrder, read: Callable[[Backbone], None] | None = None) -> Backbone:
+        """The model of an order; one at a time is in memory, and what has to be read is read before it."""
+        if self._model is None or self._model[0] != network or read:
+            self.forget()
+            backbone = load_model(network.size, self.folder, network.dtype)
+            if read:
+                read(backbone)
+            if network.train is not None:
+                make_trainable(backbone, network.train)
+            self._model = network, backbone
+        backbone = self._model[1]
+        _match(self.ranks, backbone, network)
+        return backbone
+
+    def forget(self) -> None:
+        """Give the memory of the model back."""
+        self._model = None
+
+    def latents(self, name: str) -> LatentStore:
+        """The latents of this name, as they are now."""
+        return LatentStore(self.folder / "latents", name)
+
+
+Order = Callable[[Helper], None]
+
+
+def follow(folder: Path) -> None:
+    """What a process that is not the first does: one order after the other, until there is none."""
+    with joined() as ranks:
+        helper = Helper(folder, ranks)
+        while True:
+            order: Order | None = ranks.send(None)
+            if order is None:
+                return
+            order(helper)
 
 
 def share_encoding(project: OpenProject) -> Sharing:
     """Who encodes batches of clips and first frames; each process writes its latents."""
     size = project.settings.backbone
     network = NetworkOrder(size, size.dtype)
-    return project.shared(partial(_encode, network, project.settings.footage.fit, project.latents.fingerprint))
+    return project.ranks.sharing(partial(_encode, network, project.settings.footage.fit, project.latents.fingerprint))
 
 
 def _encode(network: NetworkOrder, fit: FitMode, latents: str, helper: Helper) -> None:
@@ -57,7 +116,7 @@ def share_takes(
     if project.ranks.size == 1 or not wanted:
         return in_turn
     network = _network_of(project, studio.system, beside)
-    spread = project.shared(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
+    spread = project.ranks.sharing(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
     read_captions(studio.backbone, generate.captions_of(studio, wanted), project.ranks)
     return spread
 
@@ -67,18 +126,28 @@ def match_takes(
 ) -> None:
     """Send the others the weights that takes are made with, once they have read what `share_takes` sent them."""
     if project.ranks.size > 1 and wanted:
-        match_weights(project.ranks, studio.backbone, _network_of(project, studio.system, beside))
+        _match(project.ranks, studio.backbone, _network_of(project, studio.system, beside))
 
 
 def _network_of(project: OpenProject, system: str, beside: str) -> NetworkOrder:
     size, run = project.settings.backbone, beside if system == BASE else system
     if not run:
         return NetworkOrder(size, size.dtype)
-    train = stored_settings(find_run(project, run).settings).train
+    train = train_of(project, run)
     dtype = precision_of(project, train)
     if system == BASE:
         return NetworkOrder(size, dtype)
     return NetworkOrder(size, dtype, train, adapts_base(project, train))
+
+
+def _match(ranks: Ranks, backbone: Backbone, network: NetworkOrder) -> None:
+    """A run's weights from the first process into all; those of the base are read from its files by each."""
+    if network.train is None:
+        return
+    for name, p in backbone.network.named_parameters():
+        p.requires_grad_(is_adapter(name))
+    ranks.match(backbone.network, frozen=not network.adapter)
+    backbone.network.requires_grad_(False)
 
 
 def _takes(
@@ -103,7 +172,7 @@ def _takes(
 
 def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Sharing:
     """Who measures candidates. `firsts` has the media of first frames by candidate."""
-    return project.shared(partial(_measure, project.settings.footage, firsts), on_gpu=False)
+    return project.ranks.sharing(partial(_measure, project.settings.footage, firsts), on_gpu=False)
 
 
 def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: Helper) -> None:

@@ -6,28 +6,30 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from rushes.backbones.adapters import is_adapter, merge_lora
+from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, Precision, trained_precision
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.settings_files import stored_settings
-from rushes.config.tables import Settings, TrainSettings
+from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.stored import finished_run
 from rushes.evaluate.suites import MetricSuite, meter_of
 from rushes.files import sweep, whole_file
-from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
+from rushes.generate import load_options
+from rushes.progress import Bar, Tick, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
 from rushes.project.held_settings import changed_in_words, changed_since, keep_commit
-from rushes.project.model_loading import check_offload, load_model, make_trainable, train_expert
-from rushes.project.orders import Order
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, spec_problems
 from rushes.project.times import training_times
@@ -39,7 +41,34 @@ from rushes.training.comparison import LatentGrid
 from rushes.training.history import WEIGHTS
 from rushes.training.parallel import ALONE, Ranks
 
+TEXTS = "texts"
 SECONDS = "seconds.json"
+
+
+def load_model(
+    size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None, parked: bool = False
+) -> Backbone:
+    """A fresh copy of the model that the `[backbone]` settings name.
+
+    Args:
+        size: those settings.
+        project: folder of the project in which what captions are read as is kept; None = nowhere.
+        dtype: in place of the settings', see `precision_of`.
+        parked: its network stays in main memory until `brought`.
+
+    Raises:
+        ValueError: no such backbone, or weights that it cannot read.
+    """
+    options = replace(
+        load_options(size, dtype or size.dtype),
+        attention=size.attention,
+        compile=size.compile,
+        parked=parked,
+        texts=project / TEXTS if project else None,
+        decode_timestep=size.decode_timestep,
+        decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+    )
+    return load_backbone(size.name, size.path, options)
 
 
 @dataclass
@@ -53,10 +82,6 @@ class OpenProject:
     say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
     ranks: Ranks = ALONE  # processes that share the work, of which this is the first
     most_files: int = 0  # of the footage that are looked at, evenly spread over it; 0 = all
-
-    def shared(self, order: Order, *, on_gpu: bool = True, most: int = 0) -> Sharing:
-        """Who does the parts of a work: this process, or all, see `Ranks.sharing`."""
-        return in_turn if self.ranks.size == 1 else self.ranks.sharing(order, on_gpu=on_gpu, most=most)
 
     @cached_property
     def base(self) -> Backbone:
@@ -175,6 +200,11 @@ def find_run(project: OpenProject, name: str) -> Run:
     return finished_run(project.store, name)
 
 
+def train_of(project: OpenProject, run: str) -> TrainSettings:
+    """The settings that a finished run was trained with."""
+    return stored_settings(find_run(project, run).settings).train
+
+
 def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
     """The precision of the network that a run with these settings trains.
 
@@ -183,14 +213,14 @@ def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
     """
     chain = [settings]
     while chain[-1].init_from != BASE:
-        chain.append(_train_of(find_run(project, chain[-1].init_from)))
+        chain.append(train_of(project, chain[-1].init_from))
     changes = settings.trainable != "lora" or len({_tuned(each) for each in chain}) > 1
     return trained_precision(project.settings.backbone.dtype, changes, default_device().type)
 
 
 def base_beside(project: OpenProject, run: str) -> Backbone:
     """The base in the precision of a finished run, so that the two differ by their weights alone."""
-    dtype = precision_of(project, _train_of(find_run(project, run)))
+    dtype = precision_of(project, train_of(project, run))
     return project.base if dtype == project.settings.backbone.dtype else _fresh(project, dtype)
 
 
@@ -218,6 +248,38 @@ def _fresh(project: OpenProject, dtype: Precision, parked: bool = False) -> Back
     return model
 
 
+def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
+    """Let the weights that are trained require gradients, and no others; in place.
+
+    These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
+    """
+    if settings.trainable == "lora":
+        add_lora(backbone.network, backbone.spec.lora_targets, settings.lora_rank, settings.lora_alpha)
+    else:
+        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.trainable]
+        for name, p in backbone.network.named_parameters():
+            p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    _train_expert(backbone, settings)
+    settle(backbone.network)
+
+
+def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
+    """Keep trainable the weights of the expert that `[train]` names alone; in place."""
+    for name, p in backbone.network.named_parameters():
+        if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
+            p.requires_grad_(False)
+
+
+def check_offload(settings: Settings) -> None:
+    """Refuse to train a network whose blocks leave the GPU where that cannot be.
+
+    Raises:
+        ValueError: see `rushes.backbones.offload.check_trains_offloaded`.
+    """
+    size, train = settings.backbone, settings.train
+    check_trains_offloaded(size.name, size.offload, size.gradient_checkpointing, train.trainable, train.parallel)
+
+
 def load_start(project: OpenProject) -> Backbone:
     """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
 
@@ -229,11 +291,11 @@ def load_start(project: OpenProject) -> Backbone:
     """
     check_offload(project.settings)
     settings = project.settings.train
-    if settings.init_from != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.init_from))):
+    if settings.init_from != BASE and _tuned(settings) == _tuned(train_of(project, settings.init_from)):
         backbone = _load_trainable(project, settings.init_from)
         for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
             p.requires_grad_(p.requires_grad or is_adapter(name))
-        train_expert(backbone, settings)
+        _train_expert(backbone, settings)
         return backbone
     return _untrained(project, settings, precision_of(project, settings))
 
@@ -244,7 +306,7 @@ def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) 
     Its network lies in main memory: where weights are sharded, no GPU need ever hold all of them.
     """
     while settings.init_from != BASE:
-        before = _train_of(find_run(project, settings.init_from))
+        before = train_of(project, settings.init_from)
         if _tuned(before) != _tuned(settings):
             break
         settings = settings.model_copy(update={"init_from": before.init_from})
@@ -275,15 +337,11 @@ def adapts_base(project: OpenProject, train: TrainSettings) -> bool:
     It started there, or went on with the adapter of a run of which the same holds.
     """
     while train.init_from != BASE:
-        before = _train_of(find_run(project, train.init_from))
+        before = train_of(project, train.init_from)
         if _tuned(before) != _tuned(train):
             return False
         train = before
     return train.trainable == "lora"
-
-
-def _train_of(run: Run) -> TrainSettings:
-    return stored_settings(run.settings).train
 
 
 def load_run(project: OpenProject, name: str) -> Backbone:
@@ -300,14 +358,15 @@ def load_run(project: OpenProject, name: str) -> Backbone:
 def _load_trainable(project: OpenProject, name: str, dtype: Precision | None = None) -> Backbone:
     """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
     run = find_run(project, name)
-    own = precision_of(project, _train_of(run))
+    train = train_of(project, name)
+    own = precision_of(project, train)
     path = run_folder(project, name) / WEIGHTS
     if project.base.fingerprint != run.base:
         raise ValueError(
             f"run {name!r} started from weights other than those that [backbone] names now; restore the old "
             "backbone.name and backbone.path"
         )
-    backbone = _untrained(project, _train_of(run), dtype or own)
+    backbone = _untrained(project, train, dtype or own)
     try:
         backbone.network.load_state_dict(load_file(path), strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:

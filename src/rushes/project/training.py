@@ -22,10 +22,19 @@ from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.files import whole_file
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
-from rushes.project.model_loading import check_offload, load_model, make_trainable
 from rushes.project.monitoring import last_words, steps_on, watch_run
-from rushes.project.orders import Helper, Order
-from rushes.project.project import OpenProject, find_run, load_start, precision_of, run_folder, without_network
+from rushes.project.processes import Helper, Order
+from rushes.project.project import (
+    OpenProject,
+    check_offload,
+    find_run,
+    load_model,
+    load_start,
+    make_trainable,
+    precision_of,
+    run_folder,
+    without_network,
+)
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, lines_of, stable_hash

@@ -27,7 +27,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from rushes.devices import default_device
-from rushes.progress import Sharing, attempt
+from rushes.progress import Sharing, attempt, in_turn
 from rushes.training.determinism import set_workspace
 from rushes.worker_pool import end_with_parent
 
@@ -76,10 +76,12 @@ class Ranks:
         return every
 
     def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> Sharing:
-        """Who does the parts of a work: all processes, once the others have their order to help.
+        """Who does the parts of a work: this process, or all, once the others have their order to help.
 
         Where they are a cluster's workers, `on_gpu` says whether a GPU helps them, and `most` how many there may be.
         """
+        if self.size == 1:
+            return in_turn
         self.send(order)
         return self.in_rounds
 

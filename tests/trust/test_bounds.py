@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,7 @@ from rushes.config.tables import FootageSettings, LabelSettings, Settings
 from rushes.files import MediaError
 from rushes.media import images
 from rushes.media.images import MOST_PIXELS, read_image, write_image
+from rushes.media.read import read_video
 from rushes.media.video_reader import VideoReader
 from rushes.media.write import write_video
 from rushes.training.recipe import load_recipe, recipe_names
@@ -189,6 +191,28 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(
         read_image(bomb)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_ffmpeg_does_not_decode_a_still_to_see_its_size(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no width of what it did not: 560 kB of a png took 550 MiB."""
+    data = cv2.imencode(suffix, np.zeros((40, 50, 3), np.uint8))[1]
+    (tmp_path / f"a{suffix}").write_bytes(data.tobytes())
+    opened, widths = av.open, list[int]()
+
+    def look(*values: Any, **options: Any) -> Any:
+        container = opened(*values, **options)
+        widths.extend(stream.codec_context.width for stream in container.streams.video)
+        return container
+
+    monkeypatch.setattr("rushes.media.images.av.open", look)
+    assert read_image(tmp_path / f"a{suffix}").shape == (40, 50, 3) and widths == [50]
+    monkeypatch.setattr(images, "MOST_PIXELS", 1999)
+    with pytest.raises(MediaError, match="more pixels"):
+        read_image(tmp_path / f"a{suffix}")
+    assert widths == [50, 0]
+
+
 def test_a_still_of_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "a.png", np.zeros((32, 48, 3), np.uint8))
     assert read_image(tmp_path / "a.png").shape == (32, 48, 3)
@@ -202,6 +226,25 @@ def test_frames_of_many_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("rushes.media.video_reader.MOST_PIXELS", 32 * 48 - 1)
     with pytest.raises(MediaError, match="its frames have more pixels"):
         VideoReader(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"), [((12_000,), "its first frame cannot be read, or its frames"), ((48, 12_000), "after 1 frames")]
+)
+def test_a_frame_larger_than_its_video_says_is_not_decoded(sides: tuple[int, ...], words: str, tmp_path: Path) -> None:
+    """1 MB of such a video took 4 GiB."""
+    with av.open(tmp_path / "a.mov", "w") as container:
+        stream = container.add_stream("png", rate=8)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "monob"
+        container.start_encoding()
+        for number, side in enumerate(sides):
+            packet = av.Packet(png(side, side))
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 8), stream, True
+            container.mux(packet)
+    with pytest.raises(MediaError, match=words):
+        read_video(tmp_path / "a.mov")
 
 
 def jumping(path: Path, at_s: list[int]) -> Path:

@@ -53,9 +53,12 @@ def jpeg_of(frame_HWC: Frames, quality: int) -> bytes:
 
 
 def _check_size(path: str | os.PathLike[str], data: bytes) -> None:
-    """Refuse a picture by the size that its header says: 76 kB may decode to gigabytes."""
+    """Refuse a picture by the size that its header says: 76 kB may decode to gigabytes.
+
+    FFmpeg decodes a picture to look at it, but for one of more than `max_pixels`.
+    """
     try:
-        with av.open(io.BytesIO(data), options={"format_whitelist": _STILLS}) as file:
+        with av.open(io.BytesIO(data), options={"format_whitelist": _STILLS, "max_pixels": str(MOST_PIXELS)}) as file:
             sizes = [(each.codec_context.width, each.codec_context.height) for each in file.streams.video]
     except av.FFmpegError:
         return  # which the decoder names

@@ -35,6 +35,7 @@ from rushes.media.resize import resize_frame
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif,apng,dv,rm,yuv4mpegpipe"
 _RAW = "h264,hevc,m4v,mpegvideo"  # a codec's stream without a container; most have no times
 _RAW_BEGINNING = re.compile(rb"\x00?\x00\x00\x01(?!\xba)")  # 0xBA begins a program stream
+_BOUND = {"max_pixels": str(MOST_PIXELS)}  # of FFmpeg's decoders
 _REORDER = 16  # frames that H.264 and H.265 may hold back
 _LOOKED_AT = 50  # packets behind a damaged one
 _WIDEST = 16  # shape of pixels, in width over height or height over width; none in use goes beyond 4
@@ -75,6 +76,7 @@ class VideoReader:
             with self.path.open("rb") as file:
                 raw = f",{_RAW}" if _RAW_BEGINNING.match(file.read(5)) else ""
             options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS + raw, "export_xmp": "1"}
+            options |= _BOUND  # as FFmpeg decodes a frame of some formats to look at it
             self.container: InputContainer = av.open(f"file:{self.path}", options=options)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(
@@ -100,9 +102,12 @@ class VideoReader:
         main = next((s for s in moving if s.disposition & Disposition.default), moving[0])
         if main.codec_context is None:
             raise MediaError(f"{self.path}: no decoder for this video; convert it to h264: ffmpeg -i FILE out.mp4")
-        if main.codec_context.width * main.codec_context.height > MOST_PIXELS:
+        pixels = main.codec_context.width * main.codec_context.height
+        if not 0 < pixels <= MOST_PIXELS:
+            doubt = "" if pixels else "its first frame cannot be read, or "  # FFmpeg says 0 of both
             raise MediaError(
-                f"{self.path}: its frames have more pixels than {MOST_PIXELS / 1e6:.0f} million; make them smaller",
+                f"{self.path}: {doubt}its frames have more pixels than {MOST_PIXELS / 1e6:.0f} million; make "
+                "them smaller",
                 "large",
             )
         return main
@@ -330,10 +335,11 @@ def _decoder_of(stream: VideoStream) -> VideoCodecContext:
     """The stream's own decoder; for VP8 or VP9 with transparency libvpx's, as FFmpeg's own shows what lies beneath."""
     name = f"libvpx-{stream.codec.canonical_name}".replace("-vp8", "")
     alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode")
-    if alpha != "1" or name not in av.codecs_available:
-        return stream.codec_context
-    decoder = av.CodecContext.create(name, "r")
-    assert isinstance(decoder, VideoCodecContext)
+    decoder = stream.codec_context
+    if alpha == "1" and name in av.codecs_available:
+        decoder = av.CodecContext.create(name, "r")
+        assert isinstance(decoder, VideoCodecContext)
+    decoder.options = _BOUND  # a later frame may be larger than the first
     return decoder
 
 

@@ -337,8 +337,9 @@ def _decoder_of(stream: VideoStream) -> VideoCodecContext:
     alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode")
     decoder = stream.codec_context
     if alpha == "1" and name in av.codecs_available:
-        decoder = av.CodecContext.create(name, "r")
-        assert isinstance(decoder, VideoCodecContext)
+        other = av.CodecContext.create(name, "r")
+        assert isinstance(other, VideoCodecContext)
+        decoder = other
     decoder.options = _BOUND  # a later frame may be larger than the first
     return decoder
 

@@ -124,7 +124,7 @@ ONE_ARM = """
 from concurrent.futures import Future
 from dataclasses import replace
 from rushes.lab.claims import run
-from rushes.lab.claims.catalogue import CLAIMS
+from rushes.lab.claims.hypotheses import CLAIMS
 
 class Here:
     def __init__(self, jobs, begin, *values):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from rushes.arrays import Frames
 from rushes.config.clip_shapes import segment_count, segment_of_frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
-from rushes.stats import Better
+
+if TYPE_CHECKING:  # edits, which recipes' terms need, read this file, and the statistics need SciPy
+    from rushes.stats import Better
 
 SharedProperty = Literal["frame rate", "size"]
 

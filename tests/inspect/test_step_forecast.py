@@ -255,7 +255,8 @@ def test_a_folder_of_every_family_has_a_forecast(
     name: str, rushes: Callable[..., tuple[int, str, str]], folder: Callable[[str], Path]
 ) -> None:
     """Of the whole job, codec and readers among it."""
-    own = [] if name == "cogvideox_i2v" else ["--size", "64x96", "--frames", 9]  # it has one size
+    frames = 7 if name == "mochi" else 9  # its codec takes six frames at once
+    own = [] if name == "cogvideox_i2v" else ["--size", "64x96", "--frames", frames]  # it has one size
     code, out, err = rushes("plan", "--model", folder(name), *own, "--clips", 10, "--recipe", "densedpo", "--json")
     assert code == 0, err
     facts = json.loads(out)

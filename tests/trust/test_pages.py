@@ -190,6 +190,20 @@ def test_a_person_is_forgotten_and_the_name_stays_theirs(tmp_path: Path) -> None
             people.forget("eve")
 
 
+def test_what_ended_stays_so_after_a_restart_and_all_else_goes_on(tmp_path: Path) -> None:
+    with Accounts(tmp_path / "labelling.db") as people:
+        key, ada, bob, eve = people.key, people.join("ada"), people.invite("bob"), people.join("eve")
+        people.forget("ada")
+    with Accounts(tmp_path / "labelling.db") as people:
+        people.opened(local=True)
+        assert [people.who(token) for token in (key, ada, bob, eve)] == [None, None, "bob", "eve"]
+        assert people.visitor(people.key) == Visitor("", owner=True)
+        for name in ("ada", "bob", "eve"):
+            with pytest.raises(NameTaken) as refusal:
+                people.join(name)
+            assert refusal.value.again == (name == "eve")
+
+
 def test_an_older_file_opens_and_its_people_are_no_owners(tmp_path: Path) -> None:
     path = tmp_path / "labelling.db"
     old = sqlite3.connect(path)

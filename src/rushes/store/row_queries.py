@@ -11,6 +11,7 @@ from typing import Any
 
 from rushes.sidefile import connect, plainly
 from rushes.store.own_files import own_path
+from rushes.text_reader import MOST_CHARACTERS
 
 DATABASE = "rushes.db"
 TAKES = '"group" IS NOT NULL'  # candidates alone have one, and it is indexed
@@ -37,8 +38,15 @@ def reading(project: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def bodies(connection: sqlite3.Connection, query: str, *values: object) -> list[dict[str, Any]]:
-    """The stored rows that a query gives as its first column."""
-    return [json.loads(row[0]) for row in connection.execute(query, values)]
+    """The stored rows that a query gives as its first column, their texts as far as people look at them."""
+    return [_cut(json.loads(row[0])) for row in connection.execute(query, values)]  # one row in memory as it is
+
+
+def _cut(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: f"{value[:MOST_CHARACTERS]}..." if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
+        for name, value in row.items()
+    }
 
 
 def marks(values: Sequence[object]) -> str:

@@ -25,6 +25,7 @@ KINDS: dict[str, type[Row]] = {
 }
 KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
 _IN_PATHS = ("id", "name", "system")  # what files, folders and members of archives are named after
+MOST_CHARACTERS = 100_000  # of a caption, ten times what an import takes: no project of a stranger's fills memory
 _PATH_PART = re.compile(r"(?!\.\.?\Z)[^/\\\0]*", re.DOTALL)  # of a path: one part, which goes neither up nor down
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
 
@@ -60,6 +61,8 @@ def decode(kind: type[R], text: str | bytes) -> R:
                 f"{field}: {getattr(row, field)!r:.80} would point outside its folder; use letters, "
                 "digits, dots and hyphens"
             )
+    if len(text := getattr(row, "caption", "")) > MOST_CHARACTERS:
+        raise ValueError(f"caption: {len(text):,} characters; {MOST_CHARACTERS:,} are the most")
     return row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,18 @@ def test_what_is_no_filter_is_refused(caller: Caller) -> None:
         assert caller.post("list", **body).status_code == 422
     caller.client.headers["authorization"] = ""
     assert caller.post("list").status_code == caller.get("media/take0-0/file").status_code == 401
+
+
+def test_a_caption_of_megabytes_is_cut_on_the_page_and_refused_by_stages(folder: Path, caller: Caller) -> None:
+    """It went to the browser as it was, for the request and for each of its takes."""
+    with sqlite3.connect(folder / "rushes.db") as database:
+        database.execute("DROP TRIGGER never_update")
+        longer = "json_set(body, '$.caption', hex(zeroblob(1000000)) || char(7, 8238))"
+        database.execute(f"UPDATE rows SET crc = NULL, body = {longer} WHERE type IN ('candidates', 'clips')")
+    database.close()
+    listed = caller.post("list")
+    group = caller.post("group", group=listed.json()["groups"][0]["group"])
+    rows = len(listed.json()["groups"]) + 2 + len(group.json()["takes"])
+    assert group.json()["takes"] and len(listed.content) + len(group.content) < 11_000 * rows
+    with Store.open(folder) as store, pytest.raises(ValueError, match="caption: 2,000,002 characters; 100,000 are the"):
+        store.clips()

@@ -13,6 +13,7 @@ import pytest
 
 from rushes import files
 from rushes.files import MediaError, content_hash, whole_file, with_checksum, without_checksum, write_json, write_text
+from rushes.store.in_use import HeldProject
 
 
 def test_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -78,13 +79,16 @@ def test_a_drive_that_cannot_force_a_folder_to_disk_takes_files(
 
 
 def test_a_drive_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(handle: int, wait: bool = True) -> None:
+    def refuse(handle: int, wait: bool, shared: bool) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(files, "hold", refuse)
     with pytest.raises(OSError, match="this drive has no locks") as caught, files.locked(tmp_path / ".lock"):
         pass
     assert caught.value.filename == str(tmp_path / ".lock")
+    share = HeldProject(tmp_path)  # a project can be used there, and nobody removes files
+    with pytest.raises(OSError, match="this drive has no locks"), share.alone(""):
+        pass
 
 
 @pytest.mark.parametrize("indent", [None, 2])

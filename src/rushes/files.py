@@ -93,14 +93,21 @@ def inside(folder: Path, text: str | os.PathLike[str], remedy: str = "copy the f
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, wait: bool = True, patience_s: float = 0.0, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock on a file, which is made where it is missing and never written; it ends with the process.
+
+    Args:
+        path: of the file.
+        wait: until nobody else holds it; without, so long as `patience_s`.
+        patience_s: seconds.
+        shared: beside others that hold it so.
 
     Raises:
         ValueError: the file is a link.
         BlockingIOError: another process holds it (where `wait` is False).
         OSError: the drive has no locks.
     """
+    until = time.monotonic() + patience_s
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
     except OSError as error:
@@ -108,13 +115,19 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
             raise
         raise ValueError(f"{path}: a link, and the lock would be on its target; delete it") from None
     try:
-        try:
-            hold(handle, wait)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                raise
-            words = f"{error.strerror}: this drive has no locks; keep the project on a disk of this machine"
-            raise OSError(error.errno, words, str(path)) from None
+        while True:
+            try:
+                hold(handle, wait, shared)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.05)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                    raise
+                words = f"{error.strerror}: this drive has no locks; keep the project on a disk of this machine"
+                raise OSError(error.errno, words, str(path)) from None
         yield
     finally:
         os.close(handle)
@@ -123,13 +136,13 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 if sys.platform == "win32":  # has not been run there
     _NO_LINKS = 0
 
-    def hold(handle: int, wait: bool = True) -> None:
-        """Hold a lock on an open file, until all processes that have it open close it.
+    def hold(handle: int, wait: bool = True, shared: bool = False) -> None:
+        """Hold a lock on an open file, until all processes that have it open close it; there are no `shared` ones.
 
         Raises:
             BlockingIOError: another process holds it (where `wait` is False).
         """
-        while True:
+        while not shared:
             try:
                 return msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
             except OSError:
@@ -140,13 +153,13 @@ if sys.platform == "win32":  # has not been run there
 else:
     _NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def hold(handle: int, wait: bool = True) -> None:
-        """Hold a lock on an open file, until all processes that have it open close it.
+    def hold(handle: int, wait: bool = True, shared: bool = False) -> None:
+        """Hold a lock on an open file, until all processes that have it open close it; `shared`, beside others.
 
         Raises:
             BlockingIOError: another process holds it (where `wait` is False).
         """
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def is_locked(path: Path) -> bool:

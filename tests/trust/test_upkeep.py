@@ -6,15 +6,18 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from rushes.files import content_hash, locked
+from rushes.files import content_hash
 from rushes.generate import _put
 from rushes.inspect.disk_use import _aside, _Uses
 from rushes.inspect.soundness import verify_project
@@ -27,7 +30,8 @@ from rushes.store.media import MediaFolder
 from rushes.training import checkpoint
 from rushes.training.checkpoint import only_one
 
-from ..projects import AS_A_USER, Command, ReadContents, Rushes, SmallProject
+from ..forked import start_into
+from ..projects import AS_A_USER, PROGRAM, Command, ReadContents, Rushes, SmallProject, Stop
 
 
 def flip(path: Path, at: float = 0.75) -> None:
@@ -40,6 +44,15 @@ def make_old(project: Path) -> None:
     """As if everything had lain there for two hours."""
     for path in project.rglob("*"):
         os.utime(path, (hour := time.time() - 2 * 3600, hour))
+
+
+def wait_until_stopped(process: BaseProcess) -> None:
+    while process.exitcode is None:
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(process.pid)], capture_output=True, text=True).stdout
+        if state.startswith("T"):
+            return
+        time.sleep(0.02)
+    raise AssertionError("it ended before")
 
 
 def all_files(project: Path) -> set[Path]:
@@ -246,19 +259,46 @@ def test_a_checkpoint_stays_where_the_weights_are_not_whole(project: Path, rushe
     assert json.loads(rushes("clean", project, "--yes", "--json")[1])["ended"] == ["realdpo"]
 
 
-def test_nothing_is_removed_while_a_run_is_trained(project: Path, rushes: Rushes) -> None:
-    assert rushes("generate", project, "--set", "generate.steps=3", "--set", "generate.takes=1")[0] == 0
-    make_old(project)
-    (project / "runs" / "b").mkdir()
-    before = all_files(project)
+def test_nothing_is_removed_while_a_stage_is_at_work(project: Path, tmp_path: Path, rushes: Rushes, stop: Stop) -> None:
+    """Files of a slow stage that have no row yet were removed, and takes that it counts on: it ended well without."""
+    out, err = tmp_path / "out", tmp_path / "err"
+    words = ["generate", str(project), "--set=generate.steps=3"]
+    assert rushes("generate", *words[1:], "--set=generate.takes=1")[0] == 0
     with Store.open(project) as store:
         rows = list(store.stream(Decision))
-    with locked(project / "runs" / "b" / ".lock"):
-        code, _, err = rushes("clean", project, "--yes")
-    assert code == 2 and f"{project / 'runs' / 'b'}: another process is training" in err and err.count("\n") == 1
-    assert all_files(project) == before
+    stage = start_into(out, err, PROGRAM, arguments=words, before=stop(".mp4", 2, signal.SIGSTOP))
+    try:
+        wait_until_stopped(stage)
+        make_old(project)
+        before = all_files(project)
+        code, _, error = rushes("clean", project, "--yes")
+        after = all_files(project)
+    finally:
+        os.kill(stage.pid or 0, signal.SIGCONT)
+        stage.join()
+    assert stage.exitcode == 0, err.read_text()
+    assert before == after and code == 2
+    assert f"{project}: another process has this project open" in error and error.count("\n") == 1
+    assert rushes("verify", project)[0] == 0
     with Store.open(project) as store:
         assert list(store.stream(Decision)) == rows
+    assert rushes("clean", project)[0] == 0
+
+
+def test_who_opens_a_project_waits_for_clean(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rushes.store.in_use.WAIT_S", 0.1)
+    refused = pytest.raises(ValueError, match="`rushes clean` is removing files of it; run again")
+    with Store.open(project) as store, store.in_use.alone("wait"), refused:
+        Store.open(project)
+    Store.open(project).close()
+
+
+def test_a_run_that_was_stopped_after_its_last_checkpoint_keeps_two(project: Path, rushes: Rushes) -> None:
+    folder = project / "runs" / "realdpo" / "checkpoints"
+    names = [path.name for path in checkpoint.in_order(folder)]
+    shutil.copy(folder / names[0], folder / "step-00000001.safetensors")
+    assert rushes("train", project)[0] == 0
+    assert [path.name for path in checkpoint.in_order(folder)] == names
 
 
 def test_what_an_unfinished_run_may_use_stays(project: Path, rushes: Rushes) -> None:

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -33,7 +33,7 @@ from rushes.project.stages import held_out_ask
 from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.own_files import is_own
-from rushes.training.checkpoint import in_order, note_removed, only_one, read, weights_fault
+from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 from rushes.training.history import WEIGHTS
 
 State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
@@ -269,14 +269,13 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
     """Remove files that are not needed, or say what would be removed.
 
     Raises:
-        ValueError: a run is being trained, whichever; nothing is removed then.
+        ValueError: another process has the project open; nothing is removed then.
     """
-    with ExitStack() as held:
-        if yes:  # nothing is looked at before no run can begin
-            for folder in sorted(path for path in (project.store.project / "runs").glob("*") if path.is_dir()):
-                held.enter_context(
-                    only_one(folder, "leave out --yes, as that stage may use the files that would be removed")
-                )
+    if not yes:
+        return _clean(project, yes)
+    with suppress(ValueError, OSError):
+        _ = project.base  # which may write the commit of its weights into the project
+    with project.store.in_use.alone("leave out --yes"):  # nothing is looked at before no stage can begin
         return _clean(project, yes)
 
 

@@ -59,7 +59,12 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     """
     if to.resolve().is_relative_to(project.resolve()):
         raise ValueError(f"{to} is inside the project; name a folder outside it, preferably on another disk")
-    Store.open(project).close()  # which says what is wrong with a database that cannot be copied
+    with Store.open(project) as source:  # so that nothing is removed meanwhile; and says what is wrong with a database
+        return _backup(source, to, bar, checkpoints)
+
+
+def _backup(source: Store, to: Path, bar: Bar, checkpoints: bool) -> BackupResult:
+    project = source.project
     _check_earlier(project, to)
     for folder in FOLDERS:
         make_folder(to / folder)
@@ -67,7 +72,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     for name in files:
         _copy_database(project / name, to / name)
     copied, lost = len(files), 0
-    with Store.open(project) as source, Store.open(to) as target:
+    with Store.open(to) as target:
         personal = _personal(target)
         hashes = {digest for row in _rows(target) for digest in (row.media, getattr(row, "first_frame", "")) if digest}
         with bar("backup", len(hashes)) as tick:

@@ -41,7 +41,7 @@ from rushes.records import BASE, INLINE, Run, lines_of, stable_hash
 from rushes.sidefile import RESTORE
 from rushes.tensor_files import save_tensors
 from rushes.text_reader import counted
-from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
+from rushes.training.checkpoint import digest_of, drop_old, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import ATTENTION, COMPILED, OTHERS_LATER, RunIdentity, check_continuation
 from rushes.training.history import CURVES, WEIGHTS, read_history
@@ -143,6 +143,7 @@ def train_run(project: OpenProject) -> TrainResult:
             show = steps_on(tick, ranks.device)
             taken = _train(job, backbone, data, folder, ranks, show, watch)
             _write_weights(job, backbone, folder)
+        drop_old(folder / "checkpoints")  # a run that was stopped after its last one has one more
         if ranks.size > 1 and settings.parallel == "shard":  # its hash is that of whole weights
             backbone = _start(project)
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)

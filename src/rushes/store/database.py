@@ -33,6 +33,7 @@ from rushes.records import (
 )
 from rushes.sidefile import RESTORE, WAIT_S, connect, plainly
 from rushes.store.decisions import decided, standing
+from rushes.store.in_use import HeldProject
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import check_no_links
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
@@ -79,6 +80,7 @@ class Store:
     def __init__(self, project: Path) -> None:
         check_no_links(project)
         self.project = project
+        self.in_use = HeldProject(project)
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
         self._lock = threading.RLock()
@@ -192,6 +194,7 @@ class Store:
     def close(self) -> None:
         """Close the database; what was added is already on disk."""
         self._connection.close()
+        self.in_use.end()
 
     def __enter__(self) -> Self:
         return self
@@ -366,16 +369,8 @@ class Store:
         with self._lock, self._explained():
             query = "SELECT DISTINCT metric FROM rows WHERE metric >= ? AND metric < ?"
             names = [name for (name,) in self._connection.execute(query, (prefix, end))]
-        query = f"SELECT seq, body, {self._crc} FROM rows WHERE metric = ? AND seq > ? ORDER BY seq LIMIT ?"
         for name in names:
-            after = 0
-            while True:
-                with self._lock, self._explained():
-                    page = self._connection.execute(query, (name, after, _PAGE_ROWS)).fetchall()
-                if not page:
-                    break
-                after = page[-1][0]
-                yield from (self._read(Score, body, crc) for _, body, crc in page)
+            yield from (row for _, row in self._paged(Score, "metric", name))
 
     def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[CaptionRow, ...]:
         """Texts for clips beside their own captions."""
@@ -400,11 +395,14 @@ class Store:
 
     def tail(self, kind: type[R], after: int = 0) -> Iterator[tuple[int, R]]:
         """As `stream`, but with each row's number and only those numbered above `after`; numbers grow with time."""
-        query = f"SELECT seq, body, {self._crc} FROM rows WHERE type = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return self._paged(kind, "type", KIND_NAMES[kind], after)
+
+    def _paged(self, kind: type[R], column: str, value: str, after: int = 0) -> Iterator[tuple[int, R]]:
+        query = f"SELECT seq, body, {self._crc} FROM rows WHERE {column} = ? AND seq > ? ORDER BY seq LIMIT ?"
         while True:
             # A page is fetched whole, so that no read transaction stays open and holds back the log's checkpoint.
             with self._lock, self._explained():
-                page = self._connection.execute(query, (KIND_NAMES[kind], after, _PAGE_ROWS)).fetchall()
+                page = self._connection.execute(query, (value, after, _PAGE_ROWS)).fetchall()
             if not page:
                 return
             for after, body, crc in page:

@@ -12,7 +12,6 @@ import json
 import logging
 import re
 import shutil
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -65,7 +64,7 @@ class Checkpoint:
 
 
 @contextmanager
-def only_one(folder: Path, remedy: str = "set train.name to another name") -> Iterator[None]:
+def only_one(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made if need be, against other processes; the system lets go when this one ends.
 
     Raises:
@@ -73,14 +72,12 @@ def only_one(folder: Path, remedy: str = "set train.name to another name") -> It
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            try:
-                stack.enter_context(locked(folder / LOCK, wait=False))
-            except BlockingIOError:  # who only asks whether a run is at work lets go at once
-                time.sleep(0.1)
-                stack.enter_context(locked(folder / LOCK, wait=False))
+        try:  # who only asks whether a run is at work lets go at once
+            stack.enter_context(locked(folder / LOCK, wait=False, patience_s=0.1))
         except BlockingIOError:
-            raise ValueError(f"{folder}: another process is training this run; wait for it, or {remedy}") from None
+            raise ValueError(
+                f"{folder}: another process is training this run; wait for it, or set train.name to another name"
+            ) from None
         yield
 
 
@@ -139,7 +136,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     metadata = {"step": str(step), "facts": json.dumps(dict(facts)), "sha256": digest_of(tensors)}
     with whole_file(path) as partial:
         save_tensors(dict(tensors), partial, metadata=metadata)
-    _drop_old(folder)
+    drop_old(folder)
     return path
 
 
@@ -160,7 +157,7 @@ def save_sharded(
             partial.write_text(
                 json.dumps({"step": step, "names": sorted(tensors), "facts": dict(facts), "sha256": hashes})
             )
-        _drop_old(folder)
+        drop_old(folder)
     ranks.wait()
     return path
 
@@ -299,7 +296,8 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def _drop_old(folder: Path) -> None:
+def drop_old(folder: Path) -> None:
+    """Keep the newest two."""
     for old in in_order(folder)[:-CHECKPOINTS]:
         remove(old)
 

@@ -1,0 +1,58 @@
+"""Who works on a project: each process that has it open holds a share of one lock, and who removes files all of it.
+
+The system lets go when a process ends, however it ends. Who cannot write a project holds nothing, and removes nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rushes.files import locked
+from rushes.sidefile import WAIT_S
+
+LOCK = ".lock"  # hidden: no copy of the project takes it
+_LOOKING_S = 1.0  # in which those have closed a project again that only look at its state
+
+
+class HeldProject:
+    """A share of a project's lock, held from here to `end`, or as long as this object is there."""
+
+    def __init__(self, project: Path) -> None:
+        """Raises ValueError: the lock's file is a link, or another process removes files for longer than `WAIT_S`."""
+        self._project = project
+        self._take()
+
+    @contextmanager
+    def alone(self, remedy: str) -> Iterator[None]:
+        """Hold all of the lock: nobody else has the project open, and who opens it waits.
+
+        Raises:
+            ValueError: another process has it open.
+            OSError: this drive has no locks, or this user cannot write here.
+        """
+        self.end()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._project / LOCK, wait=False, patience_s=_LOOKING_S))
+            except BlockingIOError:
+                raise ValueError(
+                    f"{self._project}: another process has this project open, such as a stage, a page or a notebook, "
+                    f"and may use the files that would be removed; end it, or {remedy}"
+                ) from None
+            yield
+        self._take()
+
+    def _take(self) -> None:
+        stack = ExitStack()
+        try:
+            stack.enter_context(locked(self._project / LOCK, wait=False, patience_s=WAIT_S, shared=True))
+        except BlockingIOError:
+            raise ValueError(
+                f"{self._project}: `rushes clean` is removing files of it; run again when that has ended"
+            ) from None
+        except OSError:  # this user cannot write here, or the drive has no locks
+            pass
+        self.end = weakref.finalize(self, stack.close)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rushes.files import locked
 from rushes.sidefile import WAIT_S
+from rushes.store.own_files import LOCK
 
-LOCK = ".lock"  # hidden: no copy of the project takes it
 _LOOKING_S = 1.0  # in which those have closed a project again that only look at its state
 
 

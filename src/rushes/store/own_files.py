@@ -17,12 +17,13 @@ _BY_HASH = ("media", "texts")
 _FOLDERS = ("latents", "runs", "reports", "weights", "eta", "bank", *_BY_HASH)
 _ENDS = (".db", ".db-wal", ".db-shm", ".db-journal", ".toml", ".json", ".npz")
 LOG = "run.log"  # what `run --detach` says
+LOCK = ".lock"  # of who has the project open; hidden, so that no copy of the project takes it
 _OTHERS = "wandb"  # a tracker's folder in a run's; it links to its own newest files, and nothing of ours reads it
 
 
 def is_own(name: str) -> bool:
     """Whether a project names something so at the top of its folder; all else there is the user's."""
-    return name in _FOLDERS or name.endswith(_ENDS) or name == LOG or name.startswith(COMPARED)
+    return name in _FOLDERS or name.endswith(_ENDS) or name in (LOG, LOCK) or name.startswith(COMPARED)
 
 
 def check_no_links(project: Path) -> None:

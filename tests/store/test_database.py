@@ -26,7 +26,7 @@ def test_create_makes_the_layout_and_keeps_what_is_there(tmp_path: Path, make: R
         with Store.create(tmp_path / "deep" / "project") as store:
             store.add([make.clip()])
     made = {path.name for path in (tmp_path / "deep" / "project").iterdir()}
-    assert made == {"rushes.db", "media", "latents", "runs", "reports"}
+    assert made == {".lock", "rushes.db", "media", "latents", "runs", "reports"}
     with Store.open(tmp_path / "deep" / "project") as store:
         assert store.clips() == (make.clip(),)
 

@@ -26,6 +26,9 @@ else:
     import fcntl
 
 
+CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors where a file is somebody else's, or its drive's
+
+
 class MediaError(ValueError):
     """A media file that cannot be read right; the message names the file, the cause and the remedy.
 
@@ -103,17 +106,12 @@ def locked(path: Path, wait: bool = True, patience_s: float = 0.0, *, shared: bo
         shared: beside others that hold it so.
 
     Raises:
-        ValueError: the file is a link.
+        ValueError: the file is a link or a folder.
         BlockingIOError: another process holds it (where `wait` is False).
-        OSError: the drive has no locks.
+        OSError: the drive has no locks, or this user may not write the file; a `shared` one need only be readable.
     """
     until = time.monotonic() + patience_s
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise ValueError(f"{path}: a link, and the lock would be on its target; delete it") from None
+    handle = _opened_lock(path, shared)
     try:
         while True:
             try:
@@ -131,6 +129,19 @@ def locked(path: Path, wait: bool = True, patience_s: float = 0.0, *, shared: bo
         yield
     finally:
         os.close(handle)
+
+
+def _opened_lock(path: Path, shared: bool) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path}: a link, and the lock would be on its target; delete it") from None
+        if path.is_dir():
+            raise ValueError(f"{path}: a folder where a lock's file belongs; delete it") from None
+        if not (shared and error.errno in CANNOT_WRITE and path.is_file()):
+            raise
+    return os.open(path, os.O_RDONLY | _NO_LINKS)  # somebody else's, who writes it
 
 
 if sys.platform == "win32":  # has not been run there
@@ -167,11 +178,11 @@ def is_locked(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with locked(path, wait=False):
+        with locked(path, wait=False, shared=sys.platform != "win32"):
             return False
     except BlockingIOError:
         return True
-    except PermissionError:  # a colleague's, which this user may only read
+    except PermissionError:  # a colleague's, which this user may not read
         return False
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rushes.files import content_hash
+from rushes.files import content_hash, locked
 from rushes.generate import _put
 from rushes.inspect.disk_use import _aside, _Uses
 from rushes.inspect.soundness import verify_project
@@ -26,6 +26,7 @@ from rushes.project.project import OpenProject
 from rushes.project.settings import read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
+from rushes.store.in_use import HeldProject
 from rushes.store.media import MediaFolder
 from rushes.training import checkpoint
 from rushes.training.checkpoint import only_one
@@ -285,12 +286,63 @@ def test_nothing_is_removed_while_a_stage_is_at_work(project: Path, tmp_path: Pa
     assert rushes("clean", project)[0] == 0
 
 
-def test_who_opens_a_project_waits_for_clean(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_opens_a_project_waits_for_clean(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("rushes.store.in_use.WAIT_S", 0.1)
     refused = pytest.raises(ValueError, match="`rushes clean` is removing files of it; run again")
     with Store.open(project) as store, store.in_use.alone("wait"), refused:
         Store.open(project)
+    assert caplog.messages == [f"{project}: waiting for `rushes clean`, which removes files of it ..."]
     Store.open(project).close()
+
+
+def test_a_project_is_held_also_after_its_clean_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rushes.store.in_use._LOOKING_S", 0.1)
+    refused = pytest.raises(ValueError, match="another process has this project open")
+    with Store.create(tmp_path) as notebook:
+        with Store.open(tmp_path), refused, notebook.in_use.alone("wait"):
+            pass
+        with Store.open(tmp_path) as store, refused, store.in_use.alone("wait"):
+            pass
+
+
+READER = """
+import os, signal
+from pathlib import Path
+from rushes.files import is_locked
+from rushes.store.in_use import HeldProject
+assert is_locked(Path(project) / "run.log")
+share = HeldProject(Path(project))
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
+def test_who_can_only_read_a_project_sees_its_locks_and_holds_it(tmp_path: Path) -> None:
+    """A colleague's backup ended well without the checkpoints that the owner's `clean` removed meanwhile."""
+    Store.create(tmp_path).close()
+    (tmp_path / ".lock").chmod(0o444)
+    (tmp_path / "run.log").touch(0o444)
+    tmp_path.chmod(0o555)
+    with locked(tmp_path / "run.log"):
+        reader = start_into(tmp_path / "out", tmp_path / "err", AS_A_USER + READER, project=str(tmp_path))
+        wait_until_stopped(reader)
+    try:
+        with pytest.raises(ValueError, match="another process has this project open"), HeldProject(tmp_path).alone(""):
+            pass
+    finally:
+        os.kill(reader.pid or 0, signal.SIGCONT)
+        reader.join()
+        tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "link"])
+def test_a_lock_that_is_no_file_is_refused(tmp_path: Path, what: str) -> None:
+    lock = tmp_path / ".lock"
+    {"folder": lock.mkdir, "pipe": lambda: os.mkfifo(lock), "link": lambda: lock.symlink_to("elsewhere")}[what]()
+    with pytest.raises(ValueError, match=f"{lock}: a {what}.*delete it"):
+        Store.create(tmp_path)
 
 
 def test_a_run_that_was_stopped_after_its_last_checkpoint_keeps_two(project: Path, rushes: Rushes) -> None:
@@ -508,6 +560,8 @@ def test_a_project_that_cannot_be_written_is_read(project: Path, tmp_path: Path,
             result = command(*words, before=AS_A_USER)
             assert result.code == 0, result.err
         assert (tmp_path / "elsewhere" / "realdpo.html").stat().st_size > 10_000
+        result = command("clean", project, "--yes", before=AS_A_USER)
+        assert result.code == 2 and "you cannot write here" in result.err and result.err.count("\n") == 1, result.err
         result = command("import", project, "--set", "footage.clips=7", before=AS_A_USER)
         assert result.code == 2 and result.err.count("\n") <= 3, result.err
     finally:

@@ -1,19 +1,23 @@
 """Who works on a project: each process that has it open holds a share of one lock, and who removes files all of it.
 
-The system lets go when a process ends, however it ends. Who cannot write a project holds nothing, and removes nothing.
+The system lets go when a process ends, however it ends. Who can only read a project holds a share where a writer made
+the lock's file, and removes nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from rushes.files import locked
+from rushes.files import CANNOT_WRITE, locked
+from rushes.progress import LONG_WAIT_S
 from rushes.sidefile import WAIT_S
 from rushes.store.own_files import LOCK
 
+_LOG = logging.getLogger(__name__)
 _LOOKING_S = 1.0  # in which those have closed a project again that only look at its state
 
 
@@ -30,25 +34,41 @@ class HeldProject:
         """Hold all of the lock: nobody else has the project open, and who opens it waits.
 
         Raises:
-            ValueError: another process has it open.
-            OSError: this drive has no locks, or this user cannot write here.
+            ValueError: another process has it open, or this user cannot write here.
+            OSError: this drive has no locks.
         """
         self.end()
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self._project / LOCK, wait=False, patience_s=_LOOKING_S))
-            except BlockingIOError:
-                raise ValueError(
-                    f"{self._project}: another process has this project open, such as a stage, a page or a notebook, "
-                    f"and may use the files that would be removed; end it, or {remedy}"
-                ) from None
-            yield
-        self._take()
+        try:
+            with ExitStack() as stack:
+                self._take_all(stack, remedy)
+                yield
+        finally:
+            self._take()
+
+    def _take_all(self, stack: ExitStack, remedy: str) -> None:
+        try:
+            stack.enter_context(locked(self._project / LOCK, wait=False, patience_s=_LOOKING_S))
+        except BlockingIOError:
+            raise ValueError(
+                f"{self._project}: another process has this project open, such as a stage, a page or a notebook, "
+                f"and may use the files that would be removed; end it, or {remedy}"
+            ) from None
+        except OSError as error:
+            if error.errno not in CANNOT_WRITE:
+                raise
+            raise ValueError(
+                f"{error.filename}: you cannot write here ({error.strerror}), so nothing is removed; ask the owner "
+                f"of the project, or {remedy}"
+            ) from None
 
     def _take(self) -> None:
         stack = ExitStack()
         try:
-            stack.enter_context(locked(self._project / LOCK, wait=False, patience_s=WAIT_S, shared=True))
+            try:
+                stack.enter_context(self._share(min(LONG_WAIT_S, WAIT_S)))
+            except BlockingIOError:
+                _LOG.warning("%s: waiting for `rushes clean`, which removes files of it ...", self._project)
+                stack.enter_context(self._share(WAIT_S))
         except BlockingIOError:
             raise ValueError(
                 f"{self._project}: `rushes clean` is removing files of it; run again when that has ended"
@@ -56,3 +76,6 @@ class HeldProject:
         except OSError:  # this user cannot write here, or the drive has no locks
             pass
         self.end = weakref.finalize(self, stack.close)
+
+    def _share(self, patience_s: float) -> AbstractContextManager[None]:
+        return locked(self._project / LOCK, wait=False, patience_s=patience_s, shared=True)

@@ -1,11 +1,15 @@
 """Rows as JSON text."""
 
+import json
+
 import pytest
 
-from rushes.records import Clip, Preference
+from rushes.records import Annotation, Clip, Preference, Run
 from rushes.store.rows import decode, encode, kind_of, same
 
 from .conftest import RowMaker
+
+MAKERS = ["clip", "candidate", "preference", "score", "caption", "decision", "run"]
 
 
 def test_every_reason_is_given_at_once() -> None:
@@ -38,5 +42,19 @@ def test_same_looks_at_all_fields_but_the_date(make: RowMaker) -> None:
 
 
 def test_errors_call_each_row_by_its_kind(make: RowMaker) -> None:
-    names = ["clip", "candidate", "preference", "score", "caption", "decision", "run"]
-    assert [kind_of(getattr(make, name)()) for name in names] == names
+    assert [kind_of(getattr(make, name)()) for name in MAKERS] == MAKERS
+
+
+def test_no_text_of_any_row_fills_memory_or_the_screen(make: RowMaker) -> None:
+    """A run's name of megabytes went to the terminal with each command."""
+    for row in (*(getattr(make, name)() for name in MAKERS), Annotation("a", "p", "human:ada")):
+        texts = [name for name, kind in type(row).__annotations__.items() if kind == "str"]
+        assert {"id", "settings_hash"} <= set(texts)
+        for name in texts:
+            longer = json.dumps(vars(row) | {name: "w" * 100_001})
+            with pytest.raises(ValueError, match=rf"^{name}: 100,001 characters; (255|100,000) are the most"):
+                decode(type(row), longer)
+    for text in (json.dumps({"settings": ["w"] * 10**6}), json.dumps(dict.fromkeys(map(str, range(9**5)), 1))):
+        with pytest.raises(ValueError) as refusal:
+            decode(Run, text)
+        assert len(str(refusal.value)) <= 2000

@@ -444,5 +444,5 @@ def _checked(row: Row) -> str:
     try:
         decode(type(row), body)
     except ValueError as error:
-        raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {error}") from error
+        raise ValueError(f"{kind_of(row)} {row.id!r:.80} cannot be stored: {error}") from error
     return body

@@ -25,7 +25,9 @@ KINDS: dict[str, type[Row]] = {
 }
 KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
 _IN_PATHS = ("id", "name", "system")  # what files, folders and members of archives are named after
-MOST_CHARACTERS = 100_000  # of a caption, ten times what an import takes: no project of a stranger's fills memory
+# No project of a stranger's fills memory or the screen: ten times what an import takes of a caption, what a file may be
+# called, and the whole of a row, with its settings and lists.
+MOST_CHARACTERS, MOST_OF_NAME, MOST_OF_ROW = 100_000, 255, 2**22
 _PATH_PART = re.compile(r"(?!\.\.?\Z)[^/\\\0]*", re.DOTALL)  # of a path: one part, which goes neither up nor down
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
 
@@ -42,27 +44,32 @@ def encode(row: Row) -> str:
         text.encode()
     except (TypeError, ValueError) as error:
         reason = error if isinstance(error, TypeError | UnicodeError) else "one of its numbers is NaN or infinite"
-        raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {reason}") from error
+        raise ValueError(f"{kind_of(row)} {row.id!r:.80} cannot be stored: {reason}") from error
     return text
 
 
 def decode(kind: type[R], text: str | bytes) -> R:
     """The row that `text` holds. Types are checked, none are converted; absent fields take their defaults.
 
-    Raises ValueError with every reason when a field is missing, unknown or of the wrong type, or a name is a path.
+    Raises ValueError with every reason when a field is missing, unknown or of the wrong type, or a name is a path, or a
+    text is too long.
     """
+    if len(text) > MOST_OF_ROW:
+        raise ValueError(f"{len(text):,} characters; {MOST_OF_ROW:,} are the most")
     try:
         row = cast(R, _ADAPTERS[kind].validate_json(text, strict=True, extra="forbid"))
     except ValidationError as error:
-        raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())) from error
+        raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())[:2000]) from error
     for field in _IN_PATHS:
         if not _PATH_PART.fullmatch(getattr(row, field, field)):
             raise ValueError(
                 f"{field}: {getattr(row, field)!r:.80} would point outside its folder; use letters, "
                 "digits, dots and hyphens"
             )
-    if len(text := getattr(row, "caption", "")) > MOST_CHARACTERS:
-        raise ValueError(f"caption: {len(text):,} characters; {MOST_CHARACTERS:,} are the most")
+    for field, value in vars(row).items():
+        most = MOST_OF_NAME if field in _IN_PATHS else MOST_CHARACTERS
+        if isinstance(value, str) and len(value) > most:
+            raise ValueError(f"{field}: {len(value):,} characters; {most:,} are the most")
     return row
 
 

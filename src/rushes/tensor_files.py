@@ -1,4 +1,4 @@
-"""Tensors in files of safetensors: equal tensors and metadata give equal bytes."""
+"""Tensors in files of safetensors, and their bytes for checksums: equal tensors and metadata give equal bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,3 +30,11 @@ def save_tensors(
         assert len(text) <= size, "the same header in another order is as long"
         file.seek(8)
         file.write(text.ljust(size))
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """Bytes of a tensor's values in the order of its axes, whatever its strides and its device."""
+    values = tensor.detach().cpu().contiguous()
+    # not flatten: torch calls a tensor with one element contiguous whatever its strides, and flatten leaves them
+    flat = values.as_strided((values.numel(),), (1,))
+    return flat.view(torch.uint8).numpy().data

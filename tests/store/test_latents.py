@@ -51,6 +51,16 @@ def test_what_is_put_is_got_by_a_later_process(tmp_path: Path, dtype: torch.dtyp
         assert store.verify() == ()
 
 
+@pytest.mark.parametrize("strides", [(1, 96, 96, 96), (96, 1, 1, 1), (7, 7, 7, 7)])
+def test_a_latent_with_one_position_is_stored_whatever_its_strides(tmp_path: Path, strides: tuple[int, ...]) -> None:
+    """As a codec with large patches encodes a small clip: torch calls it contiguous, and its last stride is not 1."""
+    for channels in (1, 5):
+        latent = torch.empty_strided((channels, 1, 1, 1), strides).copy_(noise(channels, 1, 1, 1))
+        store = LatentStore(tmp_path / str(channels), FINGERPRINT)
+        store.put({"a": latent})
+        assert torch.equal(store.get("a"), latent) and store.verify() == ()  # type: ignore[arg-type]
+
+
 def test_a_key_is_written_once(tmp_path: Path) -> None:
     store = LatentStore(tmp_path, FINGERPRINT)
     assert store.put({"a": noise(1, 1, 2, 2)}) == 1

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.noise.paths import NoisePath
+from rushes.tensor_files import tensor_bytes
 
 MAIN_MEMORY = torch.device("cpu")
 _LOG = logging.getLogger(__name__)
@@ -321,9 +322,8 @@ def weights_fingerprint(*modules: nn.Module) -> str:
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
-            flat = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
-            digest.update(flat.view(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor_bytes(tensor))
     return digest.hexdigest()[:24]
 
 

@@ -24,7 +24,7 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.weight_hashes import remembered
 from rushes.files import content_hash, whole_file
 from rushes.records import stable_hash
-from rushes.tensor_files import save_tensors
+from rushes.tensor_files import save_tensors, tensor_bytes
 
 # Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.
 CaptionRows = Mapping[str, tuple[Tensor, int]]
@@ -212,4 +212,4 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def _checksum(tensor: Tensor) -> str:
-    return content_hash(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return content_hash(tensor_bytes(tensor).tobytes())

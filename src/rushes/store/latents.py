@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from rushes.files import whole_file
 from rushes.records import stable_hash
 from rushes.store.compared import Compared, forget, remembering, state_of
-from rushes.tensor_files import save_tensors
+from rushes.tensor_files import save_tensors, tensor_bytes
 
 SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
@@ -316,4 +316,4 @@ def _problem(latent: torch.Tensor) -> str:
 
 
 def _checksum(latent: torch.Tensor) -> str:
-    return hashlib.sha256(latent.contiguous().view(torch.uint8).numpy().data).hexdigest()
+    return hashlib.sha256(tensor_bytes(latent)).hexdigest()

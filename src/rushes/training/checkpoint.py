@@ -29,7 +29,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rushes.files import content_hash, locked, whole_file, write_json
-from rushes.tensor_files import save_tensors
+from rushes.tensor_files import save_tensors, tensor_bytes
 from rushes.training.history import LOCK
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
@@ -290,9 +290,8 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tensors:
-        flat = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
-        digest.update(flat.view(-1).view(torch.uint8).numpy().data)
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
 
 

@@ -83,7 +83,8 @@ def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
 def test_pairs_share_prompt_and_seed(store: Store) -> None:
     base = [candidate(store, f"b{g}{s}", "base", g, s, 60 + s) for g in "xy" for s in (0, 1)]
     run = [candidate(store, f"r{g}{s}", "run", g, s, 80 + s) for g in "yz" for s in (1, 2)]
-    assert [(b.id, r.id) for b, r in evaluate.pairs(base, run)] == [("by1", "ry1")]
+    sides = evaluate.paired_scores(store, meter(), base, run).sides
+    assert [[take.id for take in sides[system].values()] for system in evaluate.PAIR] == [["by1"], ["ry1"]]
 
 
 def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-1") -> None:
@@ -93,14 +94,14 @@ def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-
 
 
 def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> None:
-    pairs = [(row(f"b{k}", f"prompt {k // 2}"), row(f"t{k}", f"prompt {k // 2}")) for k in range(8)]
+    pairs = [tuple(row(f"{side}{k}", f"prompt {k // 2}", seed=k % 2) for side in "bt") for k in range(8)]
     base = [3.0, 5.0, 4.0, 6.0, 2.0, 4.0, 7.0, 5.0]
     trained = [2.0, 5.5, 3.0, 4.0, 2.5, 3.0, 6.0, 4.5]
     put(store, "bright", dict(zip([b.id for b, _ in pairs], base, strict=True)))
     put(store, "bright", dict(zip([t.id for _, t in pairs], trained, strict=True)))
     put(store, "gap", {"b0": 1.0, "t0": 2.0, "b1": 5.0})
     put(store, "bright", {"b0": 100.0}, by="another meter")
-    table = evaluate.compare(store, meter(), pairs, seed=3)
+    table = evaluate.paired_scores(store, meter(), *zip(*pairs, strict=True), seed=3).compare()
     expected = paired_difference(base, trained, clusters=[b.group for b, _ in pairs], seed=3)
     bright, gap = table["bright"], table["gap"]
     assert (bright.base, bright.trained, bright.n) == pytest.approx((4.5, 3.8125, 8))
@@ -112,7 +113,7 @@ def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> Non
 
 def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="no held-out prompt and seed in common"):
-        evaluate.compare(store, meter(), [])
+        evaluate.paired_scores(store, meter(), [row("b", "p")], [row("t", "q")])
     put(store, "gap", {"b": 1.0, "t": 2.0})
     with pytest.raises(ValueError, match="bright could not be measured on any of the 1"):
-        evaluate.compare(store, meter(), [(row("b", "p"), row("t", "p"))])
+        evaluate.paired_scores(store, meter(), [row("b", "p")], [row("t", "p")]).compare()

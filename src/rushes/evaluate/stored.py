@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from shlex import quote
 
 from rushes.arrays import Frames
@@ -88,12 +89,6 @@ def measure_each(
     return spread(candidates, measure)
 
 
-def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
-    """Candidates of two systems that share prompt and seed."""
-    partners = {(candidate.group, candidate.seed): candidate for candidate in trained}
-    return [(c, partners[c.group, c.seed]) for c in base if (c.group, c.seed) in partners]
-
-
 def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]]) -> list[Measure]:
     """The scores that the meter gave to systems' candidates."""
     by_metric = []
@@ -106,42 +101,59 @@ def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, C
     return by_metric
 
 
-def _sides(pairs: Sequence[tuple[Candidate, Candidate]]) -> dict[str, dict[Key, Candidate]]:
-    """The takes of both systems, keyed by prompt and place."""
-    return {system: {(pair[0].group, at): pair[k] for at, pair in enumerate(pairs)} for k, system in enumerate(PAIR)}
+@dataclass(frozen=True)
+class PairedScores:
+    """Scores of two systems' takes that share prompt and seed, read once and compared in several ways."""
+
+    meter: MetricSuite
+    sides: Mapping[str, Mapping[Key, Candidate]]  # the takes of both systems, keyed by prompt and place
+    measured: Sequence[Measure]
+    cluster_of: Mapping[str, str]  # prompts that share footage are one cluster of the bootstrap
+    seed: int  # of the bootstrap
+
+    def compare(self) -> dict[str, MetricRow]:
+        """Differences by metric.
+
+        A metric that could not be measured on either side leaves the pair out of that metric; a metric without any is
+        not in the table.
+
+        Raises ValueError: none that the meter's headline metric (without one, any metric) could measure.
+        """
+        table = compare_systems(
+            PAIR, self.measured, seed=self.seed, cluster_of=self.cluster_of, primary=self.meter.headline
+        )
+        metrics = {row.name: row for row in metric_rows(self.measured, table)[PAIR]}
+        if self.meter.headline not in (*metrics, "") or not metrics:
+            what = self.meter.headline or "nothing"
+            raise ValueError(
+                f"{what} could not be measured on any of the {len(self.sides[PAIR[0]])} pairs, so there is no verdict; "
+                "look at some clips in media/: they may be too short, or nothing in them moves"
+            )
+        return metrics
+
+    def compare_by_shape(self) -> dict[str, Metrics]:
+        """The same by the size and length of takes; see `metrics_by_shape`."""
+        return metrics_by_shape(
+            PAIR,
+            self.measured,
+            self.sides,
+            seed=self.seed,
+            cluster_of=self.cluster_of,
+            headline=self.meter.headline,
+        )
 
 
-def compare(
-    store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
-) -> dict[str, MetricRow]:
-    """Differences of two systems over pairs, by metric, the bootstrap clustered by what prompts share.
+def paired_scores(
+    store: Store, meter: MetricSuite, base: Sequence[Candidate], trained: Sequence[Candidate], *, seed: int = 0
+) -> PairedScores:
+    """What the meter measured on takes of two systems that share prompt and seed.
 
-    A metric that could not be measured on either side leaves the pair out of that metric; a metric without any is not
-    in the table.
-
-    Raises ValueError: no pairs, or none that the meter's headline metric (without one, any metric) could measure.
+    Raises ValueError: they share none.
     """
+    partners = {(candidate.group, candidate.seed): candidate for candidate in trained}
+    pairs = [(c, partners[c.group, c.seed]) for c in base if (c.group, c.seed) in partners]
     if not pairs:
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
-    sides = _sides(pairs)
-    measured = measures(store, meter, sides)
+    sides = {system: {(pair[0].group, at): pair[k] for at, pair in enumerate(pairs)} for k, system in enumerate(PAIR)}
     cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
-    table = compare_systems(PAIR, measured, seed=seed, cluster_of=cluster_of, primary=meter.headline)
-    metrics = {row.name: row for row in metric_rows(measured, table)[PAIR]}
-    if meter.headline not in (*metrics, "") or not metrics:
-        what = meter.headline or "nothing"
-        raise ValueError(
-            f"{what} could not be measured on any of the {len(pairs)} pairs, so there is no verdict; look at some "
-            "clips in media/: they may be too short, or nothing in them moves"
-        )
-    return metrics
-
-
-def compare_by_shape(
-    store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
-) -> dict[str, Metrics]:
-    """The same by the size and length of takes; see `metrics_by_shape`."""
-    sides = _sides(pairs)
-    measured = measures(store, meter, sides)
-    cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
-    return metrics_by_shape(PAIR, measured, sides, seed=seed, cluster_of=cluster_of, headline=meter.headline)
+    return PairedScores(meter, sides, measures(store, meter, sides), cluster_of, seed)

@@ -204,22 +204,24 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         others.setdefault(row.system, []).append(row)
     _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed
-    pairs = stored.pairs(base, trained)
-    metrics = stored.compare(store, meter, pairs, seed=seed)
-    shapes = stored.compare_by_shape(store, meter, pairs, seed=seed)
+    scores = stored.paired_scores(store, meter, base, trained, seed=seed)
+    metrics = scores.compare()
     first, *rest = others or [""]
     arms = {
-        f"{other} against {first}": stored.compare(store, meter, stored.pairs(others[first], others[other]), seed=seed)
+        f"{other} against {first}": stored.paired_scores(
+            store, meter, others[first], others[other], seed=seed
+        ).compare()
         for other in rest
     }
-    return EvaluateResult(run, meter.headline, metrics, arms, shapes=shapes)
+    return EvaluateResult(run, meter.headline, metrics, arms, shapes=scores.compare_by_shape())
 
 
 def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:
     """How the second system's held-out takes differ from the first's, by metric."""
     takes = [held_out_takes(project, system, second) for system in (first, second)]
     _measure(project, [*takes[0], *takes[1]])
-    return stored.compare(project.store, project.meter, stored.pairs(*takes), seed=project.settings.project.seed)
+    seed = project.settings.project.seed
+    return stored.paired_scores(project.store, project.meter, *takes, seed=seed).compare()
 
 
 def _measure(project: OpenProject, candidates: Sequence[Candidate]) -> None:

@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,10 @@ def test_few_tasks_are_in_flight() -> None:
 def listening() -> set[str]:
     """Addresses at which this process, and what it started, can be reached."""
     own = psutil.Process()
-    open_ = (each for process in (own, *own.children(recursive=True)) for each in process.net_connections("inet"))
+    open_ = []
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            open_ += process.net_connections("inet")
     return {each.laddr.ip for each in open_ if each.status == psutil.CONN_LISTEN}
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from rushes.cli import main
 from rushes.config.tables import (
+    BackboneSettings,
     EvaluateSettings,
     FootageSettings,
     GenerateSettings,
@@ -42,6 +43,7 @@ from .forked import start_into
 STAGES = ("import", "generate", "label", "train", "evaluate", "report")
 KINDS = (Clip, Candidate, Preference, Score, Run)
 _SMALL = Settings(
+    backbone=BackboneSettings(frames=17),
     footage=FootageSettings(clips=6, eval_prompts=3),
     generate=GenerateSettings(takes=2, steps=2, batch=4),
     label=LabelSettings(by="world"),

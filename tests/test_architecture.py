@@ -27,7 +27,7 @@ RANKS = {
     **dict.fromkeys(["trust", "tensor_files"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),
-    **dict.fromkeys(["store", "world", "arena", "metrics"], 2),
+    **dict.fromkeys(["store", "world", "metrics"], 2),
     **dict.fromkeys(["formats", "backbones", "edits", "judges"], 3),
     **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label"], 4),
     **dict.fromkeys(["training", "report"], 4),

@@ -97,14 +97,14 @@ def test_json_is_one_object_and_all_else_is_on_standard_error(project: Path, rus
 def test_metrics_have_the_promised_keys_and_finite_values(project: Path, rushes: Rushes) -> None:
     path = project / "reports" / "realdpo.json"
     summary = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert {"bad_frames", "physics_error", "artifacts", "dynamic_degree"} <= set(summary["metrics"])
+    assert {"lost_dots", "law_error", "missing_balls", "caption_errors", "speed"} <= set(summary["metrics"])
     for row in summary["metrics"].values():
         assert {"base", "trained", "difference", "low", "high", "n", "better"} <= set(row)
         assert row["low"] <= row["difference"] <= row["high"]
     assert {"metrics", "seconds", "seed", "version"} <= set(summary)
     assert {"import", "generate", "train", "evaluate"} <= set(summary["seconds"])
     rushes("evaluate", project, *TINY, "--set", "evaluate.prompts=1")  # one prompt: an interval without ends
-    row = json.loads(path.read_text(), parse_constant=pytest.fail)["metrics"]["bad_frames"]
+    row = json.loads(path.read_text(), parse_constant=pytest.fail)["metrics"]["lost_dots"]
     assert (row["n"], row["low"], row["high"]) == (1, None, None)
     code, out, _ = rushes("report", project, *TINY)
     assert code == 0 and out.startswith("report: ")
@@ -190,7 +190,7 @@ def test_all_wrong_settings_are_named_at_once(empty: Path, refused: Callable[...
 
 def test_all_unknown_names_are_told_at_once(empty: Path, refused: Callable[..., str]) -> None:
     values = (
-        "footage.scenes=['fal']",
+        "footage.scenes=['dro']",
         "label.by=metric",
         "label.metric=jerc",
         "backbone.name=tinny",
@@ -199,7 +199,7 @@ def test_all_unknown_names_are_told_at_once(empty: Path, refused: Callable[..., 
     told = refused("run", empty, *(word for value in values for word in ("--set", value)))
     for path, hint in (
         ("backbone.name", "did you mean tiny?"),
-        ("footage.scenes", "did you mean fall?"),
+        ("footage.scenes", "did you mean drop?"),
         ("label.metric", "did you mean jerk?"),
         ("train.recipe", "did you mean realdpo?"),
     ):
@@ -212,7 +212,7 @@ def test_all_unknown_names_are_told_at_once(empty: Path, refused: Callable[..., 
 def test_sizes_that_the_codec_cannot_take_are_told_before_any_work(empty: Path, refused: Callable[..., str]) -> None:
     told = refused("run", empty, "--set", "backbone.frames=18", "--set", "backbone.height_px=30")
     assert "backbone.frames: tiny needs 1 + 4 k frames, got 18; use 17 or 21" in told
-    assert "backbone.height_px, width_px: tiny needs heights and widths that are multiples of 8 px" in told
+    assert "backbone.height_px, width_px: tiny needs heights and widths that are multiples of 16 px" in told
     with Store.open(empty) as store:
         assert store.clips() == ()
 

@@ -24,9 +24,11 @@ from cyclopts import App
 from rushes.cli.command_groups import FORMER, app
 from rushes.lab.claims.hypotheses import CLAIMS
 from rushes.media.write import encode_bytes
+from rushes.project.presets import FOOTAGE_FRAMES
 from rushes.training.recipe import recipe_names
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 from .backbones.tiny_pipelines import write as write_pipeline
 from .forked import rushes_in_bash
@@ -96,8 +98,8 @@ def furnish(folder: Path) -> None:
 
 
 def furnish_pairs(folder: Path) -> None:
-    """Six pairs of the tiny backbone's size, and settings under which a run takes seconds."""
-    noise, clips = np.random.default_rng(0), [render(scene) for scene in draw_scenes(0, 6)]
+    """Six pairs as long as a project of pairs has them on the tiny backbone."""
+    noise, clips = np.random.default_rng(0), [render(scene)[:FOOTAGE_FRAMES] for scene in draw_scenes(0, 6)]
     for side, spread in (("chosen", 0), ("rejected", 40)):
         (folder / side).mkdir()
         for k, clip in enumerate(clips):

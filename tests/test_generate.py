@@ -82,16 +82,16 @@ def test_takes_are_made_once_and_say_where_they_come_from(studio: GenerationCont
     first = takes[0]
     assert (first.group, first.clip_id, first.caption, first.split) == (clip.id, clip.id, clip.caption, "train")
     assert (first.kind, first.system, first.made_by, first.eta) == ("take", "base", backbone.fingerprint, None)
-    assert (first.frames, first.fps, first.width_px) == (17, 8.0, 128)
+    assert (first.frames, first.fps, first.width_px) == (33, 8.0, 128)
     assert len({take.media for take in takes}) == 8
 
 
 def test_take_starts_from_the_first_frame_of_its_clip(studio: GenerationContext) -> None:
     make(studio)
     for clip in studio.store.clips():
-        real = read_video(studio.store.media_path(clip.media), size_px=(32, 32)).frames_FHWC[0]
+        real = read_video(studio.store.media_path(clip.media), size_px=(64, 64)).frames_FHWC[0]
         for take in studio.store.candidates(group=clip.id):
-            made = read_video(studio.store.media_path(take.media), size_px=(32, 32)).frames_FHWC[0]
+            made = read_video(studio.store.media_path(take.media), size_px=(64, 64)).frames_FHWC[0]
             assert np.abs(made.astype(float) - real).mean() < 6  # codec and file
 
 
@@ -166,14 +166,14 @@ def test_guided_takes_stay_close_to_their_clip(studio: GenerationContext) -> Non
         real = studio.store.get(take.clip_id)
         assert isinstance(real, Clip)
         videos = [
-            read_video(studio.store.media_path(row.media), size_px=(32, 32)).frames_FHWC.astype(float)
+            read_video(studio.store.media_path(row.media), size_px=(64, 64)).frames_FHWC.astype(float)
             for row in (take, real)
         ]
         assert np.abs(videos[0] - videos[1]).mean() < 10
 
 
 def test_missing_latent_is_named(studio: GenerationContext, backbone: TinyBackbone) -> None:
-    elsewhere = encode.open_latents(studio.store, backbone, BackboneSettings(height_px=40), "crop")
+    elsewhere = encode.open_latents(studio.store, backbone, BackboneSettings(height_px=48), "crop")
     with pytest.raises(ValueError, match="run `rushes generate`"):
         make(replace(studio, latents=elsewhere))
 
@@ -315,7 +315,8 @@ def test_the_models_own_noise_is_in_the_name_of_a_take(
     assert own.settings_hash == same.settings_hash != before == none.settings_hash
     one, other = generate.requests(own, own.store.clips(), 0)[:2]
     alone = generate.frames_of(own, [other])
-    assert (generate.frames_of(own, [one, other])[1:] == alone).all()
+    beside = generate.frames_of(own, [one, other])[1:]
+    assert np.abs(beside.astype(int) - alone).max() <= 1  # a batch of two rounds otherwise
     assert (generate.frames_of(none, [other]) != alone).any()
 
 

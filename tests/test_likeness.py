@@ -11,8 +11,9 @@ from rushes import likeness
 from rushes.media.write import write_video
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 
 @pytest.fixture
@@ -23,13 +24,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def put(store: Store, frames: np.ndarray, fps: float = FPS) -> str:
     path = store.project / "clip.mp4"
-    write_video(path, frames, fps, scale=4)
+    write_video(path, frames, fps, scale=2)
     return store.put_media(path)
 
 
 @pytest.fixture
 def clip(store: Store) -> Clip:
-    return Clip("clip", put(store, render(draw_scenes(0, 1)[0])), "a ball", 128, 128, 17, FPS, "world")
+    return Clip("clip", put(store, render(draw_scenes(0, 1, frames=17)[0])), "a ball", 128, 128, 17, FPS, "world")
 
 
 def take(store: Store, name: str, frames: np.ndarray) -> Candidate:
@@ -38,14 +39,14 @@ def take(store: Store, name: str, frames: np.ndarray) -> Candidate:
 
 
 def test_the_more_alike_the_higher(store: Store, clip: Clip) -> None:
-    frames = render(draw_scenes(0, 1)[0])
+    frames = render(draw_scenes(0, 1, frames=17)[0])
     rng = np.random.default_rng(0)
     made = [
         take(store, "itself", frames),
         take(store, "grain", np.clip(frames + rng.normal(0, 10, frames.shape), 0, 255).astype(np.uint8)),
         take(store, "late", np.concatenate([frames[:1], frames[:-1]])),
         take(store, "stuck", np.repeat(frames[:1], 17, 0)),
-        take(store, "other", render(draw_scenes(9, 6)[5])),
+        take(store, "other", render(draw_scenes(9, 6, frames=17)[5])),
     ]
     likeness.measure(store, made, {"clip": clip}, "crop")
     scores = store.scores(metric=likeness.METRIC)
@@ -55,7 +56,10 @@ def test_the_more_alike_the_higher(store: Store, clip: Clip) -> None:
 
 
 def test_each_is_measured_once_and_others_not_at_all(store: Store, clip: Clip) -> None:
-    made = [take(store, "one", render(draw_scenes(0, 1)[0])), take(store, "two", render(draw_scenes(1, 1)[0]))]
+    made = [
+        take(store, "one", render(draw_scenes(0, 1, frames=17)[0])),
+        take(store, "two", render(draw_scenes(1, 1, frames=17)[0])),
+    ]
     stray = replace(made[0], id="stray", clip_id="nobody")
     assert likeness.unmeasured(store, [*made, stray], {"clip": clip}) == made
     likeness.measure(store, made[:1], {"clip": clip}, "crop")

@@ -28,7 +28,7 @@ def test_sizes_are_of_about_the_area_of_the_models_own(name: str, own: tuple[int
 
 
 def test_auto_is_replaced_by_these_sizes() -> None:
-    settings = Settings.model_validate({"backbone": {"sizes": "auto", "height_px": 32, "width_px": 48}})
+    settings = Settings.model_validate({"backbone": {"sizes": "auto", "height_px": 64, "width_px": 96}})
     assert settings.backbone.largest == settings.backbone.shape
     with pytest.raises(ValueError, match=r"backbone\.sizes: auto"):
         _ = settings.backbone.shapes

@@ -12,22 +12,22 @@ SMALL = TinyConfig(channels=4, width=24, depth=2, heads=2)
 
 
 def test_patches_and_back() -> None:
-    frames = torch.rand(2, 8, 16, 24, 3)
+    frames = torch.rand(2, 8, 32, 48, 3)
     patches = PatchCodec(1).patches(frames, 4)
-    assert patches.shape == (2, 2, 2, 3, 4 * 8 * 8 * 3)
+    assert patches.shape == (2, 2, 2, 3, 4 * 16 * 16 * 3)
     assert torch.equal(PatchCodec(1).unpatched(patches, 4), frames)
-    block = patches[1, 1, 0, 2].view(4, 8, 8, 3)
-    assert torch.equal(block, frames[1, 4:8, 0:8, 16:24])
+    block = patches[1, 1, 0, 2].view(4, 16, 16, 3)
+    assert torch.equal(block, frames[1, 4:8, 0:16, 32:48])
 
 
 def test_a_complete_basis_loses_nothing() -> None:
     """With as many channels as a first-frame patch has values, the first frame comes back to the last level."""
-    backbone = TinyBackbone(TinyConfig(channels=192, width=24, depth=1, heads=2))
-    basis = torch.linalg.qr(torch.randn(192, 192, generator=torch.Generator().manual_seed(0)))[0]
+    backbone = TinyBackbone(TinyConfig(channels=768, width=24, depth=1, heads=2))
+    basis = torch.linalg.qr(torch.randn(768, 768, generator=torch.Generator().manual_seed(0)))[0]
     backbone.codec.get_buffer("first_basis").copy_(basis)
     backbone.codec.get_buffer("first_scale").uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(1))
     backbone.codec.get_buffer("first_mean").fill_(0.1)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 1, 16, 8, 3), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 1, 32, 16, 3), dtype=np.uint8)
     assert np.array_equal(backbone.decode(backbone.encode(frames)), frames)
 
 

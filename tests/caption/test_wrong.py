@@ -14,8 +14,9 @@ from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS, FRAMES
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes, other_captions
+from rushes.world.scenes import draw_scenes, wrong_captions
 
 
 @pytest.fixture
@@ -28,17 +29,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def clips(store: Store) -> list[Clip]:
     """Two clips of the world; each is also the media of two takes."""
     made = []
-    for k, scene in enumerate(draw_scenes(1, 2, ["fall", "swing"])):
+    for k, scene in enumerate(draw_scenes(1, 2, ["drop", "swing"])):
         path = store.project / f"{k}.mp4"
-        write_video(path, render(scene), FPS, scale=4)
-        made.append(Clip(f"clip {k}", store.put_media(path), scene.caption, 128, 128, 17, FPS, "world"))
+        write_video(path, render(scene), FPS, scale=2)
+        made.append(Clip(f"clip {k}", store.put_media(path), scene.caption, 128, 128, FRAMES, FPS, "world"))
     store.add(made)
     return made
 
 
 def takes_of(clips: list[Clip]) -> dict[str, list[Candidate]]:
     def take(clip: Clip, k: int) -> Candidate:
-        size = (128, 128, 17, FPS)
+        size = (128, 128, FRAMES, FPS)
         return Candidate(f"{clip.id}.{k}", clip.media, clip.caption, "take", clip.id, clip.id, "base", "w", k, *size)
 
     return {clip.id: [take(clip, k) for k in range(2)] for clip in clips}
@@ -57,8 +58,8 @@ def test_rows_say_what_they_are_about_and_are_written_once(store: Store, clips: 
     rows = store.captions("wrong")
     assert [(row.subject, row.about) for row in rows] == [(clip.id, take.id) for clip, take in pairs if take]
     assert {(row.made_by, row.settings_hash) for row in rows} == {("world", "s")}
-    by_id = {clip.id: clip for clip in clips}
-    assert all(row.text in other_captions(by_id[row.subject].caption) for row in rows)
+    others = {clip.id: [w for slow in (True, False) for w in wrong_captions(clip.caption, slow)] for clip in clips}
+    assert all(row.text in others[row.subject] for row in rows)
     assert write_wrong(store, by_world(), pairs, settings_hash="s") == {"there": 4}
     assert write_wrong(store, by_rules(), wanted(clips, {}, by_rules()), settings_hash="s") == {"written": 2}
     assert [row.about for row in store.captions("wrong")[4:]] == ["", ""]
@@ -78,7 +79,7 @@ def test_a_writer_gets_the_real_clip_and_the_take_at_its_size(store: Store, clip
     write_wrong(store, writer, wanted(clips[:1], takes, writer), settings_hash="s")
     ((caption, real, take),) = seen
     assert caption == clips[0].caption and real is not None and take is not None
-    assert real.frames_FHWC.shape == take.frames_FHWC.shape == (17, 32, 32, 3)
+    assert real.frames_FHWC.shape == take.frames_FHWC.shape == (33, 32, 32, 3)
     assert abs(real.frames_FHWC.astype(int) - take.frames_FHWC).max() > 50
 
 

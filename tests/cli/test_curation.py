@@ -14,8 +14,9 @@ from rushes.cli import main
 from rushes.media.write import write_video
 from rushes.records import Clip
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 from ..projects import Rushes
 

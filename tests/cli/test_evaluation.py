@@ -162,11 +162,11 @@ def test_a_gate_is_read_against_the_metrics_before_runs_are_compared(
 ) -> None:
     copy = Path(shutil.copytree(finished, tmp_path / "copy"))
     gate = tmp_path / "gate.toml"
-    gate.write_text("[metrics]\nbad_frame = 0.1\n")
+    gate.write_text("[metrics]\nlost_dot = 0.1\n")
     code, _, err = rushes("compare", copy, "realdpo", "--gate", gate)
-    assert code == 2 and "the gate names bad_frame, which was not measured; name one of bad_frames" in err
+    assert code == 2 and "the gate names lost_dot, which was not measured; name one of lost_dots" in err
     assert not (copy / "reports" / "compare.json").exists()
-    gate.write_text("[metrics]\nbad_frames = 1\n")
+    gate.write_text("[metrics]\nlost_dots = 1\n")
     code, out, _ = rushes("compare", copy, "realdpo", "--gate", gate)  # held out on a handful of prompts
     assert code == 1 and "use 8 or more" in out and "Too few held-out prompts to say" in out
 
@@ -187,8 +187,8 @@ def test_power_in_words_and_numbers(rushes: Rushes) -> None:
 def test_what_the_evaluation_of_a_project_could_show(finished: Path, rushes: Rushes) -> None:
     code, out, _ = rushes("sample-size", finished, "--json")
     rows = {row["name"]: row for row in json.loads(out)["metrics"]}
-    metric = json.loads((finished / "reports" / "realdpo.json").read_text())["metrics"]["bad_frames"]
-    assert code == 0 and rows["bad_frames"]["smallest"] == pytest.approx(
+    metric = json.loads((finished / "reports" / "realdpo.json").read_text())["metrics"]["lost_dots"]
+    assert code == 0 and rows["lost_dots"]["smallest"] == pytest.approx(
         detectable_difference(metric["spread"], metric["prompts"])
     )
     code, out, _ = rushes("sample-size", finished)

@@ -137,7 +137,7 @@ def test_clips_keep_their_rates_where_they_may() -> None:
     own = size.at("97x32x32@24")
     assert (own.fps, own.frames, own.rates, len(own.shapes)) == (24.0, 97, (), 1)
     given = BackboneSettings.model_validate({"fps": 25.0, "rates": [24.0, 25.0]})
-    assert [str(shape) for shape in given.shapes] == ["17x32x32", "17x32x32@24"]
+    assert [str(shape) for shape in given.shapes] == ["33x64x64", "33x64x64@24"]
 
 
 @pytest.mark.parametrize(

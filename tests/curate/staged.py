@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.media.write import write_video
+from rushes.world.mechanics import FPS, FRAMES, SIZE_PX
 from rushes.world.render import render
-from rushes.world.scenes import FPS, FRAMES, SIZE_PX, Scene
+from rushes.world.scenes import Scene
 
 from ..fake_endpoint import Does, FakeEndpoint
 
-ENLARGED = 4
+ENLARGED = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def settings(fake: FakeEndpoint | None = None, endpoint: Mapping[str, Any] = {},
 
 def text_tasks(*captions: str) -> list[Task]:
     """Clips of which only the caption is looked at."""
-    return [Task(f"clip {at}", Path("none.mp4"), caption, 8.0, 17) for at, caption in enumerate(captions)]
+    return [Task(f"clip {at}", Path("none.mp4"), caption, 8.0, FRAMES) for at, caption in enumerate(captions)]
 
 
 def world_tasks(folder: Path, scenes: Sequence[Scene], captions: Sequence[str] | None = None) -> list[Task]:
@@ -76,7 +77,7 @@ def world_tasks(folder: Path, scenes: Sequence[Scene], captions: Sequence[str] |
 
 
 def pictures(request: dict[str, Any]) -> NDArray[np.uint8]:
-    """The frames [F,32,32,3] RGB that a request shows, at the world's own size."""
+    """The frames [F,64,64,3] RGB that a request shows, at the world's own size."""
     frames = []
     for part in request["messages"][-1]["content"]:
         if part["type"] == "image_url":

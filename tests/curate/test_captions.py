@@ -12,7 +12,8 @@ from rushes.caption.writers import _misfit
 from rushes.curate.base import Task
 from rushes.curate.captions import make, sentences
 from rushes.metrics.base import Shot
-from rushes.world.scenes import FPS, draw_scenes, other_captions
+from rushes.world.mechanics import FPS
+from rushes.world.scenes import SLOWLY, draw_scenes, wrong_captions
 
 from ..fake_endpoint import Does, FakeEndpoint, texts
 from .staged import BROKEN, pictures, run, says, settings, world_tasks
@@ -99,23 +100,25 @@ def test_settings_that_contradict(table: dict[str, Any], message: str, fake: Fak
 def test_planted_wrong_captions_are_found_by_a_judge_that_looks(
     fake: FakeEndpoint, answers: Path, tmp_path: Path
 ) -> None:
-    """Half of 24 clips go by another caption of the world, which differs in a colour or in what happens."""
+    """Half of 24 clips go by another caption of the world, which differs in side, weight or speed."""
     scenes = draw_scenes([9, 0], 24)
     captions = [scene.caption for scene in scenes]
     wrong = set(range(0, 24, 2))
     for at in wrong:
-        others = other_captions(captions[at])
+        others = wrong_captions(captions[at], scenes[at].tempo < SLOWLY)
         captions[at] = others[at * 7 % len(others)]
 
     def looks(request: dict[str, Any]) -> Does:
         said = re.findall(r'caption says: "(.*)"', texts(request))[0]
         frames = pictures(request)
-        least = min(_misfit(Shot(frames, FPS, other), other) for other in other_captions(said))
-        fits = _misfit(Shot(frames, FPS, said), said) <= least
+        others = [other for slow in (False, True) for other in wrong_captions(said, slow)]
+        fits = _misfit(Shot(frames, FPS, said), said) <= min(
+            _misfit(Shot(frames, FPS, other), other) for other in others
+        )
         return says(reason="compared with its neighbours", true="yes" if fits else "no")
 
     fake.answer = looks
-    table = {"write": "never", "check": True, "frames": 17}
+    table = {"write": "never", "check": True, "frames": 33}
     ran = run(make(settings(fake, captions=table), answers), world_tasks(tmp_path, scenes, captions))
     dropped = {int(id.split()[1]) for id in ran.dropped}
     recall, precision = len(dropped & wrong) / len(wrong), len(dropped & wrong) / len(dropped)

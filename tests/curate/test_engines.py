@@ -18,8 +18,9 @@ from rushes.curate.base import CurationFinding, Engine, Task
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video
 from rushes.ray_workers import ray_module
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     made = []
     for at, scene in enumerate(draw_scenes(0, 3, frames=9)):
         path = folder / f"ü {at}.mp4"
-        write_video(path, render(scene), FPS, scale=4)
+        write_video(path, render(scene), FPS, scale=2)
         made.append(Task(str(at), path, scene.caption, FPS, 9))
     return [*made, Task("gone", folder / "gone.mp4", "", FPS, 9)]
 

@@ -20,8 +20,9 @@ from rushes.media.write import write_video
 from rushes.progress import Tick, no_tick
 from rushes.records import Clip
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS, FRAMES, SIZE_PX
 from rushes.world.render import render
-from rushes.world.scenes import FPS, FRAMES, SIZE_PX, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 from ..fake_endpoint import Does, FakeEndpoint, texts
 from .staged import says, settings
@@ -45,9 +46,9 @@ def bar(what: str, count: int) -> Iterator[Tick]:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.create(tmp_path / "project") as made:
         for at, scene in enumerate(draw_scenes([2, 0], 12)):
-            write_video(tmp_path / f"{at}.mp4", render(scene), FPS, scale=4)
+            write_video(tmp_path / f"{at}.mp4", render(scene), FPS, scale=2)
             media = made.put_media(tmp_path / f"{at}.mp4")
-            made.add([Clip(f"clip {at:02}", media, scene.caption, SIZE_PX * 4, SIZE_PX * 4, FRAMES, FPS, f"{at}.mp4")])
+            made.add([Clip(f"clip {at:02}", media, scene.caption, SIZE_PX * 2, SIZE_PX * 2, FRAMES, FPS, f"{at}.mp4")])
         yield made
 
 

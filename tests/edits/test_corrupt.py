@@ -12,7 +12,7 @@ BOXES = (blur_box, shuffle_box, freeze_box)
 
 @pytest.fixture(scope="module")
 def clip() -> np.ndarray:
-    return render(draw_scenes(3, 1)[0])
+    return render(draw_scenes(3, 1, frames=17)[0])
 
 
 def test_unscaled_is_what_a_codec_of_minus_one_to_one_makes_of_nought_to_one() -> None:

@@ -26,7 +26,7 @@ EXAMPLES = {  # of every edit
 
 @pytest.fixture(scope="module")
 def clips() -> dict[str, np.ndarray]:
-    return dict(zip(("clip", "other"), map(render, draw_scenes(3, 2)), strict=True))
+    return dict(zip(("clip", "other"), map(render, draw_scenes(3, 2, frames=17)), strict=True))
 
 
 def test_there_is_an_example_of_every_edit_but_depth() -> None:

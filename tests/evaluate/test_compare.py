@@ -110,7 +110,7 @@ def test_tables_are_found_and_directions_come_with_them(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Base and two runs on six prompts; `good` lowers bad frames, `bad` raises them."""
+    """Base and two runs on six prompts; `good` lowers lost dots, `bad` raises them."""
     rng = np.random.default_rng(0)
     with Store.create(tmp_path / "project") as made:
         for system, shift in (("base", 0.0), ("good", -0.2), ("bad", 0.2)):
@@ -124,7 +124,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
                     [Candidate(id, media, f"ball {at}", "take", f"g{at}", "", system, "w", 0, *shape, None, "eval")]
                 )
                 value = 0.5 + shift + 0.05 * rng.normal()
-                made.add([Score(f"s{id}", id, "bad_frames", value, measured_by="world-1")])
+                made.add([Score(f"s{id}", id, "lost_dots", value, measured_by="world-2")])
         yield made
 
 
@@ -132,16 +132,16 @@ def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     settings = Settings(footage=FootageSettings(kind="world"))
     result, directions = compare_runs(store, settings, ["good", "bad"])
     assert result.verdicts is not None and result.report is not None
-    assert result.verdicts["base|good"].startswith("Better: bad frames fell")
-    assert result.verdicts["base|bad"].startswith("Worse: bad frames rose")
+    assert result.verdicts["base|good"].startswith("Better: lost dots fell")
+    assert result.verdicts["base|bad"].startswith("Worse: lost dots rose")
     data = json.loads(result.table.read_text())
     assert list(data["pairs"]) == ["base|good", "base|bad", "good|bad"]
-    assert data["pairs"]["base|good"]["bad_frames"]["win"] == 8
-    (breach,) = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
-    assert (breach.system, breach.metric) == ("bad", "bad_frames")
+    assert data["pairs"]["base|good"]["lost_dots"]["win"] == 8
+    (breach,) = check_gate(data, Gate("estimate", {"lost_dots": 0.1}, {}), directions)
+    assert (breach.system, breach.metric) == ("bad", "lost_dots")
     for pair in data["pairs"].values():
-        pair["bad_frames"]["prompts"] = 7
-    breaches = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
+        pair["lost_dots"]["prompts"] = 7
+    breaches = check_gate(data, Gate("estimate", {"lost_dots": 0.1}, {}), directions)
     assert [(b.system, b.words) for b in breaches] == [
         (system, "7 independent prompts are too few to pass a gate; use 8 or more") for system in ("good", "bad")
     ]
@@ -159,7 +159,7 @@ def test_prompts_of_each_size_and_length_are_compared_apart(store: Store) -> Non
 
     assert "By size and length" not in page()
     rows = [row for system in ("base", "good") for row in store.candidates(split="eval", system=system)]
-    scores = {score.subject: score for score in store.scores(metric="bad_frames")}
+    scores = {score.subject: score for score in store.scores(metric="lost_dots")}
     tall = [replace(row, id=f"tall{row.id}", group=f"tall{row.group}", height_px=64) for row in rows]
     store.add(tall)
     store.add(

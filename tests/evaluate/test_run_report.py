@@ -33,7 +33,7 @@ def candidate(system: str, group: int, seed: int, media: str, split: str = "eval
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Twelve evaluation pairs whose gain in bad_frames grows with their number; one base clip without a partner."""
+    """Twelve evaluation pairs whose gain in lost_dots grows with their number; one base clip without a partner."""
     with Store.create(tmp_path / "falling-balls") as store:
         media = store.put_media_bytes(encode_bytes(grey_clip(), FPS, scale=4), ".mp4")
         clips = [Clip(f"clip{i}", media, f"ball {i}", 32, 32, FRAMES, FPS, "world", "eval") for i in range(3)]
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
             Score(f"s-{row.id}-{name}", row.id, name, value)
             for row in rows[: 2 * PAIRS]
             for name, value in (
-                ("bad_frames", 0.5 if row.system == "base" else 0.8 - 0.05 * int(row.group[1:])),
+                ("lost_dots", 0.5 if row.system == "base" else 0.8 - 0.05 * int(row.group[1:])),
                 ("motion", float(int(row.group[1:]))),
             )
         ]
@@ -70,12 +70,12 @@ def metric(name: str, better: Better = "lower", unit: str = "") -> MetricRow:
 
 @pytest.fixture
 def result() -> EvaluateResult:
-    bad_frames = metric("bad_frames")
+    lost_dots = metric("lost_dots")
     return EvaluateResult(
         "realdpo-1",
-        "bad_frames",
-        {"bad_frames": bad_frames, "motion": metric("motion", "higher", "px")},
-        {"sft": {"bad_frames": bad_frames}},
+        "lost_dots",
+        {"lost_dots": lost_dots, "motion": metric("motion", "higher", "px")},
+        {"sft": {"lost_dots": lost_dots}},
         seconds={"generate": 12.0, "evaluate": 3.0, "publish": 1.0},
         version="0.1.0",
     )
@@ -84,17 +84,17 @@ def result() -> EvaluateResult:
 def test_results_of_every_version_are_read(tmp_path: Path) -> None:
     entry = {"base": 0.5, "trained": 0.525, "difference": 0.025, "low": -0.06, "high": 0.11, "n": 12, "better": "lower"}
     former = {
-        "metrics": {"bad_frames": entry, "motion": {**entry, "better": "neutral", "low": None, "high": None}},
+        "metrics": {"lost_dots": entry, "motion": {**entry, "better": "neutral", "low": None, "high": None}},
         "seconds": {"generate": 12.0},
         "seed": 0,
-        "arms": {"sft": {"metrics": {"bad_frames": entry}}, "densedpo": {"bad_frames": entry}},
+        "arms": {"sft": {"metrics": {"lost_dots": entry}}, "densedpo": {"lost_dots": entry}},
         "of a later version": 1,
     }
     path = tmp_path / "realdpo-1.json"
     path.write_text(json.dumps(former))
     read = read_evaluation(path)
-    assert (read.run, read.headline, read.seconds, read.title) == ("realdpo-1", "bad_frames", {"generate": 12.0}, "")
-    assert read.metrics["bad_frames"] == metric("bad_frames") == read.arms["sft"]["bad_frames"]
+    assert (read.run, read.headline, read.seconds, read.title) == ("realdpo-1", "lost_dots", {"generate": 12.0}, "")
+    assert read.metrics["lost_dots"] == metric("lost_dots") == read.arms["sft"]["lost_dots"]
     assert read.arms["densedpo"] == read.arms["sft"]
     level = read.metrics["motion"]
     assert (level.low, level.high, level.p_adjusted) == (-math.inf, math.inf, 1.0)  # no correction concerns it
@@ -113,14 +113,14 @@ def test_cases_are_chosen_by_score_and_by_seed(store: Store, result: EvaluateRes
     worst = next(case for case in report.cases if case.kind == "worst")
     assert worst.gain == pytest.approx(-0.3) and worst.seed == 5
     assert [video.label for video in worst.videos] == ["Base", "Trained", "Real"]
-    assert worst.videos[1].values == pytest.approx({"bad_frames": 0.8, "motion": 0.0})
+    assert worst.videos[1].values == pytest.approx({"lost_dots": 0.8, "motion": 0.0})
     again = collect(store, result, cases=3, seed=4)
     other = collect(store, result, cases=3, seed=5)
     assert again == report and other.cases != report.cases
 
 
 def test_direction_turns_best_and_worst(store: Store, result: EvaluateResult) -> None:
-    metrics = {**result.metrics, "bad_frames": metric("bad_frames", "higher")}
+    metrics = {**result.metrics, "lost_dots": metric("lost_dots", "higher")}
     report = collect(store, replace(result, metrics=metrics), cases=1)
     assert next(case.caption for case in report.cases if case.kind == "best") == "ball 0"
 
@@ -141,8 +141,8 @@ def test_counts_labels_and_spread(store: Store, result: EvaluateResult) -> None:
     assert steps["import"].did == "3 real clips: 0 to train, 3 to evaluate"
     assert steps["label"].did == "5 comparisons, 10 labels by alice, world"
     spread = {row.name: row.clip_spread for row in report.metrics}
-    assert spread["bad_frames"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
-    assert report.curves and report.headline == "bad_frames" and report.arms[0].name == "sft"
+    assert spread["lost_dots"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
+    assert report.curves and report.headline == "lost_dots" and report.arms[0].name == "sft"
 
 
 def test_blind_votes_are_read_and_shown_beside_judges(store: Store, result: EvaluateResult) -> None:
@@ -207,7 +207,7 @@ def test_unknown_run_is_refused_with_the_names(store: Store, result: EvaluateRes
 
 def test_the_whole_page_renders(store: Store, result: EvaluateResult) -> None:
     html = page.render(collect(store, result))
-    assert "falling-balls" in html and "No change shown: bad frames" in html and "beta = 100.0" in html
+    assert "falling-balls" in html and "No change shown: lost dots" in html and "beta = 100.0" in html
 
 
 def test_settings_are_toml() -> None:

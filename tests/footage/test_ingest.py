@@ -50,9 +50,9 @@ def test_world_clips_are_what_their_captions_say(store: Store) -> None:
     assert (done.clips, done.held_out) == (9, 3)
     assert [clip.split for clip in store.clips()] == ["train"] * 6 + ["eval"] * 3
     for clip in store.clips():
-        video = read_video(store.media_path(clip.media), fps=clip.fps, size_px=(32, 32))
-        assert (clip.frames, clip.fps, len(video.frames_FHWC)) == (17, 8.0, 17)
-        assert verify(video.frames_FHWC, clip.caption, fps=clip.fps).bad_frames == 0
+        video = read_video(store.media_path(clip.media), fps=clip.fps, size_px=(64, 64))
+        assert (clip.frames, clip.fps, len(video.frames_FHWC)) == (33, 8.0, 33)
+        assert verify(video.frames_FHWC, clip.caption).lost_dots == 0
 
 
 def test_more_world_clips_are_the_same_and_some_more(store: Store, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_more_world_clips_are_the_same_and_some_more(store: Store, tmp_path: Pat
 def test_world_of_chosen_scenes(store: Store) -> None:
     import_world(store, FootageSettings(clips=2, eval_prompts=0, scenes=("swing",)), BackboneSettings(), seed=0)
     assert all("swing" in clip.caption for clip in store.clips())
-    with pytest.raises(ValueError, match="unknown scene 'fal'"):
-        import_world(store, FootageSettings(clips=1, scenes=("fal",)), BackboneSettings(), seed=0)
+    with pytest.raises(ValueError, match="unknown kind 'dro'"):
+        import_world(store, FootageSettings(clips=1, scenes=("dro",)), BackboneSettings(), seed=0)
 
 
 # folders

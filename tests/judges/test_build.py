@@ -13,9 +13,9 @@ from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.build import metric_judge as make
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, draw_scenes
-from rushes.world.violations import flicker
+from rushes.world.scenes import draw_scenes
 
 
 def settings(**label: object) -> Settings:
@@ -42,9 +42,12 @@ DIRECTED = [name for name, metric in all_metrics().items() if metric.better != "
 
 
 def shots() -> tuple[Shot, Shot]:
-    """A true clip, and one whose brightness jumps in its second half."""
-    (scene,) = draw_scenes(5, 1, ["swing"])
-    return tuple(Shot(render(s), FPS, s.caption) for s in (scene, flicker(scene, np.random.default_rng(0))))  # type: ignore[return-value]
+    """A true clip of two seconds, and the same with jumps of its brightness in the second one."""
+    (scene,) = draw_scenes(5, 1, ["swing"], frames=17)
+    frames = render(scene)
+    flickering = frames.copy()
+    flickering[9:14:2] //= 2
+    return Shot(frames, FPS, scene.caption), Shot(flickering, FPS, scene.caption)
 
 
 def held(shot: Shot) -> Shot:

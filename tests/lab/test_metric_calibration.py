@@ -39,7 +39,5 @@ def test_too_little_is_refused() -> None:
 def test_metrics_of_motion_follow_the_verifier() -> None:
     rows = calibration.calibrate(36, 12, 3, no_bar)
     assert set(rows) == set(all_metrics()) - {"first_frame_fidelity"}
-    assert rows["motion_speed"]["twins"]["low"] > 0.5
-    assert rows["freeze_share"]["faults_own"]["low"] > 0.2
     assert rows["motion_speed"]["faults_own"]["value"] > 0.6
     assert rows["sharpness"].keys() == {"better", "faults", "takes"}  # nothing to be right about

@@ -75,7 +75,7 @@ def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
         ({"rounds": 0}, "--rounds must be at least 1, got 0"),
         (
             {"rounds": 1, "names": ["wan"]},
-            r"--shape: no shape 'wan'; there is tiny, arena, mid, wan-1\.3b, cogvideox-5b",
+            r"--shape: no shape 'wan'; there is tiny, mid, wan-1\.3b, cogvideox-5b",
         ),
     ],
 )

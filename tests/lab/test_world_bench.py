@@ -7,10 +7,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from rushes.arena.plays import wrong_captions
 from rushes.backbones.tiny import load
 from rushes.cli import main
-from rushes.lab.bench_worlds import Arena, BenchMeasures, ClipJudge, Scenes, WorldClip
+from rushes.lab.bench_worlds import BenchMeasures, BenchWorld, ClipJudge, WorldClip
 from rushes.lab.world_bench import (
     WorldBenchAsk,
     bench_world,
@@ -24,6 +23,7 @@ from rushes.lab.world_bench import (
     world_lines,
 )
 from rushes.progress import no_bar
+from rushes.world.scenes import wrong_captions
 
 
 def take(parts: Sequence[float], speed: float = 1.0) -> BenchMeasures:
@@ -40,10 +40,10 @@ def test_a_perfect_sampler_returns_what_noise_hides() -> None:
     assert shares == sorted(shares)
 
 
-def test_the_arena_is_finer_than_the_world_that_ships() -> None:
-    """What one fault weighs in the shipped codec: tens of times too much for pairs that start below eta 0.9."""
-    form = closed_form(Scenes(), load(""), 0, 14)
-    assert form["d0_median"] > 1000 and form["R"]["0.85"] < 0.02
+def test_one_fault_is_fine_enough_to_come_back() -> None:
+    """What one lost dot weighs in the shipped codec: little enough for pairs that start at eta 0.85."""
+    form = closed_form(BenchWorld(), load(""), 0, 10)
+    assert form["d0_median"] < 100 and form["R"]["0.85"] > 0.6
 
 
 def test_labels_tie_at_half_a_part() -> None:
@@ -68,7 +68,7 @@ def test_the_speed_of_winners_is_over_all_pairs_of_a_clip_and_then_over_clips() 
     assert winner_speed([[slow], [slow]]) == {"value": None, "low": None, "high": None, "n": 0}
 
 
-class FewCases(Arena):
+class FewCases(BenchWorld):
     cases: Sequence[tuple[str, str]] = (("dots", "drop"),)
 
 
@@ -77,14 +77,14 @@ class Blind(FewCases):
 
 
 def test_judges_are_tested_on_sound_and_broken_clips() -> None:
-    row = judges(FewCases(), WorldBenchAsk("arena", scenes=5), no_bar)
-    assert row["passes"] and set(row["judges"]) == {"inspection", "arcs"}
-    row = judges(Blind(), WorldBenchAsk("arena", scenes=5), no_bar)
+    row = judges(FewCases(), WorldBenchAsk(scenes=5), no_bar)
+    assert row["passes"] and set(row["judges"]) == {"verify", "arcs"}
+    row = judges(Blind(), WorldBenchAsk(scenes=5), no_bar)
     assert not row["passes"] and row["judges"]["blind"] == {"sound_pass": 1.0, "caught": {"dots/drop": 0.0}}
 
 
-@pytest.mark.parametrize("world", [Arena(), Scenes()], ids=["arena", "scenes"])
-def test_worlds_measure_their_clips(world: Arena | Scenes) -> None:
+def test_the_world_measures_its_clips() -> None:
+    world = BenchWorld()
     clip = world.sound(0, 3)[1]
     measures = world.measured(clip)
     assert len(measures.faults_F) == len(clip.frames_FHWC) and measures.faults_F.max() == 0 and measures.speed > 0
@@ -95,15 +95,15 @@ def test_worlds_measure_their_clips(world: Arena | Scenes) -> None:
 
 def test_wrong_words_are_named() -> None:
     caption = "a ball swings on a rope, to the left first, slowly"
-    assert set(Arena().wrong(caption)) == {"right", "quickly"} and len(wrong_captions(caption)) == 2
+    assert set(BenchWorld().wrong(caption)) == {"right", "quickly"} and len(wrong_captions(caption)) == 2
 
 
 def test_the_command_prints_the_closed_form_first(capsys: pytest.CaptureFixture[str]) -> None:
-    result = bench_world(WorldBenchAsk("scenes", clips=5, scenes=5, tests=()), no_bar)
+    result = bench_world(WorldBenchAsk(clips=5, scenes=5, tests=()), no_bar)
     assert result.passed == () and world_lines(result)[0].startswith("closed form: one fault weighs")
     with pytest.raises(SystemExit):
         main(["bench", "world", "--only", "A9"])
     assert "no such test" in capsys.readouterr().err
     main(["bench", "world", "--scenes", "5", "--clips", "5", "--only", "A4", "--json"])
     row = json.loads(capsys.readouterr().out)
-    assert list(row) == ["closed_form", "A4", "passed"] and row["A4"]["ratio"]["0.3"] > 2 and row["passed"] == []
+    assert list(row) == ["closed_form", "A4", "passed"] and row["A4"]["ratio"]["0.3"] > 1

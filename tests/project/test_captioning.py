@@ -25,7 +25,7 @@ def project(tmp_path: Path, rushes: Rushes) -> Path:
     """A project of three videos without captions, one of them too short as well."""
     (tmp_path / "clips").mkdir()
     for seed, name in enumerate((*NAMES, "short")):
-        frames = render(draw_scenes(seed, 1)[0]).repeat(4, 1).repeat(4, 2)
+        frames = render(draw_scenes(seed, 1)[0]).repeat(2, 1).repeat(2, 2)
         write_video(tmp_path / "clips" / f"{name}.mp4", frames[: 4 if name == "short" else 17], 8.0)
     assert rushes("init", tmp_path / "p", "--footage", tmp_path / "clips")[0] == 0
     return tmp_path / "p"

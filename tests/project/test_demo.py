@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from threading import Event, Thread
 
@@ -61,7 +63,9 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     assert "\n4 takes\n" in rushes("status", folder)[1]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<title>Rushes demo" in page and 'http-equiv="refresh"' not in page
-    assert "densedpo (stored)" in page and "Only the first row was run here" in page
+    arms = json.loads(files("rushes.project").joinpath("demo_recipes.json").read_text(encoding="utf-8"))["arms"]
+    assert all(f"{name} (stored)" in page for name in arms)
+    assert ("Only the first row was run here" in page) == bool(arms)
     for command in ("train", "report"):
         code, out, err = rushes(command, folder)
         assert code == 0, err

@@ -101,24 +101,22 @@ def test_every_level_has_its_measures_with_intervals(project: Path, tell: Tell) 
     motion, tied = ([row[name] for row in facts["levels"]] for name in ("motion_agreement", "tied_pairs"))
     assert motion[0] > 0.8 > motion[-1] and motion[0] == max(motion)
     assert tied[0] > tied[-1]
-    assert (facts["by"], facts["faults_by"], facts["clips"]) == ("world", "bad_frames", 3)
+    assert (facts["by"], facts["faults_by"], facts["clips"]) == ("world", "lost_dots", 3)
     assert facts["proposed"] is None and "3 judged pairs per level are too few" in facts["warnings"][0]
 
 
-def test_faults_are_bad_frames_beyond_those_of_the_real_clip(world: Path) -> None:
+def test_faults_are_lost_dots_beyond_those_of_the_real_clip(world: Path) -> None:
     work = open_project(world, read_settings(world), no_bar)
     made = probes.make_probes(work, eta._clips(work, 3), [float(level) for level in LEVELS])
     facts = probes.measure_probes(work, made, world_judge(0.05), {})
 
-    def bad_frames(row: Candidate) -> float:
-        return verify(
-            read_video(work.store.media_path(row.media), size_px=(32, 32)).frames_FHWC, row.caption
-        ).bad_frames
+    def lost_dots(row: Candidate) -> float:
+        return verify(read_video(work.store.media_path(row.media), size_px=(64, 64)).frames_FHWC, row.caption).lost_dots
 
     some = [(probe, pair) for probe, pair in zip(made, facts, strict=True) if probe.eta >= 0.95]
     for probe, pair in some:
-        took = (bad_frames(probe.left) + bad_frames(probe.right)) / 2
-        assert pair.faults == pytest.approx(took - bad_frames(probe.real))
+        took = (lost_dots(probe.left) + lost_dots(probe.right)) / 2
+        assert pair.faults == pytest.approx(took - lost_dots(probe.real))
     assert any(pair.faults > 0 for _, pair in some)
     work.store.close()
 

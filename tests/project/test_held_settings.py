@@ -200,7 +200,7 @@ def test_an_old_default_holds_until_it_is_upgraded(
 
 def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        read_settings(project, ["train.steps=3", "generate.steps=4", "train.init_from=a", "backbone.frames=17"])
+        read_settings(project, ["train.steps=3", "generate.steps=4", "train.init_from=a", "backbone.frames=33"])
     (line,) = caplog.messages
     assert line == (
         "train.steps is 3 here and 200 in rushes.toml, generate.steps is 4 here and 16 by default, "

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rushes.cli import main
-from rushes.config.tables import FootageSettings, Settings, TrainSettings
+from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
 from rushes.media.write import write_video
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.presets import preset
@@ -54,7 +54,8 @@ def test_every_recipe_can_be_asked() -> None:
 def project(folder: Path, clips: Path, **footage: object) -> Path:
     folder.mkdir()
     settings = FootageSettings.model_validate({"kind": "folder", "path": str(clips), **footage})
-    write_settings(folder, Settings(footage=settings, train=TrainSettings(recipe="sft")))
+    train, shape = TrainSettings(recipe="sft"), BackboneSettings(frames=17)
+    write_settings(folder, Settings(footage=settings, train=train, backbone=shape))
     return folder
 
 

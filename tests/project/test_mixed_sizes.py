@@ -26,12 +26,12 @@ from rushes.training.loop import split
 
 from ..projects import Rushes
 
-SIZES = {"landscape": (24, 40), "portrait": (40, 24), "square": (32, 32)}
-SHAPES = {"landscape": "9x16x24", "portrait": "9x24x16", "square": "9x16x16", "short": "5x24x16"}
+SIZES = {"landscape": (24, 48), "portrait": (48, 24), "square": (32, 32)}
+SHAPES = {"landscape": "9x16x32", "portrait": "9x32x16", "square": "9x16x16", "short": "5x32x16"}
 SETS = (
-    "backbone.sizes=[[16, 24], [24, 16], [16, 16]]",
+    "backbone.sizes=[[16, 32], [32, 16], [16, 16]]",
     "backbone.height_px=16",
-    "backbone.width_px=24",
+    "backbone.width_px=32",
     "backbone.frames=[9, 5]",
     "generate.takes=1",
     "generate.steps=1",
@@ -44,7 +44,7 @@ SETS = (
     "evaluate.steps=1",
     "footage.eval_fraction=0.7",
 )
-DEFAULT = "9x16x24"
+DEFAULT = "9x16x32"
 
 
 def footage(folder: Path) -> Path:
@@ -77,13 +77,13 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
     """Takes, latents and pairs have the shape of their clip; the report has a row for each."""
     code, out, err = rushes("preflight", project)
     assert code == 0, err
-    assert "24 x 16" in out and "to 24 x 16 px, 9 frames" in out
+    assert "32 x 16" in out and "to 32 x 16 px, 9 frames" in out
     written = parse_json((project / "preflight.json").read_text(), project)
     counted = {f"{row['frames']}x{row['height_px']}x{row['width_px']}": row["clips"] for row in written["shapes"]}
-    assert counted == {"9x16x24": 3, "5x16x24": 0, "9x24x16": 3, "5x24x16": 1, "9x16x16": 3, "5x16x16": 0}
+    assert counted == {"9x16x32": 3, "5x16x32": 0, "9x32x16": 3, "5x32x16": 1, "9x16x16": 3, "5x16x16": 0}
     code, _, err = rushes("run", project)
     assert code == 0 and "3 of 3 comparisons are also mirrored" in err, err
-    assert "generate: " in err and "of 24 x 16 px, 9 frames: 0.00 h" in err and "evaluate: base: " in err
+    assert "generate: " in err and "of 32 x 16 px, 9 frames: 0.00 h" in err and "evaluate: base: " in err
     with Store.open(project) as store:
         clips = {clip.id: clip for clip in store.clips()}
         takes = store.candidates()
@@ -98,7 +98,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
         if take.split == "train":
             for edit, media in product(("", "mirror"), (take.media, clips[take.clip_id].media)):
                 latent = latents.get(str(LatentKey(media, edit, shape=shape)))
-                assert latent is not None and latent.shape[1:] == (1 + (frames - 1) // 4, height // 8, width // 8)
+                assert latent is not None and latent.shape[1:] == (1 + (frames - 1) // 4, height // 16, width // 16)
     rows = [json.loads(line) for line in (project / "runs" / "realdpo" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 3 and "MiB at" in rows[0]["gradients_why"]
     shapes = Counter(
@@ -120,7 +120,7 @@ def test_a_plan_says_hours_of_each_shape(rushes: Rushes, project: Path) -> None:
     plan = json.loads(out)
     hours = {shape: row["hours"] for shape, row in plan["shapes"].items()}
     assert hours.keys() == {
-        f"{h} x {w} px, {f} frames" for f, h, w in ((9, 16, 24), (9, 24, 16), (9, 16, 16), (5, 24, 16))
+        f"{h} x {w} px, {f} frames" for f, h, w in ((9, 16, 32), (9, 32, 16), (9, 16, 16), (5, 32, 16))
     }
     assert sum(hours.values()) == pytest.approx(plan["total_hours"], rel=0.01)
     assert plan["clips"] == sum(row["clips"] for row in plan["shapes"].values()) == 3
@@ -134,13 +134,13 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
     with Store.open(project) as store:
         portrait = {clip.id for clip in store.clips("train") if "portrait" in clip.source}
         taken = [take for take in store.stream(Candidate) if take.clip_id in portrait]
-    code, _, err = rushes("train", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]")
+    code, _, err = rushes("train", project, "--set", "backbone.sizes=[[16, 32], [16, 16]]")
     assert code != 0 and "takes have another shape than their clips" in err
     assert any(take.id in err for take in taken) and "the clip goes to 16 x 16 px" in err and "rushes generate" in err
-    code, out, err = rushes("generate", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]", "--json")
+    code, out, err = rushes("generate", project, "--set", "backbone.sizes=[[16, 32], [16, 16]]", "--json")
     assert code == 0 and json.loads(out)["new"] == len(taken), err
     code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
-    assert code != 0 and "takes have another shape than their clips" in err and "goes to 16 x 24 px" in err, err
+    assert code != 0 and "takes have another shape than their clips" in err and "goes to 16 x 32 px" in err, err
     assert rushes("train", project)[0] == 0  # sizes as they were: takes that were made since are of others
 
 
@@ -150,7 +150,7 @@ def test_windows_of_one_film_are_one_cluster_and_never_on_both_sides(rushes: Rus
         "footage.eval_fraction=0.1",
         "backbone.frames=5",
         "backbone.height_px=16",
-        "backbone.width_px=24",
+        "backbone.width_px=32",
     )
     footage, project = project.parent / "footage", project.parent / "windows"
     sets = [part for each in more for part in ("--set", each)]

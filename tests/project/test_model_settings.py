@@ -82,7 +82,7 @@ def test_refused_before_anything_is_read(
     tmp_path: Path,
 ) -> None:
     size = {"name": BACKBONE[name], "path": str(folder(name)), "first_frame": name in ("cogvideox_i2v", "ltx")}
-    size |= {"width_px": 48, "frames": 9} if name == "cogvideox_i2v" else {"frames": 9}
+    size |= {"height_px": 32, "width_px": 48, "frames": 9} if name == "cogvideox_i2v" else {"frames": 9}
     changes: dict[str, dict[str, Any]] = {"backbone": size}
     changes[table] = {**changes.get(table, {}), **values}
     settings = small.settings.model_copy(

@@ -39,10 +39,10 @@ def settings_for(small: SmallProject, model: Path) -> Settings:
     }
     tables: dict[str, dict[str, Any]] = {
         "backbone": backbone,
-        "footage": {"clips": 4, "eval_prompts": 2},
+        "footage": {"clips": 3, "eval_prompts": 3},  # the third asks for another tempo
         "generate": {"takes": 1, "steps": 2},
         "train": train,
-        "evaluate": {"prompts": 2, "seeds": 1, "steps": 2},
+        "evaluate": {"prompts": 3, "seeds": 1, "steps": 2},
     }
     update = {table: getattr(small.settings, table).model_copy(update=values) for table, values in tables.items()}
     return small.settings.model_copy(update=update)

@@ -70,9 +70,9 @@ def test_sides_of_two_sizes_are_reported_in_the_shape_that_both_are_trained_in(
     rng = np.random.default_rng(1)
     for folder, size in zip(sides, ((32, 48), (48, 32)), strict=True):
         write_video(folder / "0.mp4", rng.integers(0, 255, (17, *size, 3), np.uint8), 8)
-    project, sizes = tmp_path / "project", "backbone.sizes=[[32, 32], [32, 48], [48, 32]]"
-    assert rushes("init", project, "--pairs", *sides)[0] == 0
-    code, _, err = rushes("import", project, "--set", sizes, "--set", "footage.eval_fraction=0.4")
+    project, shape = tmp_path / "project", ("--set", "backbone.height_px=32", "--set", "backbone.width_px=32")
+    assert rushes("init", project, "--pairs", *sides, *shape, "--set", "footage.eval_fraction=0.4")[0] == 0
+    code, _, err = rushes("import", project, "--set", "backbone.sizes=[[32, 32], [32, 48], [48, 32]]")
     assert code == 0, err
     (row,) = (row for row in json.loads((project / "pairs.json").read_text())["rows"] if row["entry"] == "0")
     (left,), (right,) = row["left"]["shapes"], row["right"]["shapes"]
@@ -146,7 +146,7 @@ def test_the_shards_of_a_data_set_are_pairs(rushes: Rushes, sides: tuple[Path, P
     before = (tmp_path / "project" / "pairs.json").read_text()
     assert "data/train-00001-of-00002.parquet, row 2" in before
     other = tmp_path / "other"
-    assert rushes("init", other)[0] == 0
+    assert rushes("init", other, "--set", "backbone.frames=17")[0] == 0
     code, out, err = rushes("labels", "import", other, hub, "--json")
     assert code == 0 and json.loads(out)["pairs"] == PAIRS, err
     assert "video_w won 6 of 6 pairs" in err and "left = data-train-00000-of-00002.parquet-row-0-video_w.mp4" in err

@@ -190,18 +190,18 @@ def test_each_round_starts_from_the_one_before(opened: OpenProject, monkeypatch:
     control = run_of(opened, f"realdpo-old-takes-{2 * steps}")
     assert control.settings["train"]["steps"] == 2 * steps and control.settings["train"]["init_from"] == "base"
     stored = json.loads((opened.store.project / "reports" / "realdpo-2.json").read_text())
-    points = stored["rounds"]["bad_frames"]
+    points = stored["rounds"]["lost_dots"]
     metrics = {
-        name: row["bad_frames"] for name, row in (("realdpo", stored["arms"]["realdpo"]), ("2", stored["metrics"]))
+        name: row["lost_dots"] for name, row in (("realdpo", stored["arms"]["realdpo"]), ("2", stored["metrics"]))
     }
     assert points["new takes each round"] == [
-        [0.0, stored["metrics"]["bad_frames"]["base"]],
+        [0.0, stored["metrics"]["lost_dots"]["base"]],
         [steps, metrics["realdpo"]["trained"]],
         [2 * steps, metrics["2"]["trained"]],
     ]
-    assert points["takes of the first round"][-1] == [2 * steps, stored["arms"][control.name]["bad_frames"]["trained"]]
+    assert points["takes of the first round"][-1] == [2 * steps, stored["arms"][control.name]["lost_dots"]["trained"]]
     page = done.report.read_text(encoding="utf-8")
-    assert "bad frames after each round" in page and "after every round; each starts from the run before" in page
+    assert "lost dots after each round" in page and "after every round; each starts from the run before" in page
     assert rounds.run_rounds(opened, 2, old_takes=True) == done  # nothing is made again
 
 
@@ -214,7 +214,7 @@ def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
 @pytest.mark.parametrize(
     ("better", "worse", "diagnoses", "why"),
     [
-        (("bad_frames",), (), (), ""),
+        (("lost_dots",), (), (), ""),
         ((), (), (), "b is not shown to be better than a: its verdict reports no change"),
         (("jerk",), ("motion",), (), "b is worse than a on motion"),
         (("jerk",), (), ("memorised",), "b classifies its training pairs but not the held-out ones"),

@@ -21,7 +21,7 @@ def test_defaults_and_what_is_right_pass() -> None:
     check_settings(Settings())
     check_settings(
         settings(
-            footage={"scenes": ["fall", "wave"]},
+            footage={"scenes": ["drop", "swing"]},
             label={"by": "metric", "metric": "flicker", "segment_s": 1.0},
             train={"recipe": "densedpo", "options": {"mode": "vanilla"}},
         )
@@ -39,7 +39,7 @@ def test_defaults_and_what_is_right_pass() -> None:
             "backbone.compile: offloaded blocks cannot be compiled; set it or backbone.offload to false",
         ),
         ({"backbone": {"fps": 24.0}}, "backbone.fps: the embedded world is rendered at 8 fps, got 24; set it to 8"),
-        ({"footage": {"scenes": ["fall", "wav"]}}, "footage.scenes: no scene 'wav'; did you mean wave?"),
+        ({"footage": {"scenes": ["drop", "swin"]}}, "footage.scenes: no scene 'swin'; did you mean swing?"),
         ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; choose one of dynamic_degree"),
         (
             {"label": {"by": "metric", "metric": "sharpness", "segment_s": 1.0}},

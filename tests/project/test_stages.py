@@ -29,7 +29,7 @@ def test_settings_that_changed_and_changed_back_give_the_first_result(opened: Op
     assert other != first
     assert stages.evaluate_run(opened).metrics == first
     fewer = stages.evaluate_run(changed(opened, "evaluate", prompts=2)).metrics
-    assert fewer["bad_frames"].n == 2 and first["bad_frames"].n == 3
+    assert fewer["lost_dots"].n == 2 and first["lost_dots"].n == 3
 
 
 def test_pairs_to_label_are_of_the_same_settings(opened: OpenProject) -> None:

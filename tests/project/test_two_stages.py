@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("birds")
     (place / "clips").mkdir()
     for number, scene in enumerate(draw_scenes(3, 8, ["swing"], frames=5)):
-        write_video(place / "clips" / f"{number}.mp4", render(scene).repeat(4, 1).repeat(4, 2), 8)
+        write_video(place / "clips" / f"{number}.mp4", render(scene).repeat(2, 1).repeat(2, 2), 8)
     (place / "clips" / "captions.txt").write_text("a ball swings\n" * 8)
     tiny_sd.write(place / "stable-diffusion-v1-4", taught=True)
     tiny_sd.write(place / "dpo-sdxl")

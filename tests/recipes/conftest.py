@@ -21,10 +21,11 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import LatentGrid
 from rushes.training.recipe import load_recipe
+from rushes.world.mechanics import FPS, SIZE_PX
 from rushes.world.render import render
-from rushes.world.scenes import FPS, FRAMES, SIZE_PX, Scene, draw_scenes
+from rushes.world.scenes import Scene, draw_scenes
 
-CLIPS, TAKES = 5, 3  # of the last clip there is one take only
+CLIPS, TAKES, FRAMES = 5, 3, 17  # of the last clip there is one take only
 EDITING = ("dfdpo", "physhpo")  # recipes with views of edited clips
 GRID = LatentGrid(5, 4, FPS, first_frame=True)
 SCORES = ((9, 10, 7.5), (3, 8, 3), (2, 1, 0.5), (5, 5, 5), (6,))  # of takes, out of ten; of group 3 all tie
@@ -86,7 +87,7 @@ def fill(store: Store, latents: LatentStore) -> None:
         kept[name] = frames
         latents.put({name: codec.encode(frames[None])[0]})
 
-    for i, scene in enumerate(draw_scenes(5, CLIPS)):
+    for i, scene in enumerate(draw_scenes(5, CLIPS, frames=FRAMES)):
         frames = render(scene)
         clip = clip_row(scene, f"clip {i}")
         store.add([clip])
@@ -107,7 +108,7 @@ def fill(store: Store, latents: LatentStore) -> None:
         store.add([preference_row(f"guided {i}.0", f"guided {i}.1", LABELS[i])])
         if takes > 1:
             store.add([preference_row(f"take {i}.0", f"take {i}.1", LABELS[i])])
-    aside = clip_row(draw_scenes(6, 1)[0], "eval clip", "eval")
+    aside = clip_row(draw_scenes(6, 1, frames=FRAMES)[0], "eval clip", "eval")
     store.add([aside, candidate_row(aside, "eval take", "take"), candidate_row(aside, "eval take 2", "take")])
     store.add([preference_row("eval take", "eval take 2", (1, 1, 1, 1))])
     for recipe in map(load_recipe, EDITING):
@@ -136,7 +137,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def scene() -> Scene:
-    return draw_scenes(5, 1)[0]
+    return draw_scenes(5, 1, frames=FRAMES)[0]
 
 
 @pytest.fixture

@@ -324,7 +324,7 @@ def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: 
     """
     latents, found = LatentStore(folder / "latents", "faults"), []
     fault = torch.randn(codec.spec.channels, 4, 4, generator=torch.Generator().manual_seed(1))
-    scenes = iter(draw_scenes(9, copies * len(comparisons)))
+    scenes = iter(draw_scenes(9, copies * len(comparisons), frames=17))
     for copy in range(copies):
         for comparison in comparisons:
             clean = codec.encode(render(next(scenes))[None])[0]

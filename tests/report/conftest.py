@@ -54,8 +54,8 @@ def report(mp4: bytes) -> Report:
     kinds: tuple[CaseKind, ...] = ("random", "random", "worst", "worst", "best", "best")
     cases = tuple(
         Case(kind, f"a red ball falls, take {at}", at, 0.1 * at - 0.3, (
-            ReportVideo("Base", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.5}),
-            ReportVideo("Trained", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.25}),
+            ReportVideo("Base", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"lost_dots": 0.5}),
+            ReportVideo("Trained", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"lost_dots": 0.25}),
             ReportVideo("Real", longer, "video/mp4", 32, 32, 17, FPS),
         ))
         for at, kind in enumerate(kinds)
@@ -64,9 +64,9 @@ def report(mp4: bytes) -> Report:
     return Report(
         title="falling balls",
         run="realdpo-1",
-        headline="bad_frames",
+        headline="lost_dots",
         metrics=(
-            metric("bad_frames", -0.3, -0.1),
+            metric("lost_dots", -0.3, -0.1),
             metric("sharpness", -0.2, 0.1, "higher"),
             metric("artifacts", 0.05, 0.25),
         ),
@@ -80,7 +80,7 @@ def report(mp4: bytes) -> Report:
         cases=cases,
         case_seed=7,
         pairs=40,
-        arms=(ReportArm("sft", (metric("bad_frames", -0.1, 0.2), metric("artifacts", -0.1, -0.05))),),
+        arms=(ReportArm("sft", (metric("lost_dots", -0.1, 0.2), metric("artifacts", -0.1, -0.05))),),
         settings="[train]\nbeta = 100.0",
         hashes={"run": "0123abcd"},
         versions={"rushes": "0.1.0"},

@@ -89,7 +89,7 @@ def test_regressions_come_first(report: Report) -> None:
     table = html[html.index("<tbody>") :]
     order = [table.index(f">{words}<") for words in ("What got worse", "No change shown", "What got better")]
     assert order == sorted(order)
-    assert table.index("artifacts") < table.index("sharpness") < table.index("bad frames")
+    assert table.index("artifacts") < table.index("sharpness") < table.index("lost dots")
     assert "Of 2 other metrics, 1 got worse: artifacts." in html
 
 

@@ -150,7 +150,7 @@ def test_a_case_opens_where_its_sides_differ_most_and_bad_seconds_are_marked(
     assert set(_frames(root)[:2]) == {5}
     marks = root.locator(".faults")
     assert [row.get_attribute("aria-label") for row in marks.all()] == [
-        "Base, bad frames by second: 0 %, 100 %", "Trained, bad frames by second: 50 %, 0 %",
+        "Base, lost dots by second: 0 %, 100 %", "Trained, lost dots by second: 50 %, 0 %",
     ]  # fmt: skip
     shown = marks.first.locator("i").evaluate_all("cells => cells.map(cell => getComputedStyle(cell).opacity)")
     assert shown == ["0", "1"]

@@ -17,31 +17,31 @@ def of(*metrics: MetricRow) -> Report:
     return Report("t", "r", metrics[0].name, metrics)
 
 
-def bad_frames(low: float, high: float, n: int = 256) -> MetricRow:
-    return MetricRow("bad_frames", "lower", 0.323, 0.22, -0.103, low, high, n)
+def lost_dots(low: float, high: float, n: int = 256) -> MetricRow:
+    return MetricRow("lost_dots", "lower", 0.323, 0.22, -0.103, low, high, n)
 
 
 def test_verdict_better() -> None:
-    said = text.verdict(of(bad_frames(-0.123, -0.083)))
+    said = text.verdict(of(lost_dots(-0.123, -0.083)))
     assert said == (
-        f"Better: bad frames fell from 0.323 to 0.220 (difference {MINUS}0.103, "
+        f"Better: lost dots fell from 0.323 to 0.220 (difference {MINUS}0.103, "
         f"95 % interval {MINUS}0.123 to {MINUS}0.083, 256 pairs)."
     )
 
 
 def test_verdict_worse_says_so_whatever_the_direction() -> None:
-    assert text.verdict(of(metric("bad_frames", 0.1, 0.3))).startswith("Worse: bad frames (px) rose from 1.00 to 1.20 ")
+    assert text.verdict(of(metric("lost_dots", 0.1, 0.3))).startswith("Worse: lost dots (px) rose from 1.00 to 1.20 ")
     assert text.verdict(of(metric("motion", -0.3, -0.1, "higher"))).startswith("Worse: motion (px) fell from 1.00")
 
 
 def test_verdict_undecided_claims_nothing() -> None:
-    said = text.verdict(of(bad_frames(-0.21, 0.004)))
-    assert said.startswith("No change shown: bad frames went from") and "the interval includes zero" in said
+    said = text.verdict(of(lost_dots(-0.21, 0.004)))
+    assert said.startswith("No change shown: lost dots went from") and "the interval includes zero" in said
     assert "Better" not in said and "fell" not in said
 
 
 def test_one_pair_cannot_show_a_change() -> None:
-    said = text.verdict(of(bad_frames(-math.inf, math.inf, 1)))
+    said = text.verdict(of(lost_dots(-math.inf, math.inf, 1)))
     assert said.startswith("No change shown") and "1 pair cannot show a change" in said
 
 
@@ -101,21 +101,21 @@ def test_digits_follow_the_width_of_the_interval() -> None:
 @pytest.mark.parametrize(
     ("base", "trained", "words", "points"),
     [
-        (0.224, 0.180, "About one in five bad frames is gone: 18 %, before 22 %.", "\u22126.6 to \u22122.2"),
-        (0.212, 0.178, "About one in six bad frames is gone: 18 %, before 21 %.", "\u22125.1 to \u22121.7"),
-        (0.2, 0.1, "About half of the bad frames are gone: 10 %, before 20 %.", "\u221215.0 to \u22125.0"),
-        (0.2, 0.0, "About nine in ten bad frames are gone: 0 %, before 20 %.", "\u221230.0 to \u221210.0"),
-        (0.2, 0.3, "Bad frames rose by 50 %: 30 %, before 20 %.", "+5.0 to +15.0"),
-        (0.2, 0.198, "Bad frames fell by 1 %: 20 %, before 20 %.", "\u22120.3 to \u22120.1"),
+        (0.224, 0.180, "About one in five lost dots is gone: 18 %, before 22 %.", "\u22126.6 to \u22122.2"),
+        (0.212, 0.178, "About one in six lost dots is gone: 18 %, before 21 %.", "\u22125.1 to \u22121.7"),
+        (0.2, 0.1, "About half of the lost dots are gone: 10 %, before 20 %.", "\u221215.0 to \u22125.0"),
+        (0.2, 0.0, "About nine in ten lost dots are gone: 0 %, before 20 %.", "\u221230.0 to \u221210.0"),
+        (0.2, 0.3, "Lost dots rose by 50 %: 30 %, before 20 %.", "+5.0 to +15.0"),
+        (0.2, 0.198, "Lost dots fell by 1 %: 20 %, before 20 %.", "\u22120.3 to \u22120.1"),
     ],
 )
 def test_the_verdict_in_short(base: float, trained: float, words: str, points: str) -> None:
     moved = trained - base
     low, high = sorted((moved / 2, 3 * moved / 2))
-    row = MetricRow("bad_frames", "lower", base, trained, moved, low, high, 96)
+    row = MetricRow("lost_dots", "lower", base, trained, moved, low, high, 96)
     assert text.in_short(of(row)) == f"{words} Likely range of the change: {points} points."
 
 
 def test_what_is_not_claimed_is_not_said_in_short() -> None:
-    assert text.in_short(of(bad_frames(-0.21, 0.004))) == ""
+    assert text.in_short(of(lost_dots(-0.21, 0.004))) == ""
     assert text.in_short(of(metric("motion", 0.1, 0.3, "higher"))) == "Motion rose by 20 %."

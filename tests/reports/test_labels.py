@@ -27,7 +27,8 @@ from rushes.training.comparison import LatentGrid
 
 from ..projects import Rushes
 
-SECONDS = 2.125  # of the embedded model's clips: 17 frames at 8 fps
+SECONDS = 2.125  # of the videos and the project: 17 frames at 8 fps
+SHAPE = ("--set", "backbone.height_px=32", "--set", "backbone.width_px=32", "--set", "backbone.frames=17")
 
 
 def video(
@@ -58,7 +59,7 @@ class Imports:
 
     def __init__(self, rushes: Rushes, project: Path, videos: Path) -> None:
         self.rushes, self.project, self.videos = rushes, project, videos
-        assert rushes("init", project)[0] == 0
+        assert rushes("init", project, *SHAPE)[0] == 0
 
     def __call__(self, form: str, rows: Any, *more: object, name: str = "") -> tuple[int, str, str]:
         """Import rows: a text as it is, a list as JSON."""

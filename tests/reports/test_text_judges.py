@@ -18,7 +18,7 @@ from ..fake_endpoint import Does, FakeEndpoint, serve
 from ..projects import Rushes
 
 FIRST = '{"reason": "r", "choice": "first"}'
-WORLD = ("footage.clips=6", "footage.eval_prompts=2", "generate.steps=1", "backbone.frames=5")
+WORLD = ("footage.clips=6", "footage.eval_prompts=2", "generate.steps=1", "backbone.frames=9")
 Label = Callable[..., tuple[int, dict[str, str], str]]
 
 

@@ -101,7 +101,7 @@ def test_flat_and_faded_pictures() -> None:
 def world(tmp_path: Path) -> tuple[LatentStore, list[Comparison]]:
     """A true clip against a copy of it with another ending, both encoded as they should be."""
     codec = TinyBackbone.load()
-    frames = render(draw_scenes(3, 1)[0])
+    frames = render(draw_scenes(3, 1, frames=17)[0])
     take = frames.copy()
     take[9:] = take[9]
     latents = LatentStore(tmp_path, "world")

@@ -58,7 +58,7 @@ def test_noise_and_time_of_a_pair_drawn_apart(data_in: DataIn, small: Small, tmp
 def test_losers_encoded_without_normalising_their_pixels() -> None:
     """RealDPO's loader maps winners to -1..1 and feeds losers to the codec as 0..255."""
     codec = TinyBackbone.load()
-    frames = render(draw_scenes(3, 1)[0])
+    frames = render(draw_scenes(3, 1, frames=17)[0])
     take = frames.copy()
     take[9:] = take[9]
     winner, loser = (codec.encode(clip[None])[0] for clip in (frames, take))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from rushes.backbones.model_defaults import families
 
-_TINY = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
+_TINY = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 16, "fps": 8.0}
 
 
 def backbone_names() -> list[str]:
@@ -15,7 +15,7 @@ def backbone_names() -> list[str]:
 
 
 _ASPECTS = ((16, 9), (4, 3), (1, 1), (3, 4), (9, 16))  # width to height, beside a size's own
-_MULTIPLES = {"tiny": 8, "animatediff": 64, "inflated_sd": 64}  # of heights and widths; of all others 32 will do
+_MULTIPLES = {"tiny": 16, "animatediff": 64, "inflated_sd": 64}  # of heights and widths; of all others 32 will do
 
 
 def sizes_of_one_area(name: str, height_px: int, width_px: int) -> list[tuple[int, int]]:

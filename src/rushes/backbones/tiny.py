@@ -1,8 +1,8 @@
 """The embedded backbone: a rectified-flow video transformer and a linear patch codec that train on a laptop.
 
 The codec has what the large ones have: four pixel frames per latent frame, eight pixels or more per latent position,
-and a first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and
-8 x 8 x 4 patches; `patch_px` makes them larger), so it is exact to invert up to what it drops and has nothing to train.
+and a first latent frame that holds one pixel frame. It is a fixed projection (principal components of patches
+of 16 x 16 px and one or four frames), so it is exact to invert up to what it drops and has nothing to train.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rushes.noise.paths import Flow
 from rushes.tensor_files import save_tensors
 from rushes.text_reader import CaptionLength
 
-PATCH_PX, RATIO = 8, 4
+PATCH_PX, RATIO = 16, 4
 WORDS, LONGEST = 1024, 48  # hashed vocabulary; captions are cut after 48 words
 BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
@@ -36,9 +36,9 @@ BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 class TinyConfig:
     """Sizes of the network and of its latents."""
 
-    channels: int = 64
+    channels: int = 96
     width: int = 128
-    depth: int = 8
+    depth: int = 6
     heads: int = 4
     patch_px: int = PATCH_PX
 

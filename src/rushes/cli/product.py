@@ -174,9 +174,6 @@ def metrics(
 @bench.command
 def world(
     *,
-    name: Annotated[
-        str, Parameter(name="--world", help="scenes: the world that ships; arena: the next one")
-    ] = "scenes",
     base: Annotated[str, Parameter(help="weights of a tiny model that lives there; empty = the base that ships")] = "",
     clips: Annotated[int, GE_0, Parameter(help="held-out clips that takes start from")] = 80,
     scenes: Annotated[
@@ -190,6 +187,6 @@ def world(
     """Test whether the embedded world can decide what the papers claim: a closed form, then tests A1 to A7."""
     from rushes.lab.world_bench import TESTS, WorldBenchAsk, bench_world, world_lines
 
-    ask = WorldBenchAsk(name, base, clips, scenes=scenes, steps=steps, seed=seed, tests=only or TESTS)
+    ask = WorldBenchAsk(base, clips, scenes=scenes, steps=steps, seed=seed, tests=only or TESTS)
     result = bench_world(ask, bar)
     tell(result, as_json, world_lines(result))

@@ -26,15 +26,15 @@ class BackboneSettings(SettingsTable):
         description="folder of the weights, or hub:OWNER/NAME with an optional @revision; empty = the base that "
         "comes with Rushes",
     )
-    height_px: SideLength = Field(32, gt=0, description="frame height in pixels")
-    width_px: SideLength = Field(32, gt=0, description="frame width in pixels")
+    height_px: SideLength = Field(64, gt=0, description="frame height in pixels")
+    width_px: SideLength = Field(64, gt=0, description="frame width in pixels")
     sizes: Literal["auto"] | Annotated[tuple[Size, ...], Strict(False)] = Field(
         (),
         description="[height, width] pairs; each clip gets the one that crops it least; auto = five aspect ratios of "
         "equal area; empty = one size",
     )
     frames: FrameCount = Field(
-        17, gt=0, description="frames per clip; the model limits the choice, for example to 4n + 1"
+        33, gt=0, description="frames per clip; the model limits the choice, for example to 4n + 1"
     )
     lengths: tuple[FrameCount, ...] = Field(
         (), strict=False, description="frame counts; each clip gets the longest that it fills; empty = one length"

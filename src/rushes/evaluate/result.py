@@ -36,6 +36,7 @@ from rushes.stats import (
 )
 from rushes.store.database import Store
 from rushes.text_reader import checked_text, counted, parse_json
+from rushes.world.verify import HEADLINE
 
 SystemPair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
@@ -43,8 +44,7 @@ Metrics = Mapping[str, MetricRow]  # by name
 _MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
 _LOOK_PX = 64  # height at which two videos are compared frame by frame
 _MOST_SHAPES = 16  # rows of a table by size and length
-_VERIFIED = "physics_error"  # the embedded world's verifier looked
-_MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
+_MOTION, _QUALITY = ("motion_speed", "speed"), ("warping_error", HEADLINE)
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def build_report(
     if lost := shown.count(None):
         notes.append(f"{lost} cases are not shown because one of their videos is missing from media/.")
     verdicts, prompts = result.verdicts(), len({result.cluster_of.get(prompt, prompt) for prompt, _ in keys})
-    seen = bool(result.judged) or any(metric.name == _VERIFIED for metric in report.metrics)
+    seen = bool(result.judged) or any(metric.name == HEADLINE for metric in report.metrics)
     return replace(
         report,
         wins=_wins(report, keys, first, second, result.cluster_of),

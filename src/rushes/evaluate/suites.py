@@ -9,9 +9,9 @@ from rushes.config.footage import FootageSettings
 from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
 from rushes.stats import Better
-from rushes.world import fit
-from rushes.world import verify as world
-from rushes.world.scenes import SIZE_PX
+from rushes.world.arcs import arcs
+from rushes.world.mechanics import SIZE_PX
+from rushes.world.verify import HEADLINE, MEASURES, verify
 
 SuiteValues = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
 
@@ -32,25 +32,29 @@ def world_meter() -> MetricSuite:
     """The embedded world's verifier: it knows what should happen, and sees pixels only."""
 
     def measure(shot: Shot) -> SuiteValues:
-        verdict = world.verify(shot.frames_FHWC, shot.caption, fps=shot.fps)
-        return {m: (getattr(verdict, m), tuple(verdict.per_second[m].tolist())) for m in world.METRICS}
+        verdict = verify(shot.frames_FHWC, shot.caption)
+        seconds = verdict.per_segment(1.0, shot.fps)
+        return {name: (float(getattr(verdict, name)), seconds.get(name, ())) for name in MEASURES}
 
-    better: dict[str, Better] = {m: "higher" if m == "dynamic_degree" else "lower" for m in world.METRICS}
-    units = {"physics_error": "px", "flicker": "levels", "dynamic_degree": "px/frame"}
-    return MetricSuite("world-1", better, units, headline="bad_frames", size_px=(SIZE_PX, SIZE_PX), measure=measure)
+    return MetricSuite(
+        "world-2",
+        {name: row.better for name, row in MEASURES.items()},
+        {name: row.unit for name, row in MEASURES.items() if row.unit},
+        headline=HEADLINE,
+        size_px=(SIZE_PX, SIZE_PX),
+        measure=measure,
+    )
 
 
-def fit_meter() -> MetricSuite:
+def second_meter() -> MetricSuite:
     """The embedded world's second judge, which shares nothing with the verifier and never labels."""
 
     def measure(shot: Shot) -> SuiteValues:
-        fitted = fit.fit(shot.frames_FHWC)
-        return {"lost": (fitted.lost, ()), "roughness": (fitted.roughness, ())}
+        seen = arcs(shot.frames_FHWC, shot.caption)
+        return {name: (float(getattr(seen, name)), ()) for name in better}
 
-    better: dict[str, Better] = {"lost": "lower", "roughness": "lower"}
-    return MetricSuite(
-        "fit-1", better, {"roughness": "px"}, headline="lost", size_px=(SIZE_PX, SIZE_PX), measure=measure
-    )
+    better: dict[str, Better] = {"dark": "lower", "unlawful": "lower"}
+    return MetricSuite("arcs-1", better, {}, headline="dark", size_px=(SIZE_PX, SIZE_PX), measure=measure)
 
 
 def fidelity_meter() -> MetricSuite:

@@ -13,8 +13,9 @@ from rushes.media.write import encode_bytes
 from rushes.progress import Bar, no_bar
 from rushes.records import Clip, Split, stable_hash
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS, FRAMES, SIZE_PX
 from rushes.world.render import render
-from rushes.world.scenes import FPS, FRAMES, KINDS, SIZE_PX, draw_scenes
+from rushes.world.scenes import KINDS, draw_scenes
 
 WORLD_SCALE = ClipShape(SIZE_PX, SIZE_PX, FRAMES).stored_scale  # clips are stored as takes are
 _SPLITS: tuple[Split, ...] = ("train", "eval")  # of the two streams
@@ -24,7 +25,7 @@ def world_scenes(
     footage: FootageSettings, backbone: BackboneSettings, seed: int
 ) -> Iterator[tuple[str, int, int, str]]:
     """Id of the clip, stream, place in it and kind, for each scene that the settings ask for."""
-    kinds = footage.scenes or tuple(KINDS)
+    kinds = footage.scenes or KINDS
     for stream, count in enumerate((footage.clips, footage.eval_prompts)):
         for index in range(count):
             kind = kinds[index % len(kinds)]

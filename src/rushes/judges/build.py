@@ -5,7 +5,6 @@ Free of torch until a judge that needs it is asked.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,22 +17,18 @@ from rushes.judges.prompts import PROMPTS
 from rushes.judges.vlm import Account, VisionJudge, rating_judge
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics
-from rushes.world.scenes import SIZE_PX
+from rushes.world.mechanics import SIZE_PX
 from rushes.world.verify import verify
 
-# Badness per unit: a second with a missing object all along costs 1, as does one that is 2 px off its dynamics.
-WEIGHTS = {"bad_frames": 1.0, "physics_error": 0.5, "frozen": 0.5, "flicker": 0.05}
+# Badness per unit: 1 where all dots are lost, a quarter of a dot for a pixel off the law.
+WEIGHTS = {"lost_dots": 1.0, "law_error": 0.04}
 
 
 def _world_score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
-    whole = len(shot.frames_FHWC) / shot.fps
-    verdict = verify(shot.frames_FHWC, shot.caption, fps=shot.fps, segment_s=segment_s or whole)
-    parts = zip(*(verdict.per_second[name] for name in WEIGHTS), strict=True)
-    # A measurement that is missing (no window without an impact) must not decide: it counts as nothing wrong.
-    return tuple(
-        -sum(w * (0.0 if math.isnan(v) else float(v)) for w, v in zip(WEIGHTS.values(), values, strict=True))
-        for values in parts
-    )
+    verdict = verify(shot.frames_FHWC, shot.caption)
+    parts = verdict.per_segment(segment_s, shot.fps) if segment_s else {m: (getattr(verdict, m),) for m in WEIGHTS}
+    weighed = zip(*(parts[name] for name in WEIGHTS), strict=True)
+    return tuple(-sum(w * v for w, v in zip(WEIGHTS.values(), values, strict=True)) for values in weighed)
 
 
 def world_judge(margin: float) -> PointwiseJudge:

@@ -23,7 +23,6 @@ from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
 from rushes.curate.stored_findings import find_before, rows_of
-from rushes.footage.world import WORLD_SCALE
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
 from rushes.media.resize import resize_frame
@@ -31,11 +30,13 @@ from rushes.media.write import write_video
 from rushes.metrics.base import shrink
 from rushes.progress import Bar, no_bar
 from rushes.store.database import Store
+from rushes.world.mechanics import FPS
 from rushes.world.render import render
-from rushes.world.scenes import FPS, KINDS, draw_scenes
+from rushes.world.scenes import draw_scenes
 
 LOCAL: tuple[StageName, ...] = ("technical", "motion", "duplicates")
 WORLD_FRAMES = 49
+SHARP = 4  # factor by which the world's clips, whose edges are soft, are enlarged so that none is blurred
 _COPIES = 0.1  # share of synthetic clips that are copies of others
 _BLOCK = 4096  # of them, made at once
 
@@ -50,8 +51,8 @@ class BenchClip:
 
 def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[BenchClip]:
     """True clips of the embedded world, all kinds in turn."""
-    scenes = draw_scenes([seed, 0], count, tuple(KINDS), frames=frames)
-    return [BenchClip(render(scene).repeat(WORLD_SCALE, 1).repeat(WORLD_SCALE, 2), FPS) for scene in scenes]
+    scenes = draw_scenes([seed, 0], count, frames=frames)
+    return [BenchClip(render(scene).repeat(SHARP, 1).repeat(SHARP, 2), FPS) for scene in scenes]
 
 
 def real_clips(folder: Path) -> list[BenchClip]:

@@ -30,21 +30,20 @@ from rushes.project import stages
 from rushes.project.project import open_project
 from rushes.records import INLINE
 from rushes.stats import win_rate
+from rushes.world.mechanics import FPS, SIZE_PX
+from rushes.world.plants import one_fault
 from rushes.world.render import render
-from rushes.world.scenes import FPS, SIZE_PX, draw_scenes
-from rushes.world.verify import METRICS, verify
-from rushes.world.violations import violate
+from rushes.world.scenes import KINDS
+from rushes.world.verify import MEASURES, verify
 
 RESAMPLES = 1000
 # What the verifier measures that a metric should follow; all others are set against its verdict as a whole alone.
 OWN = {
-    "dynamic_degree": "dynamic_degree",
-    "motion_speed": "dynamic_degree",
-    "freeze_share": "frozen",
-    "flicker": "flicker",
-    "jerk": "physics_error",
-    "cuts": "bad_frames",
-    "warping_error": "bad_frames",
+    "dynamic_degree": "speed",
+    "motion_speed": "speed",
+    "jerk": "law_error",
+    "cuts": "law_error",
+    "warping_error": "missing_balls",
 }
 
 
@@ -77,9 +76,9 @@ def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, Any]:
         raise ValueError(f"calibration needs ten scenes and ten takes at least, got {scenes} and {takes}")
     with bar("bench: faults", 2 * scenes) as tick:
         pairs = []
-        for at, scene in enumerate(draw_scenes([seed, 0], scenes)):
-            wrong, _ = violate(scene, np.random.default_rng([seed, 1, at]))
-            pairs.append((_clip(at, render(scene), scene.caption), _clip(at, render(wrong), scene.caption)))
+        for at in range(scenes):
+            sound, broken, _ = one_fault(KINDS[at % len(KINDS)], [seed, at])
+            pairs.append((_clip(at, render(sound), sound.caption), _clip(at, render(broken), sound.caption)))
             tick(2)
     of_takes = _takes(takes, seed, bar)
     both = [clip for pair in pairs for clip in pair]
@@ -102,7 +101,7 @@ def _row(
     for words, clips in (("faults", both), ("takes", of_takes)):
         row[words] = _agreement([(c.scene, sign * c.values[name], c.soundness) for c in clips])
         if name in OWN:
-            part, own_sign = OWN[name], (1.0 if OWN[name] == "dynamic_degree" else -1.0)
+            part, own_sign = OWN[name], (1.0 if MEASURES[OWN[name]].better == "higher" else -1.0)
             row[f"{words}_own"] = _agreement(
                 [(c.scene, sign * c.values[name], own_sign * c.parts[part]) for c in clips]
             )
@@ -149,11 +148,11 @@ def _ends(value: float | None, low: float | None, high: float | None, n: int) ->
 def _clip(scene: int, frames_FHWC: NDArray[np.uint8], caption: str) -> PlantedClip:
     """Measure frames: the verifier as they are, the metrics at the size that clips are stored at."""
     (soundness,) = world_judge(0.0).score(Shot(frames_FHWC, FPS, caption), None)
-    verdict = verify(frames_FHWC, caption, fps=FPS)
+    verdict = verify(frames_FHWC, caption)
     large = frames_FHWC.repeat(WORLD_SCALE, 1).repeat(WORLD_SCALE, 2)
     names = [name for name in all_metrics() if name != "first_frame_fidelity"]
     values = {name: measurement.value for name, measurement in measure(Shot(large, FPS, caption), names).items()}
-    return PlantedClip(scene, values, soundness, {name: float(getattr(verdict, name)) for name in METRICS})
+    return PlantedClip(scene, values, soundness, {name: float(getattr(verdict, name)) for name in MEASURES})
 
 
 def _takes(count: int, seed: int, bar: Bar) -> list[PlantedClip]:

@@ -141,11 +141,9 @@ def _transformer(config: TinyConfig) -> Callable[[torch.device, torch.dtype], Ba
     return make
 
 
-ARENA = TinyConfig(channels=96, width=128, depth=6, patch_px=16)
-MID = TinyConfig(channels=16, width=768, depth=12, heads=12)
+MID = TinyConfig(channels=16, width=768, depth=12, heads=12, patch_px=8)
 SHAPES = {
-    "tiny": Shape(_transformer(TinyConfig()), 16, 5, height=4, width=4, dtype=torch.float32, blocks=(8, 128)),
-    "arena": Shape(_transformer(ARENA), 16, 9, height=4, width=4, dtype=torch.float32, blocks=(6, 128)),  # next base
+    "tiny": Shape(_transformer(TinyConfig()), 16, 9, height=4, width=4, dtype=torch.float32, blocks=(6, 128)),
     "mid": Shape(_transformer(MID), 1, 8, 16, 16, blocks=(12, 768)),
     "wan-1.3b": Shape(wan(), 1, 21, 60, 104, patch=2, checkpointing=True, blocks=(30, 1536)),  # 81 x 480 x 832
     "cogvideox-5b": Shape(cogvideox(), 1, 13, 60, 90, patch=2, checkpointing=True, blocks=(42, 3072)),  # 49 x 480 x 720

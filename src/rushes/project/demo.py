@@ -24,7 +24,7 @@ from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import reports
 from rushes.project.held_settings import begin_project
-from rushes.project.presets import tiny_train
+from rushes.project.presets import TINY_ETA, tiny_train
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
 from rushes.project.settings import FILE, adopt
@@ -76,7 +76,8 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None 
         summary = replace(run_all(project).evaluation, **_other_recipes())
         summary = reports.write_summary(project.store, summary, project.seconds, seed)
         report = reports.write_report(project.store, settings).report
-        generate_takes(project, settings.generate.model_copy(update={"kind": "guided", "takes": 2}), clips=TO_LABEL)
+        pairs = settings.generate.model_copy(update={"kind": "guided", "takes": 2, "eta": TINY_ETA})
+        generate_takes(project, pairs, clips=TO_LABEL)
     for source, name in ((report, "report.html"), (report.with_suffix(".json"), "summary.json")):
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
@@ -84,8 +85,10 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None 
 
 
 def _other_recipes() -> dict[str, Any]:
-    """What docs/evidence shows of the other recipes on the embedded world, which the demo does not run."""
+    """What docs/evidence shows of the other recipes on the embedded world, which the demo does not run; or nothing."""
     stored = json.loads(files("rushes.project").joinpath("demo_recipes.json").read_text(encoding="utf-8"))
+    if not stored["arms"]:
+        return {}
     return {
         "arms": {f"{name} (stored)": read_metrics(metrics) for name, metrics in stored["arms"].items()},
         "arms_intro": "Change from the same base. Only the first row was run here. The others are stored results of "

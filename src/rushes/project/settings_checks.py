@@ -20,7 +20,8 @@ from rushes.project.defaults import with_sizes
 from rushes.records import BASE
 from rushes.training.optimisers import check_optimiser
 from rushes.training.recipe import chosen_recipe, needs_of, recipe_names
-from rushes.world.scenes import FPS, KINDS
+from rushes.world.mechanics import FPS
+from rushes.world.scenes import KINDS
 
 
 def check_settings(settings: Settings) -> None:

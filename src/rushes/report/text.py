@@ -14,7 +14,7 @@ from rushes.metrics.catalogue import all_metrics
 from rushes.progress import duration
 from rushes.report.model import MetricRow, Report
 from rushes.stats import LEAST_PROMPTS, Interval, Outcome
-from rushes.world.verify import MEANINGS
+from rushes.world.verify import MEASURES
 
 MINUS = "\u2212"
 OUTCOME_HEADINGS: dict[Outcome, str] = {
@@ -115,7 +115,8 @@ def meaning(metric: MetricRow) -> str:
     general = all_metrics().get(metric.name)
     if general is not None and metric.unit == general.unit:
         return general.doc
-    return MEANINGS.get(metric.name, "")
+    own = MEASURES.get(metric.name)
+    return own.meaning if own else ""
 
 
 def in_short(report: Report) -> str:

@@ -36,6 +36,7 @@ HALF_WAY = 0.5  # share of the run from which it is reported that something has 
 TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
 LEAST_ROWS = 8  # fewer steps are no history
 LEAST_STEPS = 20  # before which "nothing wrong" would be said of what had no time to show
+EARLY_STEPS = 5  # whose training accuracy is one figure: a single batch of three pairs is often all correct
 # Half of the way from chance to certainty: what separates the sides of a pair is then mostly not what labels are about.
 SEPARABLE_ACCURACY = 0.75
 
@@ -206,7 +207,7 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         early = _values(first, f"{HELD_OUT}{level}/accuracy")  # memorised pairs are another fault
         if not early:
             trained = _values(first[1:], f"{level}/accuracy")  # the first step is before any learning
-            early = [fmean(trained[at : at + 5]) for at in range(max(1, len(trained) - 4)) if trained]
+            early = [fmean(trained[at : at + EARLY_STEPS]) for at in range(len(trained) - EARLY_STEPS + 1)]
         best = max(early, default=0.0)
         surely = _values(first, f"{HELD_OUT}{level}/accuracy_low")
         if surely and max(surely) <= SEPARABLE_ACCURACY:  # so few are held out that all of them may be chance

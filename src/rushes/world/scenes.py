@@ -1,63 +1,128 @@
-"""Parametric scenes with exact states: what stands for real footage.
+"""The embedded world's clips as exact states: what stands for real footage.
 
-Positions are in pixels, x to the right and y down, pixel centres at integers; time is in frames. A draw of `n` scenes
-is simulated as one batch, so a corpus of thousands costs seconds.
+A clip has one or two balls with six bright dots between them. Where the balls go is coarse and decided early in
+sampling; whether a dot is there in a half second is fine and decided late. The caption says what the first frame does
+not show: which way, how fast, how heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rushes.arrays import Floats
+from rushes.world.mechanics import (
+    FLOOR_PX,
+    FRAMES,
+    GRAVITY,
+    HEAVY,
+    PAIR_RADIUS_PX,
+    RADIUS_PX,
+    SWING_PULL,
+    TEMPO,
+    flight,
+    hit,
+    straight,
+    swing,
+)
 
-SIZE_PX = 32
-FRAMES = 17
-FPS = 8.0
-RADIUS_PX = 3.4  # balls
-JOINT_PX = 2.8  # elbow and hand of the figure
-FLOOR_PX = 29.0  # the ground begins here
-GRAVITY = 0.35  # px per frame^2
-RESTITUTION = 0.9
-PIVOT_PX = (15.5, 2.0)  # where the rope hangs
-SHOULDER_PX = (12.0, 15.0)
-UPPER_ARM_PX, FOREARM_PX = 7.0, 7.5
-SUBSTEPS = 8
+DOTS = 6
+BLOCK = 4  # frames of a half second, which is one latent frame: a dot is lost for whole ones
+SLOWLY = float(np.sqrt(TEMPO[0] * TEMPO[1]))  # tempos below are slow
+KINDS = ("drop", "throw", "swing", "collide", "roll")
+SIDES = ("left", "right")
 
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (232, 60, 50),
-    "green": (60, 200, 80),
-    "blue": (70, 110, 245),
-    "yellow": (245, 205, 60),
-    "magenta": (225, 75, 205),
-    "cyan": (60, 215, 225),
-}
-# Complementary pairs sum to grey, which the figure's limbs have: the verifier could not distinguish them.
-_COMPLEMENTS = {
-    "red": "cyan",
-    "cyan": "red",
-    "green": "magenta",
-    "magenta": "green",
-    "blue": "yellow",
-    "yellow": "blue",
-}
+@dataclass(frozen=True)
+class Wording:
+    """What a caption says; None = nothing of it."""
+
+    kind: str
+    side: str | None = None  # of `SIDES`: where the ball goes first; of `collide` from where the hit comes
+    heavy: bool | None = None  # `collide`: the ball that is hit
+    slow: bool | None = None
+
+    @property
+    def text(self) -> str:
+        """The caption."""
+        weight = "heavy" if self.heavy else "light"
+        what = {
+            "drop": "a ball drops and bounces",
+            "throw": f"a ball is thrown to the {self.side}",
+            "swing": f"a ball swings on a rope, to the {self.side} first",
+            "collide": f"a ball comes from the {self.side} and hits a {weight} ball",
+            "roll": f"a ball rolls to the {self.side} past a post",
+        }[self.kind]
+        return what + ("" if self.slow is None else ", slowly" if self.slow else ", quickly")
+
+
+def wordings() -> list[Wording]:
+    """All that captions say, in a fixed order."""
+    return [
+        Wording(kind, side, heavy, slow)
+        for kind in KINDS
+        for side in (SIDES if kind != "drop" else (None,))
+        for heavy in ((False, True) if kind == "collide" else (None,))
+        for slow in (None, True, False)
+    ]
+
+
+CAPTIONS = {wording.text: wording for wording in wordings()}
+
+
+def read_wording(caption: str) -> Wording:
+    """What a caption of the embedded world says.
+
+    Raises:
+        ValueError: the caption is not one of the embedded world's.
+    """
+    if caption not in CAPTIONS:
+        raise ValueError(f"caption {caption!r} is not one of the embedded world's; its judges see its clips alone")
+    return CAPTIONS[caption]
+
+
+def wrong_captions(caption: str, slow: bool | None = None) -> list[str]:
+    """The world's captions that contradict this one in one respect, among those that a first frame does not show.
+
+    Args:
+        caption: of the embedded world.
+        slow: whether its clip is slow, where the caption does not say; None = the others do not say either.
+
+    Raises:
+        ValueError: the caption is not one of the embedded world's.
+    """
+    wording = read_wording(caption)
+    others = []
+    if wording.side is not None:
+        others.append(replace(wording, side=SIDES[wording.side == SIDES[0]]))
+    if wording.heavy is not None:
+        others.append(replace(wording, heavy=not wording.heavy))
+    pace = slow if wording.slow is None else wording.slow
+    if pace is not None:
+        others.append(replace(wording, slow=not pace))
+    return [other.text for other in others]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip's exact state. F frames, K coloured objects."""
+    """One clip's exact state. F frames, K balls, 6 / K dots on each."""
 
-    kind: str
-    caption: str
-    colours: tuple[str, ...]
+    wording: Wording
+    tempo: float
     centres_FKD: Floats  # px
-    velocities_FKD: Floats  # px per frame, where a violation continues from
-    opacity_FK: Floats  # 0 = gone, 1 = solid
-    gain_F: Floats  # brightness of the whole frame, 1 = normal
+    dots_FKP: Floats  # 0 = lost, 1 = there
+    opacity_FK: Floats  # of balls, 0 = gone
+
+    @property
+    def caption(self) -> str:
+        return self.wording.text
+
+    @property
+    def kind(self) -> str:
+        return self.wording.kind
 
     @property
     def radius_px(self) -> float:
@@ -65,206 +130,118 @@ class Scene:
 
 
 def radius_px(kind: str) -> float:
-    """Radius of the coloured discs of a scene kind, in pixels."""
-    return JOINT_PX if kind == "wave" else RADIUS_PX
-
-
-def bounds_px(radius: float) -> tuple[Floats, Floats]:
-    """Lowest and highest (x, y) that the centre of a ball may take."""
-    return np.array([radius - 0.5, radius - 0.5]), np.array([SIZE_PX - 0.5 - radius, FLOOR_PX - 0.5 - radius])
-
-
-def simulate_balls(
-    centres_NKD: Floats, velocities_NKD: Floats, gravity: float, frames: int, speed: float = 1.0
-) -> tuple[Floats, Floats]:
-    """Balls under gravity with floor, walls and elastic impacts; returns centres and velocities [N, F, K, 2].
-
-    `speed` below 1 is slow motion: the same path, fewer of its moments. Semi-implicit Euler keeps the second difference
-    over a frame exactly `gravity` between impacts.
-    """
-    x, v = centres_NKD.copy(), velocities_NKD.copy()
-    low, high = bounds_px(RADIUS_PX)
-    dt = speed / SUBSTEPS
-    xs, vs = [x.copy()], [v.copy()]
-    for _ in range(frames - 1):
-        for _ in range(SUBSTEPS):
-            v[..., 1] += gravity * dt
-            x += v * dt
-            if x.shape[1] == 2:
-                _collide(x, v)
-            below, above = x < low, x > high
-            x = np.where(below, 2 * low - x, np.where(above, 2 * high - x, x))
-            v = np.where(below | above, -RESTITUTION * v, v)
-        xs.append(x.copy())
-        vs.append(v.copy() * speed)
-    return np.stack(xs, 1), np.stack(vs, 1)
-
-
-def _collide(x_NKD: Floats, v_NKD: Floats) -> None:
-    """Exchange the normal velocities of touching, approaching equal masses; in place."""
-    apart = x_NKD[:, 1] - x_NKD[:, 0]
-    distance = np.linalg.norm(apart, axis=-1, keepdims=True)
-    normal = apart / np.maximum(distance, 1e-9)
-    approach = ((v_NKD[:, 1] - v_NKD[:, 0]) * normal).sum(-1, keepdims=True)
-    hit = (distance < 2 * RADIUS_PX) & (approach < 0)
-    impulse = np.where(hit, approach, 0.0) * normal
-    v_NKD[:, 0] += impulse
-    v_NKD[:, 1] -= impulse
-
-
-def _fall(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[Floats, Floats]:
-    x = np.stack([rng.uniform(4, 27, (n, 1)), rng.uniform(4, 14, (n, 1))], -1)
-    return simulate_balls(x, np.zeros_like(x), GRAVITY, frames, speed)
-
-
-def _thrown(sign: float) -> Callable[[np.random.Generator, int, int, float], tuple[Floats, Floats]]:
-    def draw(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[Floats, Floats]:
-        start = rng.uniform(4, 11, (n, 1))
-        x = np.stack([start if sign > 0 else SIZE_PX - 1 - start, rng.uniform(8, 22, (n, 1))], -1)
-        v = np.stack([sign * rng.uniform(0.7, 1.5, (n, 1)), -rng.uniform(0.5, 2.2, (n, 1))], -1)
-        return simulate_balls(x, v, GRAVITY, frames, speed)
-
-    return draw
-
-
-def _collision(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[Floats, Floats]:
-    y = rng.uniform(8, 22, (n, 1)) + np.array([-0.5, 0.5]) * rng.uniform(-3, 3, (n, 1))
-    x = np.stack([rng.uniform(4, 9, n), rng.uniform(22, 27, n)], 1)
-    v = np.stack([rng.uniform(0.8, 1.6, n), -rng.uniform(0.8, 1.6, n)], 1)
-    centres = np.stack([x, y], -1)
-    return simulate_balls(centres, np.stack([v, np.zeros_like(v)], -1), 0.0, frames, speed)
-
-
-def _swing(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[Floats, Floats]:
-    length = rng.uniform(13, 20, n)
-    angle = rng.uniform(0.35, 0.7, n) * rng.choice([-1.0, 1.0], n)
-    rate = rng.uniform(-0.05, 0.05, n)
-    angles, rates = [angle], [rate]
-    dt = speed / (4 * SUBSTEPS)
-    for _ in range(frames - 1):
-        for _ in range(4 * SUBSTEPS):
-            rate = rate - GRAVITY / length * np.sin(angle) * dt
-            angle = angle + rate * dt
-        angles.append(angle)
-        rates.append(rate * speed)
-    a, w = np.stack(angles, 1), np.stack(rates, 1)
-    reach = length[:, None, None]
-    x = np.array(PIVOT_PX) + reach * np.stack([np.sin(a), np.cos(a)], -1)
-    v = reach * w[..., None] * np.stack([np.cos(a), -np.sin(a)], -1)
-    return x[:, :, None], v[:, :, None]
-
-
-def _wave(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[Floats, Floats]:
-    time = np.arange(frames) * speed
-
-    def angle(centre: Floats, swing: Floats, rate: Floats, phase: Floats) -> Floats:
-        return centre[:, None] + swing[:, None] * np.sin(rate[:, None] * time + phase[:, None])
-
-    rate, phase = rng.uniform(0.35, 0.55, n), rng.uniform(0, 2 * np.pi, n)
-    upper = angle(rng.uniform(-0.4, 0.3, n), rng.uniform(0.15, 0.4, n), rate, phase)
-    fore = upper - 0.9 + angle(rng.uniform(-0.3, 0.1, n), rng.uniform(0.3, 0.7, n), rate, phase + 0.8)
-    elbow = np.array(SHOULDER_PX) + UPPER_ARM_PX * np.stack([np.cos(upper), np.sin(upper)], -1)
-    hand = elbow + FOREARM_PX * np.stack([np.cos(fore), np.sin(fore)], -1)
-    x = np.stack([elbow, hand], 2)
-    return x, np.gradient(x, axis=1)
+    """Radius of the balls of a kind."""
+    return PAIR_RADIUS_PX if kind == "collide" else RADIUS_PX
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of scene: its caption with places for colours, its coloured objects, and how `n` of it are drawn."""
+class Draw:
+    """Parameters of `n` clips of one kind; arrays are [N], of two balls [N, 2]. The laws' own clock is at tempo k."""
 
-    caption: str
-    objects: int
-    draw: Callable[[np.random.Generator, int, int, float], tuple[Floats, Floats]]
+    kind: str
+    tempo: Floats
+    right: NDArray[np.bool_]
+    heavy: NDArray[np.bool_]
+    start: Floats  # [N, 2] px
+    speed: Floats  # [N, 2] px per frame at tempo 1; of `swing` amplitude and phase, radians; of `collide` both balls'
+    length: Floats  # px, of the rope
 
+    def centres(self, times_F: Floats, *, restitution: Floats | float = 0.8, gain: Floats | float = 1.0) -> Floats:
+        """[N, F, K, 2] at times in frames, by the law of the kind; what is not the law's is a fault."""
+        k = self.tempo
+        clock = np.asarray(times_F, float)
+        if self.kind == "collide":
+            mass = np.where(self.struck, np.where(self.heavy, HEAVY, 1.0)[:, None], 1.0)
+            x = hit(self.start, self.speed * k[:, None], mass, clock, gain)
+            return np.stack([x, np.broadcast_to(self.length[:, None, None], x.shape)], -1)
+        if self.kind == "swing":
+            rate = k * np.sqrt(SWING_PULL / self.length)
+            return swing(self.length, self.speed[:, 0], self.speed[:, 1], rate, clock)[:, :, None]
+        x = straight(self.start[:, 0], self.speed[:, 0] * k, clock)
+        if self.kind == "roll":
+            y = np.full_like(x, FLOOR_PX - 0.5 - RADIUS_PX)
+        else:
+            y = flight(self.start[:, 1], self.speed[:, 1] * k, GRAVITY * k**2, clock, restitution)
+        return np.stack([x, y], -1)[:, :, None]
 
-KINDS: dict[str, Kind] = {
-    "fall": Kind("a {0} ball falls and bounces", 1, _fall),
-    "right": Kind("a {0} ball is thrown to the right", 1, _thrown(+1.0)),
-    "left": Kind("a {0} ball is thrown to the left", 1, _thrown(-1.0)),
-    "collide": Kind("a {0} ball and a {1} ball collide", 2, _collision),
-    "swing": Kind("a {0} ball swings on a rope", 1, _swing),
-    "wave": Kind("a figure waves an arm with a {0} elbow and a {1} hand", 2, _wave),
-}
+    def wording(self, row: int, worded: bool) -> Wording:
+        """What the caption of a clip says; of tempo only if `worded`."""
+        pair, right = self.kind == "collide", bool(self.right[row])
+        side = None if self.kind == "drop" else SIDES[right != pair]  # a hit on the right comes from the left
+        slow = bool(self.tempo[row] < SLOWLY) if worded else None
+        return Wording(self.kind, side, bool(self.heavy[row]) if pair else None, slow)
 
-
-def colour_pairs(kind: str) -> list[tuple[str, ...]]:
-    """Colour choices of a scene kind, in a fixed order."""
-    pairs = list(permutations(COLOURS, KINDS[kind].objects))
-    return [p for p in pairs if kind != "wave" or _COMPLEMENTS[p[0]] != p[1]]
-
-
-# Caption -> (kind, colours): how a judge that sees pixels knows what should happen.
-CAPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    spec.caption.format(*colours): (kind, colours) for kind, spec in KINDS.items() for colours in colour_pairs(kind)
-}
-
-
-def read_caption(caption: str) -> tuple[str, tuple[str, ...]]:
-    """Scene kind and colours that a caption names.
-
-    Raises:
-        ValueError: the caption is not one of the embedded world's.
-    """
-    try:
-        return CAPTIONS[caption]
-    except KeyError:
-        raise ValueError(
-            f"caption {caption!r} is not one of the embedded world's; its verifier judges only clips of that world"
-        ) from None
+    @property
+    def struck(self) -> NDArray[np.bool_]:
+        """[N, 2]: the ball that is hit, of the left and the right one."""
+        return np.stack([~self.right, self.right], 1)
 
 
-def other_captions(caption: str) -> list[str]:
-    """The world's captions that differ from this one in one respect: one colour, or what happens to the same objects.
+def draw_tempo(rng: np.random.Generator, n: int) -> Floats:
+    """Log-uniform over `TEMPO`."""
+    return np.asarray(np.exp(rng.uniform(float(np.log(TEMPO[0])), float(np.log(TEMPO[1])), n)))
 
-    Raises:
-        ValueError: the caption is not one of the embedded world's.
-    """
-    kind, colours = read_caption(caption)
-    others = []
-    for other, (other_kind, other_colours) in CAPTIONS.items():
-        changes = sum(colour != other_colour for colour, other_colour in zip(colours, other_colours, strict=False))
-        if len(colours) == len(other_colours) and (kind != other_kind) + changes == 1:
-            others.append(other)
-    return others
+
+def draw_kind(kind: str, rng: np.random.Generator, n: int) -> Draw:
+    """Parameters of `n` clips of a kind, such that a first frame shows neither side nor tempo nor weight."""
+    tempo, right = draw_tempo(rng, n), rng.random(n) < 0.5
+    heavy = (rng.random(n) < 0.5) & (kind == "collide")
+    sign = np.where(right, 1.0, -1.0)
+    length = rng.uniform(20, 32, n)
+    if kind == "drop":
+        start = np.stack([rng.uniform(13, 51, n), rng.uniform(12, 26, n)], 1)
+        speed = np.zeros((n, 2))
+    elif kind == "throw":
+        start = np.stack([rng.uniform(24, 40, n), rng.uniform(24, 40, n)], 1)
+        most = np.sqrt(2 * GRAVITY * (start[:, 1] - RADIUS_PX))  # to just below the top
+        speed = np.stack([sign * rng.uniform(1.0, 2.0, n), -most * rng.uniform(0.5, 1.0, n)], 1)
+    elif kind == "swing":
+        start = np.zeros((n, 2))
+        amplitude = np.arcsin(rng.uniform(13, 19, n) / length)
+        phase = rng.uniform(-0.6, 0.6, n)
+        speed = np.stack([amplitude, np.where(right, phase, np.pi + phase)], 1)
+    elif kind == "collide":
+        start = np.stack([rng.uniform(10, 16, n), rng.uniform(47, 53, n)], 1)
+        towards = rng.uniform(1.6, 2.4, n)
+        # `right`: the right ball is hit, and the left one comes
+        speed = np.stack([np.where(right, towards, 0.0), np.where(right, 0.0, -towards)], 1)
+        length = rng.uniform(14, 46, n)  # y of both
+    else:
+        start = np.stack([rng.uniform(13, 51, n), np.zeros(n)], 1)
+        speed = np.stack([sign * rng.uniform(1.3, 2.2, n), np.zeros(n)], 1)
+    return Draw(kind, tempo, right, heavy, start=start, speed=speed, length=length)
 
 
 def draw_scenes(
-    seed: int | Sequence[int],
-    n: int,
-    kinds: Sequence[str] = tuple(KINDS),
-    *,
-    frames: int = FRAMES,
-    slow: float = 1.0,
+    seed: int | Sequence[int], n: int, kinds: Sequence[str] = KINDS, *, frames: int = FRAMES, worded: float = 0.5
 ) -> list[Scene]:
-    """`n` scenes, the kinds in turn so that every kind has its share; the same seed gives the same scenes.
+    """`n` sound clips, the kinds in turn; the same seed gives the same clips.
+
+    Args:
+        seed: of all that is drawn.
+        n: clips.
+        kinds: of `KINDS`.
+        frames: of each clip.
+        worded: share of the captions that say whether things go slowly or quickly.
 
     Raises:
         ValueError: an unknown kind.
     """
-    unknown = sorted(set(kinds) - set(KINDS))
-    if unknown:
-        raise ValueError(f"unknown scene {unknown[0]!r}; the embedded world has {', '.join(KINDS)}")
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise ValueError(f"unknown kind {unknown[0]!r}; the embedded world has {', '.join(KINDS)}")
     rng = np.random.default_rng(seed)
     scenes: list[Scene | None] = [None] * n
     for index, kind in enumerate(kinds):
         places = range(index, n, len(kinds))
-        centres, velocities = KINDS[kind].draw(rng, len(places), frames, slow)
-        choices = colour_pairs(kind)
+        drawn = draw_kind(kind, rng, len(places))
+        centres = drawn.centres(np.arange(frames, dtype=float))
+        says = rng.random(len(places)) < worded
         for i, place in enumerate(places):
-            colours = choices[rng.integers(len(choices))]
-            scenes[place] = Scene(
-                kind,
-                KINDS[kind].caption.format(*colours),
-                colours,
-                centres_FKD=centres[i],
-                velocities_FKD=velocities[i],
-                opacity_FK=np.ones(centres[i].shape[:2]),
-                gain_F=np.ones(frames),
-            )
+            scenes[place] = whole(drawn.wording(i, bool(says[i])), float(drawn.tempo[i]), centres[i])
     return [scene for scene in scenes if scene is not None]
 
 
-def moved(scene: Scene, centres_FKD: Floats) -> Scene:
-    """The scene with other positions."""
-    return replace(scene, centres_FKD=centres_FKD)
+def whole(wording: Wording, tempo: float, centres_FKD: Floats) -> Scene:
+    """A clip in which nothing is lost."""
+    frames, balls, _ = centres_FKD.shape
+    return Scene(wording, tempo, centres_FKD, np.ones((frames, balls, DOTS // balls)), np.ones((frames, balls)))

@@ -18,6 +18,9 @@ from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.project import stages
 from rushes.project.project import open_project
+from rushes.world.mechanics import FPS
+from rushes.world.render import render
+from rushes.world.scenes import draw_scenes
 
 
 class Left:
@@ -53,20 +56,18 @@ def test_each_set_of_labels_has_a_judge_of_its_own() -> None:
         LabelSource("guided", 1.0),
         LabelSource("guided", share=0.5),
         LabelSource("guided", flips=0.2),
-        LabelSource("guided", by="fit"),
+        LabelSource("guided", by="arcs"),
     ]
     assert len({labels.judge for labels in several}) == len(several)
 
 
-def test_the_second_judge_labels_the_seconds_in_which_something_is_lost() -> None:
-    """A disc that is gone in the second half of one clip: tied in the first half, lost in the second."""
-    whole = np.full((16, 32, 32, 3), 40, np.uint8)
-    whole[:, 10:20, 10:20] = (220, 60, 60)
-    torn = whole.copy()
-    torn[8:] = 40
-    judged = second_judge().compare(Shot(whole, 8.0, "a"), Shot(torn, 8.0, "a"), 1.0)
-    assert judged.labels == (0, 1)
-    assert second_judge().compare(Shot(torn, 8.0, "a"), Shot(whole, 8.0, "a"), None).labels == (-1,)
+def test_the_second_judge_labels_the_half_seconds_in_which_a_dot_is_lost() -> None:
+    (scene,) = draw_scenes(3, 1, ["throw"])
+    dots = scene.dots_FKP.copy()
+    dots[9:13, 0, 2] = 0.0
+    whole, torn = (Shot(render(each), FPS, scene.caption) for each in (scene, replace(scene, dots_FKP=dots)))
+    assert second_judge().compare(whole, torn, 0.5).labels == (0, 0, 1, 0, 0, 0, 0, 0)
+    assert second_judge().compare(torn, whole, 1.0).labels == (0, -1, 0, 0)
 
 
 def test_levels_of_a_pair_lie_apart() -> None:

@@ -13,7 +13,6 @@ from rushes.lab.claims.arms import RULE
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_evidence
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
-from rushes.lab.claims.meters import WINDOWS, meters
 from rushes.lab.claims.plots import write_plots
 from rushes.progress import Tick
 from rushes.records import BASE
@@ -45,14 +44,14 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     evidence = run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
     assert set(evidence) == {BASE, *(arm.name for arm in claim.arms)}
     assert sum(ticks) == 2 * len(evidence) and sum(count > 0 for count in ticks) > 2
-    metrics = {metric for meter in meters(first_frame=True) for metric in meter.better} - set(WINDOWS)
+    metrics = {metric for meter in run.meters(first_frame=True) for metric in meter.better}
     values = {arm: evidence[arm][seed].values for arm in evidence for seed in (0, 1) if seed == 0 or arm == BASE}
-    assert set(values["dfdpo"]) - {"winner_error", *WINDOWS} == metrics
+    assert set(values["dfdpo"]) - {"winner_error"} == metrics
     strength = evidence["dfdpo"][0].strength
     assert set(strength) == {"visits", "weight", "drift"} and 0 < strength["weight"] < 1.1 and strength["visits"] > 0
-    assert set(evidence[BASE][0].kinds) == set(evidence[BASE][0].values["lost"]) and not evidence["dfdpo"][0].kinds
-    assert set(evidence["dfdpo"][1].values["lost"]) == set(evidence[BASE][1].values["lost"])
-    assert set(evidence[BASE][0].values["lost"]) != set(evidence[BASE][1].values["lost"])
+    assert set(evidence[BASE][0].kinds) == set(evidence[BASE][0].values["dark"]) and not evidence["dfdpo"][0].kinds
+    assert set(evidence["dfdpo"][1].values["dark"]) == set(evidence[BASE][1].values["dark"])
+    assert set(evidence[BASE][0].values["dark"]) != set(evidence[BASE][1].values["dark"])
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
     assert len(weights) == 2 * len(claim.arms)
     assert run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}) == evidence
@@ -65,7 +64,7 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     rows = verdict_table.write(tmp_path, [claim], again, {"clips": 4})
     assert [row.outcome for row in rows] == [row.outcome for row in verdict_table.rows([claim], evidence)]
     write_plots(tmp_path, [claim], rows, 0)
-    assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-dfdpo.svg", "takes-dfdpo.png"}
+    assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-dfdpo.svg", "takes-dfdpo.webp"}
 
 
 def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

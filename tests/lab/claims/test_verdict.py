@@ -11,7 +11,7 @@ from rushes.lab.claims.verdict import Effect, agree, effect, moderated, outcome,
 
 
 def hypothesis(expects: Expects = "lower", margin: float = 0.01) -> Hypothesis:
-    return Hypothesis("h", "it helps", "a", "b", "bad_frames", expects, margin)
+    return Hypothesis("h", "it helps", "a", "b", "lost_dots", expects, margin)
 
 
 def measured(values: dict[int, list[float]]) -> dict[int, dict[str, float]]:

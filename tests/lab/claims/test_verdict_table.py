@@ -10,7 +10,6 @@ from rushes.lab.claims import verdict_table
 from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence, Result, read_evidence, write_evidence
 from rushes.lab.claims.hypotheses import PRIMARY
-from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS
 from rushes.lab.claims.plots import forest
 from rushes.records import BASE
 
@@ -19,23 +18,23 @@ CLAIM = Claim(
     "A paper",
     (Arm("a", "sft"), Arm("b", "sft")),
     (
-        Hypothesis("helps", "It helps.", "a", BASE, "bad_frames", "lower", 0.01),
-        Hypothesis("same", "Both are alike.", "b", "a", "flicker", "equal", 0.5),
+        Hypothesis("helps", "It helps.", "a", BASE, "lost_dots", "lower", 0.01),
+        Hypothesis("same", "Both are alike.", "b", "a", "speed", "equal", 0.5),
     ),
 )
 
 
 def found(second: float) -> Evidence:
-    """Two prompts, three seeds; `a` lowers bad frames by about 0.1, and the second judge's `lost` by `second`."""
+    """Two prompts, three seeds; `a` lowers lost dots by about 0.1, and the second judge's `dark` by `second`."""
     return {
         arm: {
             seed: Result(
                 "settings",
                 {
-                    "bad_frames": {p: 0.3 - gain - 0.001 * seed * (gain > 0) for p in "pq"},
-                    "lost": {p: 0.3 - second * (gain > 0) for p in "pq"},
-                    "flicker": {p: 1.0 + 0.001 * seed * gain for p in "pq"},
-                    "artifacts": {p: 0.01 + 0.02 * gain + 0.0001 * seed * (gain > 0) for p in "pq"},
+                    "lost_dots": {p: 0.3 - gain - 0.001 * seed * (gain > 0) for p in "pq"},
+                    "dark": {p: 0.3 - second * (gain > 0) for p in "pq"},
+                    "speed": {p: 1.0 + 0.001 * seed * gain for p in "pq"},
+                    "missing_balls": {p: 0.01 + 0.02 * gain + 0.0001 * seed * (gain > 0) for p in "pq"},
                 },
                 ("shortcut",) if arm == "b" and seed else (),
                 60.0,
@@ -66,14 +65,14 @@ def test_an_answer_does_not_depend_on_what_else_was_asked() -> None:
     assert [(row.p, row.effect) for row in both[:2]] == [(row.p, row.effect) for row in alone]
 
 
-METRICS = ("bad_frames", "lost", "flicker", "artifacts")
+METRICS = ("lost_dots", "dark", "speed", "missing_balls")
 
 
 def test_spread_is_lent_within_a_metric() -> None:
     """Four differences of one metric have a spread in common; one of another metric has its own."""
     arms = tuple(Arm(name, "sft") for name in "abcde")
-    hypotheses = [Hypothesis(name, "?", name, BASE, "bad_frames", "lower", 0.01) for name in "abcde"]
-    claim = Claim("t", "p", arms, (*hypotheses, Hypothesis("x", "?", "a", BASE, "flicker", "lower", 0.01)))
+    hypotheses = [Hypothesis(name, "?", name, BASE, "lost_dots", "lower", 0.01) for name in "abcde"]
+    claim = Claim("t", "p", arms, (*hypotheses, Hypothesis("x", "?", "a", BASE, "speed", "lower", 0.01)))
     evidence: Evidence = {
         arm: {seed: Result("", {m: {"p": 0.1 * (at + 1) * seed} for m in METRICS}, (), 1.0) for seed in range(3)}
         for at, arm in enumerate([BASE, *"abcde"])
@@ -95,7 +94,7 @@ def test_evidence_goes_into_a_file_and_back(tmp_path: Path) -> None:
     write_evidence(tmp_path / "e.parquet", evidence)
     back = read_evidence(tmp_path / "e.parquet")
     assert back["silent"] == evidence["silent"]
-    assert back["a"][2].values["bad_frames"] == pytest.approx(evidence["a"][2].values["bad_frames"])
+    assert back["a"][2].values["lost_dots"] == pytest.approx(evidence["a"][2].values["lost_dots"])
     assert back["b"][1].facts == evidence["b"][1].facts
     (tmp_path / "no.parquet").write_text("no")
     with pytest.raises(ValueError, match=r"no\.parquet: not a file of evidence"):
@@ -114,31 +113,10 @@ def test_the_plot_turns_to_the_right_what_is_as_claimed() -> None:
 def test_files(tmp_path: Path) -> None:
     verdict_table.write(tmp_path, [CLAIM], found(0.05), {"clips": 8})
     text = (tmp_path / "table.md").read_text()
-    assert "## A paper" in text and "| It helps. | a against base | bad_frames | -0.101 [" in text
-    assert "| agrees | **+0.5** | reproduced |" in text  # 0.0021 of 255 grey levels
+    assert "## A paper" in text and "| It helps. | a against base | lost_dots | -0.101 [" in text
+    assert "| agrees | **+0.002** | reproduced |" in text
     row = json.loads((tmp_path / "table.json").read_text())["rows"][0]
     assert (row["verdict"], row["second_judge_agrees"], row["pairs"]) == ("reproduced", True, 6)
-
-
-def physics(values: dict[str, float], penalised: float) -> Result:
-    """One prompt, with physics errors in the windows named."""
-    at = {f"{PHYSICS}/{window}": {"p": value} for window, value in values.items()}
-    rest = {PENALISED: {"p": penalised}, MEASURED: {"p": len(values) / 4}, "artifacts": {"p": 0.0}}
-    return Result("", {**at, **rest, "roughness": {"p": 0.0}, PHYSICS: {"p": 9.9}}, (), 1.0)
-
-
-def test_physics_errors_are_compared_on_windows_that_both_arms_have() -> None:
-    """What the arm alone shows in window 03, and the base alone in window 00, has no part."""
-    hypothesis = Hypothesis("law", "?", "a", BASE, PHYSICS, "lower", 0.02)
-    claim = Claim("t", "p", (Arm("a", "sft"),), (hypothesis,))
-    evidence: Evidence = {
-        BASE: {s: physics({"00": 4.0, "01": 0.5, "02": 0.7}, 1.0) for s in (0, 1)},
-        "a": {s: physics({"01": 0.4, "02": 0.6, "03": 0.0}, 3.0) for s in (0, 1)},
-    }
-    (row,) = verdict_table.rows([claim], evidence)
-    assert row.effect.value == pytest.approx(-0.1)
-    assert row.penalised is not None and row.penalised.value == pytest.approx(2.0)
-    assert row.measured == pytest.approx(0.75)
 
 
 def test_primary_rows_are_corrected_for_all_primary_ones_that_there_are() -> None:
@@ -153,9 +131,9 @@ def test_primary_rows_are_corrected_for_all_primary_ones_that_there_are() -> Non
 def test_a_difference_is_stated_for_each_kind_of_scene() -> None:
     evidence = found(0.05)
     for seed in range(3):
-        evidence[BASE][seed] = replace(evidence[BASE][seed], kinds={"p": "fall", "q": "swing"})
-        evidence["a"][seed].values["bad_frames"]["p"] = 0.3
+        evidence[BASE][seed] = replace(evidence[BASE][seed], kinds={"p": "drop", "q": "swing"})
+        evidence["a"][seed].values["lost_dots"]["p"] = 0.3
     row = verdict_table.rows([CLAIM], evidence)[0]
-    assert row.by_kind["fall"].value == pytest.approx(0.0)
+    assert row.by_kind["drop"].value == pytest.approx(0.0)
     assert row.by_kind["swing"].value == pytest.approx(-0.101)
-    assert set(row.by_kind) == {"fall", "swing"}
+    assert set(row.by_kind) == {"drop", "swing"}

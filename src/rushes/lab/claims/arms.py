@@ -67,7 +67,7 @@ def _densedpo(name: str, labels: LabelSource, mode: str = "dense", text: bool = 
 
 DENSE, FREE, LEVELS = LabelSource("guided"), LabelSource("take"), Levels(0.1)
 MIXED = MixedLabels(LEVELS)
-SECOND = LabelSource("guided", by="fit")
+SECOND = LabelSource("guided", by="arcs")
 DENSEDPO = (
     _densedpo("vanilla", FREE, "vanilla"),
     _densedpo("structural", DENSE, "structural"),

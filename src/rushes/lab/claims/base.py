@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from rushes.project.project import OpenProject
 from rushes.records import BASE
+from rushes.world.verify import HEADLINE
 
 DataStep = Callable[[OpenProject], None]
 Expects = Literal["lower", "higher", "equal"]
-FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
+DOTS = 0.01  # share of lost dots: one more dot in every clip for two frames in three
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Hypothesis:
     says: str  # what the paper says, in one sentence
     arm: str  # the arm that the sentence is about
     against: str  # the arm that it is compared with
-    metric: str = "bad_frames"  # of the judge; bad frames, as most of them ask for
+    metric: str = HEADLINE  # of the judge; lost dots, as most of them ask for
     expects: Expects = "lower"  # which way `arm` should differ, or "equal"
     # in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest difference
     # that would matter: where the interval ends before it, there is no such effect
-    margin: float = FRAMES
+    margin: float = DOTS
     # named first and corrected together, over all claims; all others are exploratory, corrected within their claim
     primary: bool = False
 

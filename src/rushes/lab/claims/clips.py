@@ -20,9 +20,10 @@ from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
 from rushes.project.project import OpenProject
 from rushes.records import Clip, Decision, seed_of, stable_hash
+from rushes.world.mechanics import FPS, SIZE_PX
+from rushes.world.plants import one_fault
 from rushes.world.render import render
-from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
-from rushes.world.violations import violate
+from rushes.world.scenes import read_wording
 
 READER_RIGHT = 0.91  # share of clips, PhysHPO (arXiv 2508.10858), its check of the selection by hand
 WORLD = "world"  # what true clips of the world are signed with
@@ -30,7 +31,7 @@ WORLD = "world"  # what true clips of the world are signed with
 
 @dataclass(frozen=True)
 class Pool:
-    """Twice as many clips, half of them with a fault of physics; half of all are then kept and trained on."""
+    """Twice as many clips, half of them with a fault; half of all are then kept and trained on."""
 
     # at random; those that a reader of captions calls sound; or those that the world's verifier finds the truest, which
     # is an oracle's choice, as it also judges
@@ -66,14 +67,13 @@ def _frames(project: OpenProject, clip: Clip) -> NDArray[np.uint8]:
 
 
 def _faulty(project: OpenProject, clip: Clip) -> Clip:
-    """The clip's scene with one fault, as a clip of its own."""
-    seed, stream, index = (int(part) for part in clip.source.removeprefix("world:").split("/"))
-    kinds = project.settings.footage.scenes or tuple(KINDS)
-    (scene,) = draw_scenes([seed, stream, index], 1, (kinds[index % len(kinds)],), frames=clip.frames)
-    broken, fault = violate(scene, np.random.default_rng([seed, stream, index, 1]))
+    """Another clip of the same kind, with one fault."""
+    seed = [int(part) for part in clip.source.removeprefix("world:").split("/")]
+    _, broken, fault = one_fault(read_wording(clip.caption).kind, [*seed, 1], clip.frames)
     media = project.store.put_media_bytes(encode_bytes(render(broken), clip.fps, scale=WORLD_SCALE), ".mp4")
     made_by, id = f"{WORLD}, {fault}", stable_hash(["faulty", clip.id])
-    return replace(clip, id=id, media=media, source=f"{clip.source}/{fault}", made_by=made_by)
+    source = f"{clip.source}/{fault}"
+    return replace(clip, id=id, media=media, caption=broken.caption, source=source, made_by=made_by)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,21 @@ from typing import Literal
 import numpy as np
 
 from rushes import label
-from rushes.config.clip_shapes import segment_of_frames
 from rushes.config.tables import GenerateSettings, LabelSettings
 from rushes.judges.base import Judge, Judgement, PointwiseJudge
 from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.project import labels, negatives, stages
+from rushes.project.presets import TINY_ETA
 from rushes.project.project import OpenProject
 from rushes.records import BASE, CandidateKind, seed_of, stable_hash
-from rushes.world.fit import lost_frames, stands_out
-from rushes.world.scenes import SIZE_PX
+from rushes.world.arcs import arcs
+from rushes.world.mechanics import SIZE_PX
+from rushes.world.verify import over_segments
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
-ETA = (0.86, 0.97)  # noise levels of guided takes: what `rushes tune eta` proposes on clips that no table uses (LOG.md)
+ETA = TINY_ETA  # noise levels of guided takes
 PAIR = 2  # takes of a clip that are labelled against each other: what other arms had made besides changes no arm
 
 
@@ -59,14 +60,13 @@ class Levels:
 
 
 def second_judge() -> PointwiseJudge:
-    """The judge that shares nothing with the verifier, as a labeller: a segment is as bad as many frames are lost."""
+    """The judge that shares nothing with the verifier, as a labeller: a segment is as bad as many dots are lost."""
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
-        lost = lost_frames(stands_out(shot.frames_FHWC)).astype(float)
-        segment = np.array(segment_of_frames(len(lost), shot.fps, segment_s or len(lost) / shot.fps))
-        return tuple(-float(lost[segment == at].mean()) for at in range(segment[-1] + 1))
+        lost = arcs(shot.frames_FHWC, shot.caption).lost_F
+        return tuple(-value for value in over_segments(lost, segment_s or len(lost) / shot.fps, shot.fps))
 
-    return PointwiseJudge("fit", score, 0.0, (SIZE_PX, SIZE_PX), worst=-1.0, best=0.0)
+    return PointwiseJudge("arcs", score, LabelSettings().margin, (SIZE_PX, SIZE_PX), worst=-1.0, best=0.0)
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Careless:
 @dataclass(frozen=True)
 class LabelSource:
     """Labels per segment, on pairs of a share of the clips, a share of them turned round: by the world's verifier, or
-    by the second judge, which knows neither captions nor laws, as an annotator that one finds ready-made."""
+    by the second judge, which looks otherwise, as an annotator that one finds ready-made."""
 
     kind: CandidateKind
     segment_s: float = SEGMENT_S
     share: float = 1.0
     flips: float = 0.0
-    by: Literal["world", "fit"] = "world"
+    by: Literal["world", "arcs"] = "world"
 
     @property
     def judge(self) -> str:

@@ -19,7 +19,7 @@ from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.records import BASE
 from rushes.store.database import Store
-from rushes.world.scenes import SIZE_PX
+from rushes.world.mechanics import SIZE_PX
 
 _NAMES_PX, _PLOT_PX, _ROW_PX, _HEAD_PX = 300, 380, 26, 34
 _COLOURS = {"reproduced": "#17705d", "not reproduced": "#b3261e", "not decided": "#636872"}
@@ -76,16 +76,16 @@ def _scaled(row: ClaimRow) -> tuple[float, float, float]:
 
 
 def write_plots(folder: Path, claims: Sequence[Claim], table: Sequence[ClaimRow], seed: int) -> None:
-    """`forest-CLAIM.svg`, and `takes-CLAIM.png` where the projects of the runs are still there."""
+    """`forest-CLAIM.svg`, and `takes-CLAIM.webp` where the projects of the runs are still there."""
     for claim in claims:
         with whole_file(folder / f"forest-{claim.name}.svg") as partial:
             drawn = forest([row for row in table if row.claim == claim.name], claim.paper)
             partial.write_text(drawn, encoding="utf-8")
         with suppress(ValueError):  # without the project there is nothing to show
             sheet = contact_sheet(*_takes(folder, claim, seed), columns=9, scale=2)
-            done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+            done, data = cv2.imencode(".webp", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 90])
             assert done
-            with whole_file(folder / f"takes-{claim.name}.png") as partial:
+            with whole_file(folder / f"takes-{claim.name}.webp") as partial:
                 partial.write_bytes(data.tobytes())
 
 

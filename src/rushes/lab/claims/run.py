@@ -27,7 +27,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.evaluate import stored
-from rushes.evaluate.suites import MetricSuite
+from rushes.evaluate.suites import MetricSuite, fidelity_meter, second_meter, world_meter
 from rushes.files import make_folder, with_checksum, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
@@ -35,7 +35,6 @@ from rushes.lab.claims.clips import FOOTAGE
 from rushes.lab.claims.data import ETA
 from rushes.lab.claims.evidence import FILE, Evidence, PromptValues, Result, result_of
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
-from rushes.lab.claims.meters import meters
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
@@ -48,7 +47,7 @@ from rushes.training.health import StepRows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 from rushes.worker_pool import worker_pool
-from rushes.world.scenes import read_caption
+from rushes.world.scenes import read_wording
 
 ABLATIONS = "ablations"  # what only the full budget asks
 FIRST_SEED = 10  # eta, beta and times were chosen on seeds 0 to 2 and 200 (LOG.md)
@@ -66,7 +65,7 @@ class Budget:
     seeds: int
     claims: tuple[str, ...]
     clips: int = 128
-    prompts: int = 72
+    prompts: int = 70
     steps: int = 48
     batch: int = 8
 
@@ -241,7 +240,7 @@ def _strength(rows: StepRows, train: TrainSettings, comparisons: int) -> dict[st
 
 def _kinds(project: OpenProject) -> dict[str, str]:
     """Kind of the scene of each held-out prompt."""
-    return {c.group: read_caption(c.caption)[0] for c in stages.held_out_takes(project, BASE)}
+    return {c.group: read_wording(c.caption).kind for c in stages.held_out_takes(project, BASE)}
 
 
 def _winner_error(rows: StepRows) -> PromptValues:
@@ -249,6 +248,11 @@ def _winner_error(rows: StepRows) -> PromptValues:
     last = rows[-1] if rows else {}
     rise = last.get("held_out/clip/winner_relative_error")
     return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
+
+
+def meters(first_frame: bool) -> tuple[MetricSuite, ...]:
+    """All that an arm is judged by; how clips start is asked where they are given a frame."""
+    return (world_meter(), second_meter(), *((fidelity_meter(),) if first_frame else ()))
 
 
 def _measure(project: OpenProject, system: str) -> PromptValues:

@@ -12,9 +12,8 @@ from typing import Any
 
 from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
-from rushes.lab.claims.evidence import Evidence, PromptValues
+from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.hypotheses import PRIMARY
-from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS, WINDOWS
 from rushes.lab.claims.verdict import (
     ClaimOutcome,
     Effect,
@@ -31,8 +30,8 @@ from rushes.records import INLINE, plain
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
-SECOND_JUDGE = {"bad_frames": "lost", "physics_error": "roughness"}
-LOOK = "artifacts"  # stray paint beside the objects: what may get worse while these behave better
+SECOND_JUDGE = {"lost_dots": "dark", "law_error": "unlawful"}
+LOOK = "missing_balls"  # what may get worse while dots get better
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,8 @@ class ClaimRow:
     p: float  # corrected (Holm): a primary one's for all that are, another's for all of its claim
     outcome: ClaimOutcome
     second_judge: bool | None  # whether it sees the difference on the same side; None = it was not asked
-    look: Effect  # the same arms' difference in stray paint
+    look: Effect  # the same arms' difference in missing, torn or doubled balls
     by_kind: Mapping[str, Effect]  # the difference on each kind of scene
-    penalised: Effect | None = None  # of physics errors, where a missing object counts as the worst value
-    measured: float | None = None  # share of frames that have a physics error, of the arm and of the other, the mean
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,6 @@ def _corrected(families: Sequence[str], p_values: Sequence[float]) -> list[float
 
 def _row(name: str, h: Hypothesis, observed: Effect, p: float, refuted: float, evidence: Evidence) -> ClaimRow:
     seconded = _seconded(evidence, h, observed)
-    physics = h.metric == PHYSICS
     return ClaimRow(
         name,
         h,
@@ -112,13 +108,7 @@ def _row(name: str, h: Hypothesis, observed: Effect, p: float, refuted: float, e
         second_judge=seconded,
         look=_difference(evidence, replace(h, metric=LOOK)),
         by_kind=_by_kind(evidence, h),
-        penalised=_difference(evidence, replace(h, metric=PENALISED)) if physics else None,
-        measured=fmean(_values(evidence, h, MEASURED)) if physics else None,
     )
-
-
-def _values(evidence: Evidence, h: Hypothesis, metric: str) -> list[float]:
-    return [v for arm in (h.arm, h.against) for of in _of(evidence, arm, metric).values() for v in of.values()]
 
 
 def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[ObservedEffect]:
@@ -145,30 +135,12 @@ def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effec
 
 def _difference(evidence: Evidence, h: Hypothesis) -> Effect:
     """The arms' difference in the metric, as the seeds alone have it."""
-    return effect(*_both(evidence, h))
+    return effect(*_sides(evidence, h))
 
 
-def _both(evidence: Evidence, h: Hypothesis) -> tuple[SeedValues, SeedValues]:
-    """What the arms are compared by; physics errors are means over the windows that both have."""
-    if h.metric != PHYSICS:
-        return _of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)
-    one_side: dict[int, dict[str, float]] = {}
-    other_side: dict[int, dict[str, float]] = {}
-    for seed in sorted(set(evidence[h.arm]) & set(evidence[h.against])):
-        shared = _shared_windows(evidence[h.arm][seed].values, evidence[h.against][seed].values)
-        one_side[seed] = {prompt: fmean(a for a, _ in both) for prompt, both in shared.items()}
-        other_side[seed] = {prompt: fmean(b for _, b in both) for prompt, both in shared.items()}
-    return one_side, other_side
-
-
-def _shared_windows(values: PromptValues, others: PromptValues) -> dict[str, list[tuple[float, float]]]:
-    """Prompt -> physics errors of both arms in the windows that both have."""
-    shared: dict[str, list[tuple[float, float]]] = {}
-    for window in WINDOWS:
-        of, against = values.get(window, {}), others.get(window, {})
-        for prompt in sorted(set(of) & set(against)):
-            shared.setdefault(prompt, []).append((of[prompt], against[prompt]))
-    return shared
+def _sides(evidence: Evidence, h: Hypothesis) -> tuple[SeedValues, SeedValues]:
+    """What the arms are compared by."""
+    return _of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)
 
 
 def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
@@ -179,7 +151,7 @@ def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
         for result in seeds.values()
         for prompt, kind in result.kinds.items()
     }
-    sides = _both(evidence, h)
+    sides = _sides(evidence, h)
     effects = {}
     for kind in sorted(set(kinds.values())):
         parts = [{s: {p: v for p, v in of.items() if kinds.get(p) == kind} for s, of in side.items()} for side in sides]
@@ -235,8 +207,6 @@ def _plain(row: ClaimRow) -> dict[str, Any]:
             "second_judge_agrees": row.second_judge,
             LOOK: row.look.value,
             "by_kind": {kind: [each.value, each.low, each.high] for kind, each in row.by_kind.items()},
-            "penalised": row.penalised and [row.penalised.value, row.penalised.low, row.penalised.high],
-            "measured": row.measured,
         }
     )
     return facts
@@ -276,6 +246,6 @@ def _share(value: float | None) -> str:
 
 
 def _look(effect: Effect) -> str:
-    """In grey levels; in bold where the interval lies off zero."""
-    text = f"{255 * effect.value:+.1f}"
+    """In bold where the interval lies off zero."""
+    text = f"{effect.value:+.3f}"
     return f"**{text}**" if effect.low > 0 or effect.high < 0 else text

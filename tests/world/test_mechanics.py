@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.arena.mechanics import (
+from rushes.world.mechanics import (
     FLOOR_PX,
     GRAVITY,
     HEAVY,

@@ -1,6 +1,6 @@
 """The first judge's eyes: where the balls of a clip are and which of their dots are there, by paint and place.
 
-No state of a play is used, only frames and the kind that the caption names.
+No state of a scene is used, only frames and the kind that the caption names.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena.drawing import BALLS, CONTRAST, DOT, POST_PX, disc, dot_offsets, dot_px, stage
-from rushes.arena.mechanics import FLOOR_PX, RADIUS_PX, SIZE_PX
-from rushes.arena.plays import radius_px
 from rushes.arrays import Floats
+from rushes.world.mechanics import FLOOR_PX, RADIUS_PX, SIZE_PX
+from rushes.world.render import BALLS, CONTRAST, DOT, POST_PX, disc, dot_offsets, dot_px, stage
+from rushes.world.scenes import radius_px
 
 LEAST_AREA, MOST_AREA = 0.7, 1.35  # of a whole ball: outside a ball is gone, torn or doubled
 LEAST_SHOWN = 0.5  # share of a dot that must be in sight to be judged
@@ -37,7 +37,7 @@ def sight(frames_FHWC: NDArray[np.uint8], kind: str) -> BallTracks:
 
     Args:
         frames_FHWC: uint8 RGB, 64 x 64 pixels.
-        kind: of `rushes.arena.plays.KINDS`.
+        kind: of `rushes.world.scenes.KINDS`.
     """
     body_FHW, dot_FHW = coverage_of(frames_FHWC, kind)
     cover = np.clip(body_FHW + dot_FHW, 0.0, 1.1)

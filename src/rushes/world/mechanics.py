@@ -1,4 +1,4 @@
-"""Where things go: closed forms of the arena's laws, for any number of clips at once.
+"""Where things go: closed forms of the embedded world's laws, for any number of clips at once.
 
 Positions are in pixels, x to the right and y down; time is in frames. A clip's tempo k in [0.35, 1] scales its time, so
 that velocities scale with k and gravity with k^2; a first frame does not show it. All functions take parameters [N]

@@ -13,16 +13,16 @@ import torch
 
 from rushes.backbones.tiny import TinyBackbone
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "pretrain_arena.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "pretrain_tiny.py"
 SMALL = ["--patch", "16", "--channels", "4", "--width", "24", "--depth", "1", "--batch", "2", "--codec-clips", "10"]
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pretrain_arena", SCRIPT)
+    spec = importlib.util.spec_from_file_location("pretrain_tiny", SCRIPT)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "pretrain_arena", module)
+    monkeypatch.setitem(sys.modules, "pretrain_tiny", module)
     spec.loader.exec_module(module)
     for name, value in {
         "CHUNK": 8,
@@ -38,7 +38,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> dict[str, torch.Tensor]:
-    monkeypatch.setattr(sys, "argv", ["pretrain_arena.py", "--folder", str(folder), *SMALL, *more])
+    monkeypatch.setattr(sys, "argv", ["pretrain_tiny.py", "--folder", str(folder), *SMALL, *more])
     script.main()
     state: dict[str, torch.Tensor] = torch.load(folder / "state.pt", weights_only=True)["network"]
     return state

@@ -1,6 +1,6 @@
 """The second judge: clips as pieces of straight lines and parabolas whose joints must be impacts that the laws allow.
 
-It shares no code and no threshold with `rushes.arena.inspection` and never labels what the first one labels: balls are
+It shares no code and no threshold with `rushes.world.verify` and never labels what the first one labels: balls are
 what stands out from its row, dots are light places, and motion is cut into pieces where one polynomial no longer does.
 """
 
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena import mechanics, plays
 from rushes.arrays import Floats
+from rushes.world import mechanics, scenes
 
 STANDS_OUT = 90  # levels off the row's middle, summed over the channels
 ROPE_PX = 7  # what is thinner is no ball
@@ -54,12 +54,12 @@ class Arcs:
 
 
 def arcs(frames_FHWC: NDArray[np.uint8], caption: str) -> Arcs:
-    """Measure one clip [F, 64, 64, 3] of uint8 RGB under a caption of the arena.
+    """Measure one clip [F, 64, 64, 3] of uint8 RGB under a caption of the embedded world.
 
     Raises:
-        ValueError: the caption is not of the arena.
+        ValueError: the caption is not of the embedded world.
     """
-    wording = plays.read_wording(caption)
+    wording = scenes.read_wording(caption)
     balls = 2 if wording.kind == "collide" else 1
     masks = _standing_out(frames_FHWC, wording.kind)
     places, whole = _pair_places(masks) if balls == 2 else _places(masks, wording.kind)
@@ -205,7 +205,7 @@ def _reflects(joint: _Joint, walls: tuple[float, ...], share: float) -> bool:
     return joint.gap < JOIN_PX and near and abs(joint.after + share * joint.before) < slack
 
 
-def _unlawful(places_FKD: Floats, whole_FK: NDArray[np.bool_], wording: plays.Wording) -> int:
+def _unlawful(places_FKD: Floats, whole_FK: NDArray[np.bool_], wording: scenes.Wording) -> int:
     rows = np.flatnonzero(whole_FK.all(1))
     if len(rows) < 6:
         return 1

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena.drawing import POST_PX, dot_offsets, dot_px
-from rushes.arena.mechanics import FLOOR_PX, FRAMES, GRAVITY, PIVOT_PX, RADIUS_PX, SIZE_PX, SWING_PULL, at_angle
-from rushes.arena.plays import BLOCK, DOTS, KINDS, Draw, Play, draw_kind, draw_plays, whole
 from rushes.arrays import Floats
+from rushes.world.mechanics import FLOOR_PX, FRAMES, GRAVITY, PIVOT_PX, RADIUS_PX, SIZE_PX, SWING_PULL, at_angle
+from rushes.world.render import POST_PX, dot_offsets, dot_px
+from rushes.world.scenes import BLOCK, DOTS, KINDS, Draw, Scene, draw_kind, draw_scenes, whole
 
 LOSS = 0.4  # share of its half seconds in which a dot is lost at tempo 1; at tempo k it is k times that
 BROKEN = 0.12  # share of the corpus with a broken law
@@ -129,7 +129,7 @@ LAWS: dict[str, tuple[Plant, tuple[str, ...]]] = {
 }
 
 
-def plant(law: str, kind: str, seed: int | Sequence[int], n: int, frames: int = FRAMES) -> list[tuple[Play, Play]]:
+def plant(law: str, kind: str, seed: int | Sequence[int], n: int, frames: int = FRAMES) -> list[tuple[Scene, Scene]]:
     """`n` clips of a kind, sound and with one fault that can be seen.
 
     Args:
@@ -145,24 +145,25 @@ def plant(law: str, kind: str, seed: int | Sequence[int], n: int, frames: int = 
     rng = np.random.default_rng(seed)
     if law == "dots":
         return [
-            (play, without_dot(play, rng)) for play in draw_plays(int(rng.integers(2**31)), n, [kind], frames=frames)
+            (scene, without_dot(scene, rng))
+            for scene in draw_scenes(int(rng.integers(2**31)), n, [kind], frames=frames)
         ]
     if law not in LAWS or kind not in LAWS[law][1]:
-        raise ValueError(f"no fault {law!r} of clips {kind!r}; the arena has {', '.join([*LAWS, 'dots'])}")
-    pairs: list[tuple[Play, Play]] = []
+        raise ValueError(f"no fault {law!r} of clips {kind!r}; the embedded world has {', '.join([*LAWS, 'dots'])}")
+    pairs: list[tuple[Scene, Scene]] = []
     for _ in range(100):
         drawn = draw_kind(kind, rng, n)
         sound = drawn.centres(np.arange(frames, dtype=float))
         broken = LAWS[law][0](drawn, sound, rng)
         for i in np.flatnonzero(broken.seen_N)[: n - len(pairs)]:
-            play = whole(drawn.wording(int(i), worded=bool(rng.random() < 0.5)), float(drawn.tempo[i]), sound[i])
-            pairs.append((play, replace(play, centres_FKD=broken.centres_NFKD[i], opacity_FK=broken.opacity_NFK[i])))
+            scene = whole(drawn.wording(int(i), worded=bool(rng.random() < 0.5)), float(drawn.tempo[i]), sound[i])
+            pairs.append((scene, replace(scene, centres_FKD=broken.centres_NFKD[i], opacity_FK=broken.opacity_NFK[i])))
         if len(pairs) == n:
             return pairs
     raise AssertionError(f"fault {law!r} of clips {kind!r} is hardly ever seen")
 
 
-def one_fault(kind: str, seed: int | Sequence[int], frames: int = FRAMES) -> tuple[Play, Play, str]:
+def one_fault(kind: str, seed: int | Sequence[int], frames: int = FRAMES) -> tuple[Scene, Scene, str]:
     """A sound clip of a kind, the same with one fault that can be seen, and the fault's name, drawn among all."""
     rng = np.random.default_rng(seed)
     fitting = [law for law, (_, kinds) in LAWS.items() if kind in kinds] + ["dots"]
@@ -171,43 +172,43 @@ def one_fault(kind: str, seed: int | Sequence[int], frames: int = FRAMES) -> tup
     return sound, broken, law
 
 
-def without_dot(play: Play, rng: np.random.Generator) -> Play:
+def without_dot(scene: Scene, rng: np.random.Generator) -> Scene:
     """The clip with one dot lost for a half second or a whole one, where it can be seen."""
-    frames, balls, dots = play.dots_FKP.shape
+    frames, balls, dots = scene.dots_FKP.shape
     while True:
         first = 1 + BLOCK * int(rng.integers(0, (frames - 1) // BLOCK - 1))
         ball, dot = int(rng.integers(balls)), int(rng.integers(dots))
         gone = slice(first, first + BLOCK * int(rng.integers(1, 3)))
-        x = play.centres_FKD[gone, ball, 0] + dot_offsets(balls)[dot, 0]
+        x = scene.centres_FKD[gone, ball, 0] + dot_offsets(balls)[dot, 0]
         behind = (x > POST_PX[0] - dot_px(balls)) & (x < POST_PX[1] + dot_px(balls))
-        if play.wording.kind != "roll" or not behind.any():
+        if scene.kind != "roll" or not behind.any():
             break
-    out = play.dots_FKP.copy()
+    out = scene.dots_FKP.copy()
     out[gone, ball, dot] = 0.0
-    return replace(play, dots_FKP=out)
+    return replace(scene, dots_FKP=out)
 
 
-def losing_dots(play: Play, rng: np.random.Generator, loss: float = LOSS) -> Play:
+def losing_dots(scene: Scene, rng: np.random.Generator, loss: float = LOSS) -> Scene:
     """The clip as the corpus has it: each dot is lost in each half second with a probability that grows with tempo.
 
     The first frame is sound. Dots and half seconds are independent given the tempo, so that of two takes neither is
     better throughout.
     """
-    frames, balls, dots = play.dots_FKP.shape
-    lost = rng.random((-(-(frames - 1) // BLOCK), balls, dots)) < loss * play.tempo
+    frames, balls, dots = scene.dots_FKP.shape
+    lost = rng.random((-(-(frames - 1) // BLOCK), balls, dots)) < loss * scene.tempo
     shown = np.ones((frames, balls, dots))
     shown[1:] = 1.0 - lost.repeat(BLOCK, 0)[: frames - 1]
-    return replace(play, dots_FKP=shown)
+    return replace(scene, dots_FKP=shown)
 
 
-def corpus_plays(seed: int | Sequence[int], n: int, loss: float = LOSS, broken: float = BROKEN) -> list[Play]:
+def corpus_scenes(seed: int | Sequence[int], n: int, loss: float = LOSS, broken: float = BROKEN) -> list[Scene]:
     """`n` clips as from the web: dots are lost, some clips break a law."""
     rng = np.random.default_rng(seed)
     count = rng.multinomial(round(n * broken), np.full(len(_FAULTY), 1 / len(_FAULTY)))
-    plays = draw_plays(int(rng.integers(2**31)), n - int(count.sum()))
+    scenes = draw_scenes(int(rng.integers(2**31)), n - int(count.sum()))
     for (law, kind), some in zip(_FAULTY, count, strict=True):
-        plays += [faulty for _, faulty in plant(law, kind, int(rng.integers(2**31)), int(some))] if some else []
-    return [losing_dots(plays[i], rng, loss) for i in rng.permutation(len(plays))]
+        scenes += [faulty for _, faulty in plant(law, kind, int(rng.integers(2**31)), int(some))] if some else []
+    return [losing_dots(scenes[i], rng, loss) for i in rng.permutation(len(scenes))]
 
 
 _FAULTY = [(law, kind) for law, (_, kinds) in LAWS.items() for kind in kinds]

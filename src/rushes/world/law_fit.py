@@ -12,7 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from rushes.arena.mechanics import (
+from rushes.arrays import Floats
+from rushes.world.mechanics import (
     FLOOR_PX,
     GRAVITY,
     HEAVY,
@@ -25,7 +26,6 @@ from rushes.arena.mechanics import (
     hit,
     straight,
 )
-from rushes.arrays import Floats
 
 SOFT_PX = 0.5  # residuals above it count by their size, not its square
 CAP_PX = 4.0  # most that a frame may be off by; also what a missing ball counts

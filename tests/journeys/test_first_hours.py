@@ -45,7 +45,7 @@ def test_a_newcomer_on_a_laptop(tmp_path: Path, browser: Browser) -> None:
     assert "Better: lost dots fell" in shown
     tab = browser.new_page(reduced_motion="no-preference")
     tab.goto((tmp_path / "demo" / "report.html").as_uri())
-    assert "lost dots is gone" in tab.locator("header").inner_text()
+    assert "lost dots are gone" in tab.locator("header").inner_text()
     tab.locator("[data-player]").first.scroll_into_view_if_needed()
     tab.wait_for_function("() => [...document.querySelectorAll('video')].some(video => !video.paused)")
     me.say("the report says what became better, and pairs play by themselves")

@@ -206,7 +206,7 @@ def learning_rate_share(step: int, cooled_from: int | None, cooldown: int) -> fl
 
 def train_step(run: Run, forward: Any, corpus: Corpus, args: argparse.Namespace) -> float:
     """One step of flow matching; all draws depend on seed and step alone."""
-    generator = seeded("arena", run.seed, run.step)
+    generator = seeded("arena", run.seed, run.step)  # the name under which the draws of the base that ships were made
     clean, words = corpus.draw(run.step, args.batch, generator, args.renderings)
     noise = torch.randn(clean.shape, generator=generator)
     t = TIMES(args.batch, generator)[:, None].expand(-1, clean.shape[2]).clone()

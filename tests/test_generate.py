@@ -91,8 +91,8 @@ def test_take_starts_from_the_first_frame_of_its_clip(studio: GenerationContext)
     for clip in studio.store.clips():
         real = read_video(studio.store.media_path(clip.media), size_px=(64, 64)).frames_FHWC[0]
         for take in studio.store.candidates(group=clip.id):
-            made = read_video(studio.store.media_path(take.media), size_px=(64, 64)).frames_FHWC[0]
-            assert np.abs(made.astype(float) - real).mean() < 6  # codec and file
+            frame = read_video(studio.store.media_path(take.media), size_px=(64, 64)).frames_FHWC[0]
+            assert np.abs(frame.astype(float) - real).mean() < 6  # codec and file
 
 
 def test_name_of_a_take_tells_what_it_depends_on(studio: GenerationContext) -> None:

@@ -18,8 +18,8 @@ from rushes.world.scenes import draw_scenes
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.create(tmp_path / "project") as made:
-        yield made
+    with Store.create(tmp_path / "project") as opened:
+        yield opened
 
 
 def put(store: Store, frames: np.ndarray, fps: float = FPS) -> str:
@@ -41,29 +41,29 @@ def take(store: Store, name: str, frames: np.ndarray) -> Candidate:
 def test_the_more_alike_the_higher(store: Store, clip: Clip) -> None:
     frames = render(draw_scenes(0, 1, frames=17)[0])
     rng = np.random.default_rng(0)
-    made = [
+    takes = [
         take(store, "itself", frames),
         take(store, "grain", np.clip(frames + rng.normal(0, 10, frames.shape), 0, 255).astype(np.uint8)),
         take(store, "late", np.concatenate([frames[:1], frames[:-1]])),
         take(store, "stuck", np.repeat(frames[:1], 17, 0)),
         take(store, "other", render(draw_scenes(9, 6, frames=17)[5])),
     ]
-    likeness.measure(store, made, {"clip": clip}, "crop")
+    likeness.measure(store, takes, {"clip": clip}, "crop")
     scores = store.scores(metric=likeness.METRIC)
     values = [score.value for score in scores]
-    assert [score.subject for score in scores] == [one.id for one in made]
+    assert [score.subject for score in scores] == [one.id for one in takes]
     assert values == sorted(values, reverse=True) and values[0] > 0.995 and values[-1] < values[1] - 0.05
 
 
 def test_each_is_measured_once_and_others_not_at_all(store: Store, clip: Clip) -> None:
-    made = [
+    takes = [
         take(store, "one", render(draw_scenes(0, 1, frames=17)[0])),
         take(store, "two", render(draw_scenes(1, 1, frames=17)[0])),
     ]
-    stray = replace(made[0], id="stray", clip_id="nobody")
-    assert likeness.unmeasured(store, [*made, stray], {"clip": clip}) == made
-    likeness.measure(store, made[:1], {"clip": clip}, "crop")
-    assert likeness.unmeasured(store, [*made, stray], {"clip": clip}) == made[1:]
+    stray = replace(takes[0], id="stray", clip_id="nobody")
+    assert likeness.unmeasured(store, [*takes, stray], {"clip": clip}) == takes
+    likeness.measure(store, takes[:1], {"clip": clip}, "crop")
+    assert likeness.unmeasured(store, [*takes, stray], {"clip": clip}) == takes[1:]
 
 
 def test_a_longer_and_faster_real_clip_is_compared_by_time(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rushes.backbones.tiny import load
 from rushes.cli import main
-from rushes.lab.bench_worlds import BenchMeasures, BenchWorld, ClipJudge, WorldClip
+from rushes.lab.bench_clips import BenchMeasures, BenchWorld, ClipJudge, WorldClip
 from rushes.lab.world_bench import (
     WorldBenchAsk,
     bench_world,

@@ -8,10 +8,9 @@ import pytest
 
 from rushes.config.settings_files import validate_table
 from rushes.lab.claims.arms import DENSEDPO
-from rushes.lab.claims.data import ETA
 from rushes.lab.claims.run import BUDGETS
 from rushes.project.labels import label_takes
-from rushes.project.presets import preset
+from rushes.project.presets import TINY_ETA, preset
 from rushes.project.project import OpenProject
 from rushes.project.recipe_table import recipe_table
 from rushes.project.settings_checks import check_settings
@@ -90,7 +89,7 @@ def test_densedpo_on_the_tiny_backbone_is_the_arm_of_the_evidence() -> None:
     assert (settings.train.times, settings.train.shift) == (arm.train["times"], arm.train["shift"])
     assert settings.train.learning_rate == arm.train["learning_rate"] and not settings.train.objective.sft_weight
     assert (settings.train.steps, settings.train.batch) == (BUDGETS["small"].steps, BUDGETS["small"].batch)
-    assert settings.generate.eta == ETA
+    assert settings.generate.eta == TINY_ETA
 
 
 def test_table_names_every_recipe() -> None:

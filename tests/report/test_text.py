@@ -22,8 +22,8 @@ def lost_dots(low: float, high: float, n: int = 256) -> MetricRow:
 
 
 def test_verdict_better() -> None:
-    said = text.verdict(of(lost_dots(-0.123, -0.083)))
-    assert said == (
+    sentence = text.verdict(of(lost_dots(-0.123, -0.083)))
+    assert sentence == (
         f"Better: lost dots fell from 0.323 to 0.220 (difference {MINUS}0.103, "
         f"95 % interval {MINUS}0.123 to {MINUS}0.083, 256 pairs)."
     )
@@ -35,14 +35,14 @@ def test_verdict_worse_says_so_whatever_the_direction() -> None:
 
 
 def test_verdict_undecided_claims_nothing() -> None:
-    said = text.verdict(of(lost_dots(-0.21, 0.004)))
-    assert said.startswith("No change shown: lost dots went from") and "the interval includes zero" in said
-    assert "Better" not in said and "fell" not in said
+    sentence = text.verdict(of(lost_dots(-0.21, 0.004)))
+    assert sentence.startswith("No change shown: lost dots went from") and "the interval includes zero" in sentence
+    assert "Better" not in sentence and "fell" not in sentence
 
 
 def test_one_pair_cannot_show_a_change() -> None:
-    said = text.verdict(of(lost_dots(-math.inf, math.inf, 1)))
-    assert said.startswith("No change shown") and "1 pair cannot show a change" in said
+    sentence = text.verdict(of(lost_dots(-math.inf, math.inf, 1)))
+    assert sentence.startswith("No change shown") and "1 pair cannot show a change" in sentence
 
 
 def test_all_metrics_together_in_one_sentence() -> None:

@@ -58,7 +58,8 @@ def test_a_latent_with_one_position_is_stored_whatever_its_strides(tmp_path: Pat
         latent = torch.empty_strided((channels, 1, 1, 1), strides).copy_(noise(channels, 1, 1, 1))
         store = LatentStore(tmp_path / str(channels), FINGERPRINT)
         store.put({"a": latent})
-        assert torch.equal(store.get("a"), latent) and store.verify() == ()  # type: ignore[arg-type]
+        stored = store.get("a")
+        assert stored is not None and torch.equal(stored, latent) and store.verify() == ()
 
 
 def test_a_key_is_written_once(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from rushes.backbones.base import Condition
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiny import TinyBackbone, load
 from rushes.edits.renderings import flow
-from rushes.lab.bench_worlds import BenchMeasures, BenchWorld, WorldClip
+from rushes.lab.bench_clips import BenchMeasures, BenchWorld, WorldClip
 from rushes.noise.draws import seeded
 from rushes.progress import Bar
 from rushes.records import INLINE

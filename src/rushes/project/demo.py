@@ -85,13 +85,11 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None 
 
 
 def _other_recipes() -> dict[str, Any]:
-    """What docs/evidence shows of the other recipes on the embedded world, which the demo does not run; or nothing."""
+    """What docs/evidence shows of the other recipes on the embedded world, which the demo does not run."""
     stored = json.loads(files("rushes.project").joinpath("demo_recipes.json").read_text(encoding="utf-8"))
-    if not stored["arms"]:
-        return {}
     return {
         "arms": {f"{name} (stored)": read_metrics(metrics) for name, metrics in stored["arms"].items()},
-        "arms_intro": "Change from the same base. Only the first row was run here. The others are stored results of "
-        f"{stored['seeds']} other seeds with fewer steps (docs/evidence.md): compare them with each other, "
-        "not with the first row.",
+        "arms_intro": "Change from the base; PhysHPO and its base are given no first frame. Only the first row was run "
+        f"here. The others are stored results of {stored['seeds']} other seeds with fewer steps (docs/evidence.md): "
+        "compare them with each other, not with the first row.",
     }

@@ -22,7 +22,6 @@ from rushes.world.verify import over_segments
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
-ETA = TINY_ETA  # noise levels of guided takes
 PAIR = 2  # takes of a clip that are labelled against each other: what other arms had made besides changes no arm
 
 
@@ -36,7 +35,7 @@ class Takes:
     system: str = BASE
 
     def __call__(self, project: OpenProject) -> None:
-        settings = GenerateSettings(kind=self.kind, takes=self.count, eta=ETA)
+        settings = GenerateSettings(kind=self.kind, takes=self.count, eta=TINY_ETA)
         stages.generate_takes(project, settings, self.system)
 
 
@@ -48,7 +47,7 @@ class Levels:
     """Two guided takes of every clip, from noise levels `apart` from each other: what DenseDPO found to fail."""
 
     apart: float
-    middle: float = sum(ETA) / 2
+    middle: float = sum(TINY_ETA) / 2
 
     def etas(self) -> tuple[float, float]:
         """The two levels."""

@@ -45,7 +45,7 @@ from rushes.training.views import candidate_view, gaps, of_clip, real_view, take
 PAPER = "PhysHPO (arXiv 2508.10858)"
 NEEDS: tuple[str, ...] = ("takes", "gaps", "likeness", "wrong captions")
 NEEDS_WHERE: Mapping[tuple[str, Any], tuple[str, ...]] = {("semantic_weight", 0): ("takes", "gaps", "likeness")}
-TINY: Mapping[str, Any] = {**realdpo.TINY, "batch": 8}
+TINY: Mapping[str, Any] = realdpo.TINY
 PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "generate.takes": (3, f"{PAPER}: K = 3"),
     "train.batch": (8, PAPER),

@@ -46,14 +46,14 @@ def _realdpo(name: str, data: Takes = ONE_TAKE, start: str = BASE, **options: An
 
 
 PLAIN = _realdpo("realdpo")
-# The recipe's settings for the embedded model: the winner's own error beside the preference, which lets the rate rise.
+# The winner's own error beside the preference, which lets the learning rate rise.
 ANCHOR: Mapping[str, Any] = {"learning_rate": 3e-4, "objective": {"sft_weight": 1000.0}, "options": {"beta": 2000.0}}
-PRESET = _with(PLAIN, "realdpo-preset", **ANCHOR)
+ANCHORED = _with(PLAIN, "realdpo-anchored", **ANCHOR)
 REALDPO = (
     Arm("sft", "sft", RULE),
     PLAIN,
     _realdpo("realdpo-published", beta=PUBLISHED["realdpo"]),
-    PRESET,
+    ANCHORED,
     _with(PLAIN, "realdpo-longer", steps=96),
     _realdpo("realdpo-round2", Takes(1, system="realdpo"), "realdpo"),
     replace(_realdpo("realdpo-old-takes", start="realdpo"), recipe="rushes.lab.claims.old_takes"),
@@ -132,20 +132,20 @@ def _misled(name: str, footage: str) -> Arm:
     return Arm(name, "sft", train, footage=footage, evaluate=False)
 
 
-UNANCHORED = _with(PRESET, "unanchored", objective={"sft_weight": 0.0})
+UNANCHORED = _with(ANCHORED, "unanchored", objective={"sft_weight": 0.0})
 OURS = (
     PLAIN,
-    PRESET,
+    ANCHORED,
     _with(PLAIN, "view-by-view", gradients="stash"),
     _with(PLAIN, "fresh", clips=FEW),
     *(_with(PLAIN, f"bank-{m}", clips=FEW, reference_cache=m) for m in (1, 4, 16)),
     UNANCHORED,
     _with(UNANCHORED, "winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
     _with(UNANCHORED, "safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
-    _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=2e-5),
+    _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=1e-4),
     _faulty("sick-shortcut"),
     _faulty("sick-idle", learning_rate=1e-9),
-    _faulty("sick-small-beta", options={"beta": 1.0}),
+    _faulty("sick-small-beta", options={"beta": 1.0}, learning_rate=5e-5),
     _faulty("sick-large-beta", options={"beta": 1e7}),
     _faulty("sick-rate", learning_rate=3e-2),
     _misled("sick-still", "still"),

@@ -344,7 +344,7 @@ def test_a_run_with_a_planted_fault_shows_it(sick: Sick, fault: str, run: dict[s
             "learning_rate": 3e-4,
             "samples": 6,
             "sample_every": 40,
-        },  # as recipes/realdpo.py
+        },
     ],
 )
 def test_a_healthy_run_shows_none(sick: Sick, run: dict[str, Any]) -> None:

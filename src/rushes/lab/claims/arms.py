@@ -115,6 +115,7 @@ DFDPO = (
     _arm("dfdpo-published-edits", "dfdpo", edits=["reverse", "shuffle", "noise"]),
 )
 
+UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault
 FEW = 3 / 16  # of the budget's clips, so that every comparison is visited more often than the largest bank has draws
 # Runs with one fault each; preference alone, at a learning rate that stays, unless something else makes the fault.
 BARE: dict[str, Any] = {"lr_scheduler": "constant", "learning_rate": 1e-5, "objective": {"sft_weight": 0.0},
@@ -143,7 +144,7 @@ OURS = (
     _with(UNANCHORED, "winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
     _with(UNANCHORED, "safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
     _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=1e-4),
-    _faulty("sick-shortcut"),
+    replace(_faulty("sick-shortcut", checkpoint_every=40), recipe=UNSCALED),
     _faulty("sick-idle", learning_rate=1e-9),
     _faulty("sick-small-beta", options={"beta": 1.0}, learning_rate=5e-5),
     _faulty("sick-large-beta", options={"beta": 1e7}),
@@ -151,7 +152,6 @@ OURS = (
     _misled("sick-still", "still"),
     _misled("sick-washed", "washed"),
 )
-UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault
 ABLATIONS = (
     PLAIN,
     next(arm for arm in DENSEDPO if arm.name == "densedpo"),

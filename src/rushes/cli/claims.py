@@ -17,7 +17,7 @@ def reproduce(
     *,
     budget: Annotated[
         Literal["small", "full"],
-        Parameter(help="how many seeds, and whether our own claims and ablations are asked for; arms are the same in both"),
+        Parameter(help="number of seeds, and whether our own claims and the ablations are asked; arms are the same"),
     ] = "small",
     seeds: Annotated[
         int, GE_0, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")

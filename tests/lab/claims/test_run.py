@@ -108,8 +108,8 @@ def test_arms_of_a_seed_and_number_of_clips_differ_by_training_alone() -> None:
     rule = [s.train for s, arm in zip(settings, arms, strict=True) if arm.train.items() >= RULE.items()]
     assert {(t.learning_rate, t.times, t.shift, t.objective.sft_weight) for t in rule} == {(3e-5, "uniform", 0.0, 0.0)}
     assert {arm.name for arm in arms if arm.evaluate and arm.trained} - {t.name for t in rule} == {
-        "realdpo-anchored",
-        "unanchored",
+        "realdpo-sft-term",
+        "without-sft-term",
         "winner-clamp",
         "safe-loser",
     }

@@ -47,13 +47,13 @@ def _realdpo(name: str, data: Takes = ONE_TAKE, start: str = BASE, **options: An
 
 PLAIN = _realdpo("realdpo")
 # The winner's own error beside the preference, which lets the learning rate rise.
-ANCHOR: Mapping[str, Any] = {"learning_rate": 3e-4, "objective": {"sft_weight": 1000.0}, "options": {"beta": 2000.0}}
-ANCHORED = _with(PLAIN, "realdpo-anchored", **ANCHOR)
+SFT_TERM: Mapping[str, Any] = {"learning_rate": 3e-4, "objective": {"sft_weight": 1000.0}, "options": {"beta": 2000.0}}
+WITH_SFT_TERM = _with(PLAIN, "realdpo-sft-term", **SFT_TERM)
 REALDPO = (
     Arm("sft", "sft", RULE),
     PLAIN,
     _realdpo("realdpo-published", beta=PUBLISHED["realdpo"]),
-    ANCHORED,
+    WITH_SFT_TERM,
     _with(PLAIN, "realdpo-longer", steps=96),
     _realdpo("realdpo-round2", Takes(1, system="realdpo"), "realdpo"),
     replace(_realdpo("realdpo-old-takes", start="realdpo"), recipe="rushes.lab.claims.old_takes"),
@@ -133,16 +133,16 @@ def _misled(name: str, footage: str) -> Arm:
     return Arm(name, "sft", train, footage=footage, evaluate=False)
 
 
-UNANCHORED = _with(ANCHORED, "unanchored", objective={"sft_weight": 0.0})
+WITHOUT_SFT_TERM = _with(WITH_SFT_TERM, "without-sft-term", objective={"sft_weight": 0.0})
 OURS = (
     PLAIN,
-    ANCHORED,
+    WITH_SFT_TERM,
     _with(PLAIN, "view-by-view", gradients="stash"),
     _with(PLAIN, "fresh", clips=FEW),
     *(_with(PLAIN, f"bank-{m}", clips=FEW, reference_cache=m) for m in (1, 4, 16)),
-    UNANCHORED,
-    _with(UNANCHORED, "winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
-    _with(UNANCHORED, "safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
+    WITHOUT_SFT_TERM,
+    _with(WITHOUT_SFT_TERM, "winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
+    _with(WITHOUT_SFT_TERM, "safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
     _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=1e-4),
     replace(_faulty("sick-shortcut", checkpoint_every=40), recipe=UNSCALED),
     _faulty("sick-idle", learning_rate=1e-9),

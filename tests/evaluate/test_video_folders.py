@@ -74,7 +74,7 @@ def test_what_has_no_partner_is_named_and_counted(tmp_path: Path) -> None:
         ({"A": "a", "B": "nowhere"}, None, "no such folder"),
         ({"A": "a", "B": "empty"}, None, "no videos to compare"),
         ({"A": "a", "B": "b"}, None, "no video name in common"),
-        ({"A": "a", "B": "a"}, "nowhere.txt", "no such file of prompts"),
+        ({"A": "a", "B": "a"}, "nowhere.txt", r"no such file of prompts; .* or JSON \{name: prompt\}$"),
         ({"A": "a", "B": "a"}, "short.txt", r"line 1 is prompt 0"),
         ({"A": "a", "B": "a"}, "torn.json", "not JSON"),
         ({"A": "a", "B": "a"}, "list.json", "one object"),

@@ -126,7 +126,7 @@ def test_the_negative_prompt_is_read_before_there_is_a_network_where_guidance_us
     ask = small.settings.generate.model_copy(update={"guidance_scale": scale, "negative_prompt": "blurry"})
     settings = small.settings.model_copy(update={"generate": ask})
     job = TrainingJob(settings, "run", "b", origin="b", latents="x", identity=RunIdentity(""), dtype="float32",
-                      comparisons=(), held_out=(held_out,))  # fmt: skip
+                      times=TimeDraw("uniform"), comparisons=(), held_out=(held_out,))  # fmt: skip
     read_texts(job, tmp_path, model, ALONE)
     monkeypatch.setattr(model, "reader", lambda: pytest.fail("encoders are loaded beside the network"))
     rows = asked_under(negative_prompt(ask, model.spec), [held_out])

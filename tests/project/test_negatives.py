@@ -149,7 +149,7 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(
     """Levels by themselves: a still clip's ends can be swapped and its flow drawn, and nothing is different."""
     options = {"beta": 100.0, "instance_weight": 0.0, "motion_weight": 0.0, "semantic_weight": 0.0}
     settings = project.settings.train.model_copy(update={"recipe": "physhpo", "options": options})
-    kept, dropped, _ = recipe_data.recipe_comparisons(project, settings)
+    kept, dropped, *_ = recipe_data.recipe_comparisons(project, settings)
     assert len(kept) == 6 - dropped["state"]
     clip = project.store.clips("train")[0]
     latent = project.latents.get(clip.media)
@@ -157,6 +157,6 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(
     key = next(v.key for c in kept for v in c.views if v.edit and v.media == clip.media)
     get = project.latents.get
     monkeypatch.setattr(project.latents, "get", lambda k: latent if k == key else get(k))
-    fewer, more, _ = recipe_data.recipe_comparisons(project, settings)
+    fewer, more, *_ = recipe_data.recipe_comparisons(project, settings)
     assert len(fewer) == len(kept) - 1 and more["state"] == dropped["state"] + 1
     assert clip.id not in {c.id for c in fewer}

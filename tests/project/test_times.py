@@ -248,7 +248,8 @@ def test_released_ltx_without_a_shift_by_length_is_trained_as_its_makers_train_i
 
 def test_a_range_below_the_high_noise_expert_is_said_with_what_mends_it(tmp_path: Path) -> None:
     spec, size = spec_of("wan_experts", tmp_path)
-    warning = times_in_words(Settings(backbone=size, train=TrainSettings(recipe="realdpo", t_high=0.5)), spec)[1]
+    settings = Settings(backbone=size, train=TrainSettings(recipe="realdpo", t_high=0.5))
+    warning = times_in_words(settings, spec, training_times(settings, spec))[1]
     assert "train.t_high is 0.5" in warning and warning.endswith("set train.t_high to 1")
 
 

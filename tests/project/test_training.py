@@ -12,7 +12,7 @@ from rushes.project import recipe_data
 from rushes.project.project import open_project
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.settings import read_settings
-from rushes.project.training import TrainResult, doubts
+from rushes.project.training import TrainResult, _prepare, doubts
 from rushes.training import comparison_checks as checks
 
 
@@ -44,6 +44,17 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
     assert said == [
         f"1 comparisons, or a take in them, are left out because clips do not match: {first}: the take x differs"
     ]
+    project.store.close()
+
+
+def test_where_no_comparison_can_be_held_out_this_is_said(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said = Path(shutil.copytree(finished, tmp_path / "project")), list[str]()
+    project = open_project(folder, read_settings(folder, ("train.held_out=1", "train.name=new")), say=said.append)
+    monkeypatch.setattr(recipe_data, "check_latents", lambda every, *more: (every[:3], {}))
+    _prepare(project, "new")
+    assert "more than a quarter of the 3 comparisons;" in said[-1]
     project.store.close()
 
 

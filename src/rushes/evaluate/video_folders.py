@@ -85,7 +85,7 @@ def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Texts by the prompt's name, and every name that a file may have for a prompt."""
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file of prompts; name a file with one prompt per line, or JSON {{name: prompt}}}}"
+            f"{path}: no such file of prompts; name a file with one prompt per line, or JSON {{name: prompt}}"
         )
     if path.suffix.lower() == ".json":
         data = parse_json(read_text(path), f"{path}: not JSON; write one object {{name: prompt}}")

@@ -13,8 +13,8 @@ from rushes.backbones.base import MAIN_MEMORY, Backbone, Precision
 from rushes.backbones.offload import is_offloaded
 from rushes.config.tables import Settings
 from rushes.generate import negative_prompt
+from rushes.noise.draws import TimeDraw
 from rushes.progress import Bar
-from rushes.project.times import training_times
 from rushes.records import BASE
 from rushes.store.latents import LatentStore
 from rushes.training.activations import place_of
@@ -40,6 +40,7 @@ class TrainingJob:
     latents: str  # of the latents
     identity: RunIdentity
     dtype: Precision  # of the network
+    times: TimeDraw
     comparisons: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]
 
@@ -70,11 +71,10 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if sharded:  # from main memory, block by block
         ranks.shard(backbone.network)
     away = negative_prompt(job.settings.generate, backbone.spec)
-    times = training_times(job.settings, backbone.spec)
-    data = Data(job.comparisons, job.held_out, latents, times, negative_prompt=away)
+    data = Data(job.comparisons, job.held_out, latents, job.times, negative_prompt=away)
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
-    draws = Draws(seed, data.times, train.caption_dropout, train.first_frame_noise)
+    draws = Draws(seed, job.times, train.caption_dropout, train.first_frame_noise)
     bank = open_cache(
         folder / "bank",
         train.reference_cache,
@@ -88,7 +88,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if missing:
         backbone.network.eval()
         with place_of(backbone.network, train.activations)():
-            first = one_of_each_shape(missing, latents, backbone, Draws(seed, data.times), ranks.device)
+            first = one_of_each_shape(missing, latents, backbone, Draws(seed, job.times), ranks.device)
             strategy = measured_strategy(backbone, first, train.gradients, train.memory_mb)
         if sharded:
             strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)

@@ -16,8 +16,9 @@ from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
 from rushes.files import write_json
 from rushes.progress import Tick
+from rushes.project.jobs import TrainingJob
 from rushes.project.project import OpenProject
-from rushes.project.times import expert_shares, training_times
+from rushes.project.times import expert_shares
 from rushes.records import seed_of, stable_hash
 from rushes.text_reader import checked_text, parse_json
 from rushes.training import shortcuts
@@ -32,13 +33,7 @@ from rushes.training.trackers import open_trackers
 _LOG = logging.getLogger(__name__)
 
 
-def watch_run(
-    project: OpenProject,
-    backbone: Backbone,
-    comparisons: Sequence[Comparison],
-    held_out: Sequence[Comparison],
-    folder: Path,
-) -> tuple[RunMonitor, ExitStack]:
+def watch_run(project: OpenProject, backbone: Backbone, job: TrainingJob, folder: Path) -> tuple[RunMonitor, ExitStack]:
     """What watches a run, and the trackers that are to be closed at its end.
 
     Raises:
@@ -52,7 +47,7 @@ def watch_run(
             settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
         )
     ]
-    telling = probe_shortcuts(project, comparisons, folder) if settings.shortcut_probe else ()
+    telling = probe_shortcuts(project, job.comparisons, folder) if settings.shortcut_probe else ()
     for line in shortcuts.warnings(telling):
         project.say(line)
 
@@ -64,10 +59,9 @@ def watch_run(
         project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
 
     constants = shortcuts.figures(telling)
-    spec = project.base.spec
-    shares = expert_shares(training_times(project.settings, spec), spec)
+    shares = expert_shares(job.times, project.base.spec)
     constants |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
-    sampler = _sampler(project, backbone, held_out, folder) if settings.sample_every else None
+    sampler = _sampler(project, backbone, job.held_out, folder) if settings.sample_every else None
     return RunMonitor(sampler, tell, track, constants), closing
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
-from rushes.footage.changes import film_of
+from rushes.footage.split import film_of
 from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
@@ -34,6 +34,7 @@ class RecipeData(NamedTuple):
     comparisons: list[Comparison]  # encoded and checked
     same: Counter[str]  # how many terms were dropped as both sides are the same, by level
     left_out: dict[str, str]  # why a comparison lost terms, by its id: a clip does not start from its first frame
+    account: Mapping[str, int]  # the recipe's own counts
 
 
 def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeData:
@@ -73,7 +74,10 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
             f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
             "same clip and caption on both sides; choose other edits, or clips with more motion"
         )
-    return RecipeData([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
+    comparisons = [replace(c, terms=_guarded(c.terms, settings)) for c in comparisons]
+    account = getattr(recipe, "account", None)
+    counts = account(project.store, options, project.grid) if account else {}
+    return RecipeData(comparisons, dropped, left_out, counts)
 
 
 def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> None:

@@ -84,9 +84,8 @@ def expert_shares(times: TimeDraw, spec: BackboneSpec) -> dict[str, float]:
     return {HIGH: round(high, 6), LOW: round(1.0 - high, 6)}
 
 
-def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
+def times_in_words(settings: Settings, spec: BackboneSpec, times: TimeDraw) -> list[str]:
     """How the draws are shared out over experts, with a warning where one gets few; nothing for a single network."""
-    times = training_times(settings, spec)
     shares = expert_shares(times, spec)
     if not shares:
         return []

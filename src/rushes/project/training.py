@@ -48,7 +48,6 @@ from rushes.training.history import CURVES, WEIGHTS, read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
-from rushes.training.recipe import chosen_recipe
 from rushes.training.views import takes_account
 
 LATENTS = "what latents are made with"
@@ -128,7 +127,7 @@ def train_run(project: OpenProject) -> TrainResult:
         job, result = _prepare(project, name)
         if ended:
             return with_last_words(result, folder)
-        for line in times_in_words(project.settings, project.base.spec):
+        for line in times_in_words(project.settings, project.base.spec, job.times):
             project.say(line)
         for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):  # of a killed process; checkpoints are large
             torn.unlink()
@@ -138,7 +137,7 @@ def train_run(project: OpenProject) -> TrainResult:
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         for line in doubts(settings, backbone.network, ranks.size):
             project.say(line)
-        watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
+        watch, trackers = watch_run(project, backbone, job, folder)
         with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
             show = steps_on(tick, ranks.device)
             taken = _train(job, backbone, data, folder, ranks, show, watch)
@@ -271,16 +270,16 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     settings = project.settings.train
     check_offload(project.settings)
     check_attention_trains(project.settings.backbone.attention)
-    recipe, options = chosen_recipe(settings)
     made_from, times = check_run(project), training_times(project.settings, project.base.spec)
-    comparisons, dropped, left_out = recipe_comparisons(project, settings)
+    data = recipe_comparisons(project, settings)
+    comparisons = data.comparisons
     _check_captions(comparisons, settings)
     comparisons = with_captions(comparisons, project.store.alternatives())
     used, held_out = split(comparisons, settings.held_out)
     if settings.held_out and not held_out:
         project.say(
             "train.held_out: nothing is held out, because each prompt or film has more than a quarter of the "
-            "{len(comparisons)} comparisons; the curves have no held-out figures"
+            f"{len(comparisons)} comparisons; the curves have no held-out figures"
         )
     held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
     hashes = hashed_comparisons(comparisons)
@@ -302,10 +301,10 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
         latents=latents,
         identity=identity,
         dtype=dtype,
+        times=times,
         comparisons=tuple(used),
         held_out=tuple(held_out),
     )
-    account = getattr(recipe, "account", None)
     takes = takes_account(project.store, project.grid, comparisons)
     result = TrainResult(
         name,
@@ -313,9 +312,9 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
         comparisons=len(used),
         held_out=len(held_out),
         terms=Counter(term.level for comparison in comparisons for term in comparison.terms),
-        same_on_both_sides=dropped or None,
-        other_first_frame=len(left_out) or None,
-        account=account(project.store, options, project.grid) if account else {},
+        same_on_both_sides=data.same or None,
+        other_first_frame=len(data.left_out) or None,
+        account=data.account,
         takes=takes if "used" in takes else None,
         times=TimesResult(times.kind, times.low, times.high, times.shift),
         experts=expert_shares(times, project.base.spec) or None,

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rushes.formats.pair_columns import PairColumns, find_columns
 from rushes.formats.pair_files import find_pairs
+from rushes.formats.pair_tables import PairColumns, find_columns
 from rushes.formats.preferences import ForeignPairs
 from rushes.media.write import encode_bytes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.footage.changes import film_of
+from rushes.footage.split import film_of
 from rushes.media.read import probe
 from rushes.media.write import write_video
 from rushes.progress import no_bar

@@ -194,7 +194,7 @@ def import_(
     """Import videos and preferences from another program's file."""
     from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
-    from rushes.formats.pair_files import form_of, read_pairs
+    from rushes.formats.pair_files import read_pairs
     from rushes.project.defaults import with_sizes
     from rushes.project.look_alikes import look_alikes
 
@@ -204,7 +204,7 @@ def import_(
         Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage, size=size
     )
     with Store.open(project) as store, TemporaryDirectory(dir=project, prefix=".pairs-") as unpacked:
-        pairs = read_pairs(file, form or form_of(file, columns), left, answers, columns, Path(unpacked))
+        pairs = read_pairs(file, form, left, answers, columns, Path(unpacked))
         with bar("import", len(pairs.pairs)) as tick:
             result = import_pairs(
                 store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes,

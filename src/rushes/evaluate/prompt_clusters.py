@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from rushes.evaluate.video_folders import Folders
 from rushes.files import content_hash
-from rushes.footage.changes import film_of
-from rushes.footage.split import SharedContent
+from rushes.footage.split import SharedContent, film_of
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 

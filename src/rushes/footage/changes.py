@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from rushes.footage.split import film_of, span_of, video_of
 from rushes.formats.caption_files import shown
-from rushes.media.cut import TimeSpan, of_fragment
+from rushes.media.cut import TimeSpan
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
@@ -69,9 +70,12 @@ def apply_changes(
         left = [clip for clip in left if (not clip.first_frame and clip.id not in own if _content(clip) in again
                                           else overlaps(clip))]  # fmt: skip
     by_people = {clip.id for clip in left if clip.id in histories and histories[clip.id].put_back}
-    shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in _video(clip)}
-    reasons = {clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(_video(clip)) else GONE
-               for clip in left if clip.id not in by_people}  # fmt: skip
+    shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in video_of(clip)}
+    reasons = {
+        clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(video_of(clip)) else GONE
+        for clip in left
+        if clip.id not in by_people
+    }
     recaptioned = {_content(clip) for clip in left if reasons.get(clip.id) == CAPTION}
     counts = Counter(_state(clip, before, aside, recaptioned) for clip in here)
     counts.update(reason for reason in reasons.values() if reason != CAPTION)
@@ -122,17 +126,11 @@ def _content(clip: Clip) -> str:
     return f"{clip.film}{clip.source.rpartition('#t=')[2]}" if clip.film else clip.media
 
 
-def span_of(clip: Clip) -> TimeSpan | None:
-    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
-    piece = of_fragment(clip.source)
-    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
-
-
 def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
     """Whether a clip shows a time of a film that one of `clips`, which do not overlap each other, shows too."""
     spans = defaultdict[str, list[TimeSpan]](list)
     for clip in clips:
-        for name in {film_of(clip), _video(clip)[0], _video(clip)[1]}:
+        for name in {film_of(clip), video_of(clip)[0], video_of(clip)[1]}:
             spans[name].append(_shown(clip))
     for of_film in spans.values():
         of_film.sort()
@@ -148,17 +146,6 @@ def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
 
 def _shown(clip: Clip) -> TimeSpan:
     return span_of(clip) or (0.0, clip.frames / clip.fps)
-
-
-def film_of(clip: Clip) -> str:
-    """What a clip is a part or the whole of: the content, or the name where it was cut before films were noted."""
-    content, name = _video(clip)
-    return name if span_of(clip) and not clip.film else content
-
-
-def _video(clip: Clip) -> tuple[str, str]:
-    """The video that a clip is of, by its content and by its name."""
-    return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]
 
 
 def _decision(subject: str, history: DecisionHistory | None, reason: str) -> Decision:

@@ -7,32 +7,26 @@ What shares content goes to one side: captions of one video, pieces of one film,
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
 from rushes.files import content_hash
-from rushes.footage.changes import SetChanges, span_of
+from rushes.footage.changes import SetChanges
 from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
-from rushes.footage.split import SharedContent, held_out
+from rushes.footage.split import LookAlikes, split_footage
 from rushes.formats.layouts import Bench, SourceVideo
-from rushes.media.cut import TimeSpan, cut_pieces, fragment, of_fragment
-from rushes.media.images import read_image
+from rushes.media.cut import TimeSpan, cut_pieces, fragment
+from rushes.media.images import read_image, write_image
 from rushes.media.read import probe
 from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, lines_of, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import counted
-
-_SHIFT_S = 0.1  # by which cuts of one film may lie elsewhere after it was encoded again
-TimedVideos = Mapping[str, tuple[Path | SourceVideo | None, float]]
-LookAlikes = Callable[[TimedVideos], Iterator[tuple[str, str]]]
-"""Content hash -> where a video is and its seconds, to pairs of those that show the same, the earlier first. A film
-that is not here (None) is known by what was found out about it when it was cut."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +82,7 @@ def import_reviewed(
     """
     table = ask.table
     taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
-    ids, stored = _groups(store, done, table.eval_fraction, look_alikes)
-    out = held_out(store, ids, table.eval_fraction, stored)
-    left_out = _drop_held_out_takes(store, done, out, look_alikes)
+    ids, out, left_out = split_footage(store, done, table.eval_fraction, look_alikes)
     takes = 0
     for checked in done.usable():
         if checked.spans:
@@ -105,7 +97,7 @@ def import_reviewed(
     _take_alternatives(store, done)
     return Imported(
         len(ids),
-        held_out=len(out & ids.keys()) or None,
+        held_out=len(out & ids) or None,
         takes=takes or None,
         takes_left_out=left_out or None,
         duplicates=done.duplicates or None,
@@ -120,7 +112,7 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         media = store.put_media(still)
         id = prompt_id(media, prompt)
-        clip = prompt_clip(id, media, prompt, read_image(still), fps=fps, source=str(still), made_by="import")
+        clip = prompt_clip(id, prompt, read_image(still), media=media, fps=fps, source=str(still), made_by="import")
         candidates = [
             _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, _of_bench(system))
             for system, paths in bench.systems.items()
@@ -130,16 +122,23 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
     return len(bench.prompts), len(bench.prompts) * len(bench.systems)
 
 
+def add_prompt(store: Store, clip: Clip, image: Frames) -> None:
+    """A held-out prompt, as `prompt_clip` has it, into the store with its first frame, or that alone where it was lost.
+
+    Raises:
+        ValueError: as `check_again` does.
+    """
+    with TemporaryDirectory(dir=store.project, prefix=".still-") as folder:
+        path = Path(folder) / "still.png"
+        write_image(path, image)
+        check_again(store.find(clip.id), content_hash(path), f"the first frame of {clip.caption!r}")
+        media = store.put_media(path)
+    if store.find(clip.id) is None:
+        store.add([replace(clip, media=media, first_frame=media)])
+
+
 def prompt_clip(
-    id: str,
-    media: str,
-    prompt: str,
-    image: Frames,
-    *,
-    fps: float,
-    source: str,
-    made_by: str,
-    settings_hash: str = "",
+    id: str, prompt: str, image: Frames, *, media: str = "", fps: float, source: str, made_by: str, made_from: str = ""
 ) -> Clip:
     """A held-out prompt: a clip of one frame, its first frame [H, W, 3], which is stored as `media`."""
     height, width, _ = image.shape
@@ -155,7 +154,7 @@ def prompt_clip(
         split="eval",
         first_frame=media,
         made_by=made_by,
-        settings_hash=settings_hash,
+        settings_hash=made_from,
     )
 
 
@@ -189,111 +188,6 @@ def _take_id(clip: str, media: str, seed: int, system: str) -> str:
 def _of_bench(system: str) -> str:
     """What a system of a bench is called here, as a run may have the same name."""
     return f"{system} (imported)"
-
-
-def _groups(
-    store: Store, done: Preflight, fraction: float, look_alikes: LookAlikes
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Group of each clip of the footage, and of each that is stored: what shares content is in one.
-
-    Pieces of one film look alike, so the film is their group; where there is but one, the scene is. A clip that was
-    cut before films were noted is of the film that its source names.
-    """
-    imported = [clip for clip in store.stream(Clip) if clip.made_by == "import" and clip.frames > 1]
-    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
-    for checked in done.usable():
-        facts, item = checked.facts, checked.item
-        videos.setdefault(facts.media, (item, facts.frames / facts.fps))
-        for name in (_film_name(item.source) if checked.spans else "", item.sample):
-            if name:
-                shared.join(facts.media, name)
-    of_pairs = [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
-    rows: list[Clip | Candidate] = [*imported, *of_pairs]
-    lost = store.media.lost(row.media for row in rows)
-    for row in rows:
-        if row.film:
-            shared.join(row.film, _film(row) if isinstance(row, Clip) else row.media)
-            videos.setdefault(row.film, (None, 0.0))
-        if row.media not in lost:  # also a piece, as somebody may have cut the film at the same place
-            videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
-    cut = any(checked.spans for checked in done.usable())  # their looks are noted, as a later import lacks the film
-    if fraction or cut or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
-        films = {clip.media: _film(clip) for clip in imported}
-        for first, second in look_alikes(videos):
-            shared.join(films.get(first, first), films.get(second, second))
-    scene = _scenes(done, shared, imported)
-    groups = {
-        id: scene(checked.facts.media, span)
-        for checked in done.usable()
-        for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
-    }
-    stored = {clip.id: scene(_film(clip), span_of(clip)) for clip in imported}
-    return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
-
-
-def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, TimeSpan | None], str]:
-    """From the key of a video and a piece of it to the group: the scene, where all is of one film.
-
-    A film that was encoded again may be cut a frame earlier, or at fewer places: scenes that one piece of it reaches
-    into are one.
-    """
-    films = {shared.group(checked.facts.media) for checked in done.usable()}
-    whole = (clip for clip in imported if span_of(clip) is None)
-    if len(films) > 1 or any(shared.group(clip.media) in films for clip in whole):
-        return lambda key, span: shared.group(key)
-    cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
-
-    def numbers(span: TimeSpan) -> tuple[int, int]:
-        slack = min(_SHIFT_S, (span[1] - span[0]) / 4)
-        return bisect(cuts, span[0] + slack), bisect(cuts, span[1] - slack)
-
-    scenes = SharedContent()
-    for clip in imported:
-        if (span := span_of(clip)) and shared.group(_film(clip)) in films:
-            first, last = numbers(span)
-            for number in range(first, last):
-                scenes.join(str(number), str(number + 1))
-
-    def group(key: str, span: TimeSpan | None) -> str:
-        number = f" {scenes.group(str(numbers(span)[0]))}" if span and shared.group(key) in films else ""
-        return shared.group(key) + number
-
-    return group
-
-
-def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], look_alikes: LookAlikes) -> int:
-    """Leave out takes that are a held-out video, or a copy of one; how many of clips that are trained on are so."""
-    wanted = {path: done.takes[path] for checked in done.usable() if checked.id not in out and not checked.spans
-              for path in checked.item.takes if path in done.takes}  # fmt: skip
-    if not wanted:
-        return 0
-    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
-    for checked in done.usable():
-        if checked.id in out:
-            videos[checked.facts.media] = checked.item, checked.facts.frames / checked.facts.fps
-    for clip in store.stream(Clip):
-        if clip.split == "eval" and clip.frames > 1 and store.media.sound(clip.media):
-            videos.setdefault(clip.media, (store.media_path(clip.media), clip.frames / clip.fps))
-    held = set(videos)
-    for path, facts in wanted.items():
-        videos.setdefault(facts.media, (SourceVideo(path, "", str(path)), facts.frames / facts.fps))
-    for first, second in look_alikes(videos) if held else ():
-        shared.join(first, second)
-    groups = {shared.group(media) for media in held}
-    dropped = [path for path, facts in wanted.items() if shared.group(facts.media) in groups]
-    for path in dropped:
-        del done.takes[path]
-    return len(dropped)
-
-
-def _film(clip: Clip) -> str:
-    """The key of the video that a stored clip is of: the name of its film where it is a piece, else its content."""
-    piece = of_fragment(clip.source)
-    return _film_name(piece[0]) if piece else clip.media
-
-
-def _film_name(source: str) -> str:
-    return f"film {source}"
 
 
 def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:

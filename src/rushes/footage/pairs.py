@@ -23,7 +23,7 @@ from rushes.files import write_json
 from rushes.footage.preflight import PreflightOptions
 from rushes.footage.preflight_costs import Loss, losses
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
-from rushes.footage.split import SharedContent
+from rushes.footage.split import SharedContent, pair_videos
 from rushes.formats.answers import LABELS, Meaning
 from rushes.formats.layouts import SourceVideo
 from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
@@ -252,7 +252,7 @@ def _without_other_split(
     """Pairs none of whose videos is in the project's other split, or a copy of one that is."""
     shared, videos = SharedContent(), dict[str, tuple[Path | None, float]]()
     others = set[str]()
-    rows: Iterator[Clip | Candidate] = chain(store.stream(Clip), _foreign(store))
+    rows: Iterator[Clip | Candidate] = chain(store.stream(Clip), pair_videos(store))
     for row in rows:
         if row.split == split or row.frames == 1:
             continue
@@ -280,11 +280,6 @@ def _without_other_split(
             pairs.leave_out(UnusableEntry(what, bad.name, "import the pair into a project of its own"), each.pair.place)
         else:
             yield each
-
-
-def _foreign(store: Store) -> Iterator[Candidate]:
-    """The videos of labelled pairs that were imported before."""
-    return (row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id)
 
 
 def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Iterator[_Pair]:
@@ -315,7 +310,7 @@ def _rows(store: Store, usable: Sequence[_Pair], split: Split) -> tuple[dict[str
 
     Pairs are the same by what was judged, so that another window of them replaces the one before.
     """
-    of_pairs = {row.id: row for row in _foreign(store)}
+    of_pairs = {row.id: row for row in pair_videos(store)}
 
     def pair_of(left: Candidate, right: Candidate) -> frozenset[tuple[str, str, str]]:
         return frozenset((row.film or row.media, row.caption, row.system) for row in (left, right))

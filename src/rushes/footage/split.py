@@ -1,11 +1,22 @@
-"""Which clips are held out."""
+"""Which clips are held out: what shares content goes to one side, captions of one video, pieces of one film, copies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
+from rushes.footage.preflight import Preflight, clip_ids
+from rushes.formats.layouts import SourceVideo
+from rushes.media.cut import TimeSpan, of_fragment
 from rushes.records import Candidate, Clip, Split
 from rushes.store.database import Store
+
+_SHIFT_S = 0.1  # by which cuts of one film may lie elsewhere after it was encoded again
+TimedVideos = Mapping[str, tuple[Path | SourceVideo | None, float]]
+LookAlikes = Callable[[TimedVideos], Iterator[tuple[str, str]]]
+"""Content hash -> where a video is and its seconds, to pairs of those that show the same, the earlier first. A film
+that is not here (None) is known by what was found out about it when it was cut."""
 
 
 class SharedContent:
@@ -90,3 +101,143 @@ def held_out(
             )
         out.update(smallest)
     return out
+
+
+def split_footage(
+    store: Store, done: Preflight, fraction: float, look_alikes: LookAlikes
+) -> tuple[set[str], set[str], int]:
+    """Ids of the footage's clips and of all held-out clips, and how many takes are left out for their sake.
+
+    Raises:
+        ValueError: as `held_out` does.
+    """
+    groups, stored = _groups(store, done, fraction, look_alikes)
+    out = held_out(store, groups, fraction, stored)
+    return set(groups), out, _drop_held_out_takes(store, done, out, look_alikes)
+
+
+def pair_videos(store: Store) -> list[Candidate]:
+    """The videos of labelled pairs that were imported."""
+    return [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
+
+
+def _groups(
+    store: Store, done: Preflight, fraction: float, look_alikes: LookAlikes
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Group of each clip of the footage, and of each that is stored: what shares content is in one.
+
+    Pieces of one film look alike, so the film is their group; where there is but one, the scene is. A clip that was
+    cut before films were noted is of the film that its source names.
+    """
+    imported = [clip for clip in store.stream(Clip) if clip.made_by == "import" and clip.frames > 1]
+    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
+    for checked in done.usable():
+        facts, item = checked.facts, checked.item
+        videos.setdefault(facts.media, (item, facts.frames / facts.fps))
+        for name in (_film_name(item.source) if checked.spans else "", item.sample):
+            if name:
+                shared.join(facts.media, name)
+    of_pairs = pair_videos(store)
+    rows: list[Clip | Candidate] = [*imported, *of_pairs]
+    lost = store.media.lost(row.media for row in rows)
+    for row in rows:
+        if row.film:
+            shared.join(row.film, _film(row) if isinstance(row, Clip) else row.media)
+            videos.setdefault(row.film, (None, 0.0))
+        if row.media not in lost:  # also a piece, as somebody may have cut the film at the same place
+            videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
+    cut = any(checked.spans for checked in done.usable())  # their looks are noted, as a later import lacks the film
+    if fraction or cut or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
+        films = {clip.media: _film(clip) for clip in imported}
+        for first, second in look_alikes(videos):
+            shared.join(films.get(first, first), films.get(second, second))
+    scene = _scenes(done, shared, imported)
+    groups = {
+        id: scene(checked.facts.media, span)
+        for checked in done.usable()
+        for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
+    }
+    stored = {clip.id: scene(_film(clip), span_of(clip)) for clip in imported}
+    return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
+
+
+def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, TimeSpan | None], str]:
+    """From the key of a video and a piece of it to the group: the scene, where all is of one film.
+
+    A film that was encoded again may be cut a frame earlier, or at fewer places: scenes that one piece of it reaches
+    into are one.
+    """
+    films = {shared.group(checked.facts.media) for checked in done.usable()}
+    whole = (clip for clip in imported if span_of(clip) is None)
+    if len(films) > 1 or any(shared.group(clip.media) in films for clip in whole):
+        return lambda key, span: shared.group(key)
+    cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
+
+    def numbers(span: TimeSpan) -> tuple[int, int]:
+        slack = min(_SHIFT_S, (span[1] - span[0]) / 4)
+        return bisect(cuts, span[0] + slack), bisect(cuts, span[1] - slack)
+
+    scenes = SharedContent()
+    for clip in imported:
+        if (span := span_of(clip)) and shared.group(_film(clip)) in films:
+            first, last = numbers(span)
+            for number in range(first, last):
+                scenes.join(str(number), str(number + 1))
+
+    def group(key: str, span: TimeSpan | None) -> str:
+        number = f" {scenes.group(str(numbers(span)[0]))}" if span and shared.group(key) in films else ""
+        return shared.group(key) + number
+
+    return group
+
+
+def _film(clip: Clip) -> str:
+    """The key of the video that a stored clip is of: the name of its film where it is a piece, else its content."""
+    piece = of_fragment(clip.source)
+    return _film_name(piece[0]) if piece else clip.media
+
+
+def _film_name(source: str) -> str:
+    return f"film {source}"
+
+
+def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], look_alikes: LookAlikes) -> int:
+    """Leave out takes that are a held-out video, or a copy of one; how many of clips that are trained on are so."""
+    wanted = {path: done.takes[path] for checked in done.usable() if checked.id not in out and not checked.spans
+              for path in checked.item.takes if path in done.takes}  # fmt: skip
+    if not wanted:
+        return 0
+    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
+    for checked in done.usable():
+        if checked.id in out:
+            videos[checked.facts.media] = checked.item, checked.facts.frames / checked.facts.fps
+    for clip in store.stream(Clip):
+        if clip.split == "eval" and clip.frames > 1 and store.media.sound(clip.media):
+            videos.setdefault(clip.media, (store.media_path(clip.media), clip.frames / clip.fps))
+    held = set(videos)
+    for path, facts in wanted.items():
+        videos.setdefault(facts.media, (SourceVideo(path, "", str(path)), facts.frames / facts.fps))
+    for first, second in look_alikes(videos) if held else ():
+        shared.join(first, second)
+    groups = {shared.group(media) for media in held}
+    dropped = [path for path, facts in wanted.items() if shared.group(facts.media) in groups]
+    for path in dropped:
+        del done.takes[path]
+    return len(dropped)
+
+
+def span_of(clip: Clip) -> TimeSpan | None:
+    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
+    piece = of_fragment(clip.source)
+    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
+
+
+def film_of(clip: Clip) -> str:
+    """What a clip is a part or the whole of: the content, or the name where it was cut before films were noted."""
+    content, name = video_of(clip)
+    return name if span_of(clip) and not clip.film else content
+
+
+def video_of(clip: Clip) -> tuple[str, str]:
+    """The video that a clip is of, by its content and by its name."""
+    return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]

@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rushes.formats.answers import MeaningTable
 from rushes.formats.contents import PARQUET
 from rushes.formats.label_studio import labelstudio
 from rushes.formats.layouts import folder_files
-from rushes.formats.pair_columns import TRL, PairColumns, find_columns
 from rushes.formats.pair_folders import folder_pairs
-from rushes.formats.pair_tables import VideoCells, table
+from rushes.formats.pair_tables import TRL, PairColumns, VideoCells, find_columns, table
 from rushes.formats.preferences import (
     ForeignPairs,
     PreferenceFormat,
@@ -75,7 +75,7 @@ def find_pairs(
         raise ValueError(
             f"{path}: not a folder of videos; name two folders of videos, or one table that also holds the prompts"
         )
-    return read_pairs(path, form_of(path, columns), answers=answers, columns=columns, unpacked=unpacked)
+    return read_pairs(path, answers=answers, columns=columns, unpacked=unpacked)
 
 
 def holds_tables(folder: Path, columns: str = "") -> bool:
@@ -91,27 +91,28 @@ def holds_tables(folder: Path, columns: str = "") -> bool:
 
 
 def form_of(path: Path, columns: str = "") -> PreferenceFormat:
-    """The form of a file, or of the tables in a folder, by their fields; every table is looked at.
+    """The form of a file, or of the tables in a folder, by their fields.
 
     Raises:
         ValueError: none of those that say all themselves; `columns`, see `read_pairs`, that do not fit.
     """
     tables, _ = _tables(path)
     _check_kind(tables[0], "table")
-    fields = first_row(tables[0])
-    if columns:
-        find_columns(tables[0], fields, columns)
-        return "table"
-    for form, (signs, further) in _SIGNS.items():
+    return _recognised(tables[0], columns)[0]
+
+
+def _recognised(table: Path, columns: str) -> tuple[PreferenceFormat, PairColumns | None]:
+    """The form of a file by its fields, and its columns where it is a table."""
+    fields = first_row(table)
+    for form, (signs, further) in _SIGNS.items() if not columns else ():
         if signs.issubset(fields) and further.intersection(fields):
-            return form
-    find_columns(tables[0], fields)
-    return "table"
+            return form, None
+    return "table", find_columns(table, fields, columns)
 
 
 def read_pairs(
     path: Path,
-    form: PreferenceFormat,
+    form: PreferenceFormat | Literal[""] = "",
     left: str = "",
     answers: Sequence[str] = (),
     columns: str = "",
@@ -121,7 +122,7 @@ def read_pairs(
 
     Args:
         path: the file or the folder.
-        form: what wrote it.
+        form: what wrote it; "" = its fields tell.
         left: key of the left video, where the form leaves that open (Label Studio).
         answers: meanings of answers, as "Left is worse=right".
         columns: of a table, as "chosen=COLUMN,rejected=COLUMN,prompt=COLUMN"; "" = by their names.
@@ -130,23 +131,20 @@ def read_pairs(
     Raises:
         ValueError: the file is not of this form, no entry of it can be used, or answers whose meaning nothing says.
     """
-    if not path.exists() or (path.is_dir() and form not in ("table", "trl")):
+    if form and (not path.exists() or (path.is_dir() and form not in ("table", "trl"))):
         raise ValueError(f"{path}: no such file; name the file that holds the preferences")
     tables, notes = _tables(path)
     for each in tables:
-        _check_kind(each, form)
+        _check_kind(each, form or "table")
+    form, first = (form, None) if form else _recognised(tables[0], columns)
     if left and form != "labelstudio":
         raise ValueError(f"--left {left}: a {form} file defines which side is left; leave the option out")
     if columns and form != "table":
         raise ValueError(f"--columns {columns}: a {form} file has fixed columns; leave the option out")
     pairs = ForeignPairs(path, MeaningTable(answers), notes=notes)
-    first: PairColumns | None = None
+    used = _columns_of(tables, columns, first) if form == "table" else TRL
     for each in tables:
         if form in ("table", "trl"):
-            used = TRL if form == "trl" else find_columns(each, first_row(each), columns)
-            first = first or used
-            if used != first:
-                raise ValueError(f"{each} and {tables[0]} have different columns; name one of the tables")
             top = path if path.is_dir() else each.parent
             read = table(used, pairs.meanings, VideoCells((*dict.fromkeys((each.parent, top)),), unpacked), form)
         else:
@@ -155,6 +153,15 @@ def read_pairs(
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs
+
+
+def _columns_of(tables: Sequence[Path], given: str, first: PairColumns | None) -> PairColumns:
+    """The columns that all tables have; `first` are those of the first, if they were looked for."""
+    used = first or find_columns(tables[0], first_row(tables[0]), given)
+    for each in tables[1:]:
+        if find_columns(each, first_row(each), given) != used:
+            raise ValueError(f"{each} and {tables[0]} have different columns; name one of the tables")
+    return used
 
 
 def _own_reader(form: PreferenceFormat, path: Path, pairs: ForeignPairs, left: str) -> ReadEntry:

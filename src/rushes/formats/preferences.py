@@ -5,7 +5,7 @@
 | videoreward | CSV | path_A, path_B, prompt, A_model, B_model; VQ, MQ, TA and Overall are A, B or same |
 | videodpo | pair.json | video1, video2 (places in metadata.json), label 0 = the first is better, frame_caption |
 | trl | table | prompt, chosen, rejected: texts, or messages that hold them; perhaps scores of both |
-| table | table | what the names of its columns say, see `pair_columns` |
+| table | table | what the names of its columns say, see `pair_tables` |
 | labelstudio | JSON export | two videos in `data`; results of `pairwise`, `choices` or `rating` |
 
 VideoDPO's label is as its authors' `dump_VPD_metadata` writes it: the winner is video1, the label 0.

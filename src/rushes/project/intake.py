@@ -9,18 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from shlex import quote
-from tempfile import TemporaryDirectory
 
 from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
-from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
 from rushes.footage.ingest import (
     Imported,
+    add_prompt,
     bench_ids,
-    check_again,
     footage_ids,
     import_bench,
     import_reviewed,
@@ -39,7 +37,6 @@ from rushes.footage.split import share_held_out
 from rushes.footage.world import import_world
 from rushes.formats.layouts import Bench
 from rushes.formats.listing import find_bench, find_footage
-from rushes.media.images import write_image
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
 from rushes.project.pair_intake import import_own_pairs
@@ -278,26 +275,14 @@ def make_stills(
     asked = (clip for clip in project.store.clips(dropped=True) if clip.id in wanted)
     stored = {clip.id for clip in asked if project.store.media.sound(clip.media)}
     missing = {id: prompt for id, prompt in wanted.items() if id not in stored}
+    clip_of = partial(
+        prompt_clip, fps=size.fps, source=f"still by {name}", made_by=name, made_from=stable_hash(made_from)
+    )
     with project.timed("still", len(missing)) as tick:
         maker = StillMaker(pipeline) if missing else None
         for id, prompt in missing.items():
             assert maker is not None
             image = maker.make(prompt, size.height_px, size.width_px, steps=steps, guidance=guidance, seed=seed)
-            with TemporaryDirectory() as folder:
-                path = Path(folder) / "still.png"
-                write_image(path, image)
-                check_again(project.store.find(id), content_hash(path), f"the first frame of {prompt!r}")
-                media = project.store.put_media(path)
-            row = prompt_clip(
-                id,
-                media,
-                prompt,
-                image,
-                fps=size.fps,
-                source=f"still by {name}",
-                made_by=name,
-                settings_hash=stable_hash(made_from),
-            )
-            project.store.add([row])
+            add_prompt(project.store, clip_of(id, prompt, image), image)
             tick(1)
     return StillsResult(len(wanted), len(missing))

@@ -13,20 +13,18 @@ from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes.config.tables import FootageSettings
-from rushes.files import content_hash, write_json
-from rushes.footage.ingest import Imported, check_again, prompt_clip
+from rushes.files import write_json
+from rushes.footage.ingest import Imported, add_prompt, prompt_clip
 from rushes.footage.pairs import FILE, PairsImported, import_pairs
 from rushes.footage.preflight import PreflightOptions
-from rushes.footage.split import held_out
+from rushes.footage.split import held_out, pair_videos
 from rushes.formats.pair_files import find_pairs
 from rushes.formats.pair_folders import swapped_folders
 from rushes.formats.preferences import ForeignPairs
-from rushes.media.images import write_image
 from rushes.media.read import read_video
 from rushes.project.look_alikes import look_alikes
 from rushes.project.project import OpenProject
 from rushes.records import Candidate, Split, stable_hash
-from rushes.store.database import Store
 
 MADE_BY = "import of pairs"
 
@@ -72,7 +70,7 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
         )
     # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
     fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))
-    before = {row.id: _prompt_id(row.caption) for row in _imported(store)}
+    before = {row.id: _prompt_id(row.caption) for row in pair_videos(store)}
     out = held_out(store, {id: id for id in prompts}, fraction, before) & prompts
     sides: tuple[Split, Split] = ("eval", "train")  # in this order: a copy of a held-out video is not trained on
     parts = {side: _part(pairs, out, side) for side in sides}
@@ -123,10 +121,6 @@ def _prompt_id(prompt: str) -> str:
     return stable_hash(["prompt of pairs", " ".join(prompt.casefold().split())])
 
 
-def _imported(store: Store) -> list[Candidate]:
-    return [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
-
-
 def _part(pairs: ForeignPairs, out: Collection[str], side: Split) -> ForeignPairs:
     """The pairs of one side; what was left out when they were read is counted with those that are trained on."""
     own = [pair for pair in pairs.pairs if (_prompt_id(pair.prompt) in out) == (side == "eval")]
@@ -153,19 +147,13 @@ def _hold_out(project: OpenProject, out: Collection[str]) -> int:
     """A held-out prompt for each of those whose pairs were taken, with the first frame of the better clip; how many."""
     store, fps = project.store, project.settings.backbone.fps
     first: dict[str, Candidate] = {}
-    for row in _imported(store):
+    for row in pair_videos(store):
         if row.split == "eval" and (id := _prompt_id(row.caption)) in out:
             first.setdefault(id, row)
     stored = {clip.id: clip for clip in store.clips(dropped=True) if clip.id in first}
     for id, row in first.items():
         if id in stored and store.media.sound(stored[id].media):
             continue
-        with TemporaryDirectory(dir=store.project, prefix=".still-") as folder:
-            path = Path(folder) / "still.png"
-            image = read_video(store.media_path(row.media), frames=1).frames_FHWC[0]
-            write_image(path, image)
-            check_again(stored.get(id), content_hash(path), f"the first frame of {row.caption!r}")
-            media = store.put_media(path)
-        if id not in stored:
-            store.add([prompt_clip(id, media, row.caption, image, fps=fps, source=MADE_BY, made_by=MADE_BY)])
+        image = read_video(store.media_path(row.media), frames=1).frames_FHWC[0]
+        add_prompt(store, prompt_clip(id, row.caption, image, fps=fps, source=MADE_BY, made_by=MADE_BY), image)
     return len(first)

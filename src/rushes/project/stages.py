@@ -13,7 +13,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import GenerateSettings, Settings, run_name
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
-from rushes.footage.changes import film_of
+from rushes.footage.split import film_of
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
 from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +13,18 @@ import pytest
 from rushes.config.tables import FootageSettings, Settings
 from rushes.evaluate.compare import Gate, check_gate, compare_runs, find_table, load_table, read_gate
 from rushes.media.write import write_video
-from rushes.records import Candidate, Score
+from rushes.records import Candidate, Score, plain
+from rushes.stats import StoredDifference, StoredTable
+from rushes.stats.system_comparison import StoredMean
 from rushes.store.database import Store
 
 BETTER = {"error": "lower", "motion": "higher", "level": "neutral"}
 
 
-def table(difference: float = 0.3, low: float | None = 0.1, high: float | None = 0.5) -> dict[str, Any]:
-    row = {"difference": difference, "low": low, "high": high, "win": 0, "tie": 0, "lose": 9}
-    mean = {"mean": 2.0, "low": 1.0, "high": 3.0, "n": 9}
-    return {
-        "systems": ["A", "B"],
-        "metrics": {name: {"A": mean, "B": mean} for name in BETTER},
-        "pairs": {"A|B": {"error": row, "motion": row}},
-    }
+def table(difference: float = 0.3, low: float | None = 0.1, high: float | None = 0.5) -> StoredTable:
+    row = StoredDifference(difference, low, high, lose=9)
+    means = {name: {"A": StoredMean(2.0, 1.0, 3.0, 9), "B": StoredMean(2.0, 1.0, 3.0, 9)} for name in BETTER}
+    return StoredTable(("A", "B"), means, {"A|B": {"error": row, "motion": row}})
 
 
 @pytest.mark.parametrize(
@@ -58,8 +55,7 @@ def test_shares_are_of_the_first_systems_mean() -> None:
 def test_what_is_unknown_does_not_pass() -> None:
     assert check_gate(table(low=None, high=None), Gate("excluded", {"error": 9.0}, {}), BETTER)
     assert not check_gate(table(low=None, high=None), Gate("shown", {"error": 0.0}, {}), BETTER)
-    lost = table()
-    del lost["pairs"]["A|B"]["error"]
+    lost = replace(table(), pairs={"A|B": {}})
     (breach,) = check_gate(lost, Gate("estimate", {"error": 9.0}, {}), BETTER)
     assert "could not be measured" in breach.words
     with pytest.raises(ValueError, match="the gate names errror, which was not measured; name one of error"):
@@ -100,10 +96,10 @@ def test_other_gates_are_refused(tmp_path: Path, text: str, words: str) -> None:
 
 def test_tables_are_found_and_directions_come_with_them(tmp_path: Path) -> None:
     assert find_table(tmp_path) is None
-    (tmp_path / "table.json").write_text(json.dumps(table()))
+    (tmp_path / "table.json").write_text(json.dumps(plain(table())))
     assert find_table(tmp_path) == find_table(tmp_path / "table.json") == tmp_path / "table.json"
     data, better = load_table(tmp_path / "table.json")
-    assert data["systems"] == ["A", "B"] and better["warping_error"] == "lower" and "error" not in better
+    assert data.systems == ("A", "B") and better["warping_error"] == "lower" and "error" not in better
     (tmp_path / "details.json").write_text(json.dumps({"directions": BETTER}))
     assert load_table(tmp_path / "table.json")[1]["error"] == "lower"
 
@@ -134,14 +130,13 @@ def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     assert result.verdicts is not None and result.report is not None
     assert result.verdicts["base|good"].startswith("Better: lost dots fell")
     assert result.verdicts["base|bad"].startswith("Worse: lost dots rose")
-    data = json.loads(result.table.read_text())
-    assert list(data["pairs"]) == ["base|good", "base|bad", "good|bad"]
-    assert data["pairs"]["base|good"]["lost_dots"]["win"] == 8
+    data = load_table(result.table)[0]
+    assert list(data.pairs) == ["base|good", "base|bad", "good|bad"]
+    assert data.pairs["base|good"]["lost_dots"].win == 8
     (breach,) = check_gate(data, Gate("estimate", {"lost_dots": 0.1}, {}), directions)
     assert (breach.system, breach.metric) == ("bad", "lost_dots")
-    for pair in data["pairs"].values():
-        pair["lost_dots"]["prompts"] = 7
-    breaches = check_gate(data, Gate("estimate", {"lost_dots": 0.1}, {}), directions)
+    few = {pair: {name: replace(row, prompts=7) for name, row in rows.items()} for pair, rows in data.pairs.items()}
+    breaches = check_gate(replace(data, pairs=few), Gate("estimate", {"lost_dots": 0.1}, {}), directions)
     assert [(b.system, b.words) for b in breaches] == [
         (system, "7 independent prompts are too few to pass a gate; use 8 or more") for system in ("good", "bad")
     ]

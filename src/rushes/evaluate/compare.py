@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rushes.config.tables import Settings
 from rushes.evaluate.prompt_clusters import clusters_of_store
@@ -26,7 +26,7 @@ from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE, Candidate
 from rushes.report.page import write
-from rushes.stats import LEAST_PROMPTS, Key, compare_systems, read_table
+from rushes.stats import LEAST_PROMPTS, Key, StoredDifference, StoredTable, compare_systems, read_table
 from rushes.store.database import Store
 from rushes.text_reader import checked_text, counted, parse_json, read_toml
 
@@ -169,7 +169,7 @@ def _margin(value: object) -> tuple[float | None, bool]:
     return (float(value), False) if isinstance(value, int | float) and not isinstance(value, bool) else (None, False)
 
 
-def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) -> list[Breach]:
+def check_gate(table: StoredTable, gate: Gate, better: Mapping[str, str]) -> list[Breach]:
     """Every metric of every system but the first that is worse than the first's by more than its margin.
 
     A metric that could be measured on no shared clip is a breach: a clip where nothing moves must not pass. So is one
@@ -178,19 +178,19 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
     Raises:
         ValueError: a metric that the table lacks, or one without a better direction.
     """
-    first, *others = table["systems"]
+    first, *others = table.systems
     breaches = []
-    _check_names(gate, table["metrics"], better)
+    _check_names(gate, table.metrics, better)
     for name in (*gate.margins, *gate.shares):
         sign = 1.0 if better[name] == "higher" else -1.0
         for system in others:
-            row = table["pairs"].get(f"{first}|{system}", {}).get(name)
-            mean = table["metrics"][name][first]["mean"]
+            row = table.pairs.get(f"{first}|{system}", {}).get(name)
+            mean = table.metrics[name][first].mean
             if row is None or (mean is None and name in gate.shares):
                 breaches.append(Breach(system, name, "could not be measured on any clip that both systems have"))
                 continue
-            if "prompts" in row and row["prompts"] < LEAST_PROMPTS:
-                few = counted(row["prompts"], "independent prompt")
+            if row.prompts is not None and row.prompts < LEAST_PROMPTS:
+                few = counted(row.prompts, "independent prompt")
                 breaches.append(Breach(system, name, f"{few} are too few to pass a gate; use {LEAST_PROMPTS} or more"))
                 continue
             margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
@@ -210,12 +210,12 @@ def _check_names(gate: Gate, names: Collection[str], better: Mapping[str, str]) 
             )
 
 
-def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> str:
+def _breach(row: StoredDifference, sign: float, margin: float, rule: Rule) -> str:
     """Why a difference does not pass, "" if it does."""
-    estimate = sign * row["difference"]
-    ends = [sign * end if end is not None else None for end in (row["low"], row["high"])]
+    estimate = sign * row.difference
+    ends = [sign * end if end is not None else None for end in (row.low, row.high)]
     best, worst = (ends[1], ends[0]) if sign > 0 else (ends[0], ends[1])
-    numbers = f"difference {row['difference']:+.4g}, margin {margin:.4g}"
+    numbers = f"difference {row.difference:+.4g}, margin {margin:.4g}"
     if rule == "estimate":
         return f"{numbers}: worse than allowed" if estimate < -margin else ""
     if rule == "shown":
@@ -230,7 +230,7 @@ def find_table(target: Path) -> Path | None:
     return target / TABLE if (target / TABLE).is_file() else None
 
 
-def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def load_table(path: Path) -> tuple[StoredTable, dict[str, str]]:
     """A table, and which direction of each metric is better, from details.json beside it or else from the catalogue."""
     again = "compare the systems again"
     table = read_table(checked_text(path, again), str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, Any, Literal
@@ -70,26 +71,60 @@ class ComparisonTable:
     def as_json(self) -> dict[str, Any]:
         """What table.json holds; numbers that are not finite are null."""
         metrics = {
-            name: {system: {"mean": m.value, "low": m.low, "high": m.high, "n": m.n} for system, m in row.items()}
+            name: {system: StoredMean(m.value, m.low, m.high, m.n) for system, m in row.items()}
             for name, row in self.means.items()
         }
         pairs = {
-            f"{first}|{second}": {
-                name: {
-                    "difference": d.interval.value,
-                    "low": d.interval.low,
-                    "high": d.interval.high,
-                    "win": d.wins.wins,
-                    "tie": d.wins.ties,
-                    "lose": d.wins.losses,
-                    "prompts": d.prompts,
-                }
-                for name, d in row.items()
-            }
+            f"{first}|{second}": {name: _stored(d) for name, d in row.items()}
             for (first, second), row in self.pairs.items()
         }
-        table: dict[str, Any] = plain({"systems": self.systems, "metrics": metrics, "pairs": pairs})
+        table: dict[str, Any] = plain(StoredTable(self.systems, metrics, pairs))
         return table
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class StoredMean:
+    """The mean of a system in table.json, with its interval; null = nothing was measured."""
+
+    mean: _Finite | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class StoredDifference:
+    """The same of a difference; how often the second system won; `prompts` is null in tables of older versions."""
+
+    difference: _Finite
+    low: _Finite | None
+    high: _Finite | None
+    win: int = 0
+    tie: int = 0
+    lose: int = 0
+    prompts: int | None = None
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """What table.json holds: `metrics[metric][system]`, `pairs["FIRST|SECOND"][metric]`."""
+
+    systems: Annotated[tuple[str, ...], Field(min_length=2)]
+    metrics: Annotated[Mapping[str, Mapping[str, StoredMean]], Field(min_length=1)]
+    pairs: Mapping[str, Mapping[str, StoredDifference]]
+
+
+_STORED = TypeAdapter(StoredTable)
+
+
+def _stored(row: Difference) -> StoredDifference:
+    ends, wins = row.interval, row.wins
+    return StoredDifference(
+        ends.value, ends.low, ends.high, win=wins.wins, tie=wins.ties, lose=wins.losses, prompts=row.prompts
+    )
 
 
 def outcome(better: Better, interval: Interval, p_adjusted: float | None = None, prompts: int = 0) -> Outcome:
@@ -146,44 +181,16 @@ def compare_systems(
     return ComparisonTable(tuple(systems), means, pairs)
 
 
-def read_table(text: str, where: str) -> dict[str, Any]:
+def read_table(text: str, where: str) -> StoredTable:
     """table.json as it was written. Raises ValueError, naming `where`, for anything else."""
-    data = parse_json(text, f"{where}: not JSON; run `rushes evaluate --systems` again")
-    try:
+    parse_json(text, f"{where}: not JSON; run `rushes evaluate --systems` again")
+    with suppress(ValidationError):
         table = _STORED.validate_json(text, strict=True)
-        whole = all(system in row for row in table.metrics.values() for system in table.systems)
-    except ValidationError:
-        whole = False
-    if not whole:
-        raise ValueError(
-            f"{where}: not the table of a comparison; name a table.json that `rushes evaluate --systems` wrote"
-        )
-    return dict(data)
-
-
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-@dataclass
-class _StoredMean:
-    mean: _Finite | None
-
-
-@dataclass
-class _StoredDifference:
-    difference: _Finite
-    low: _Finite | None
-    high: _Finite | None
-
-
-@dataclass
-class _StoredTable:
-    systems: Annotated[list[str], Field(min_length=2)]
-    metrics: Annotated[dict[str, dict[str, _StoredMean]], Field(min_length=1)]
-    pairs: dict[str, dict[str, _StoredDifference]]
-
-
-_STORED = TypeAdapter(_StoredTable)
+        if all(system in row for row in table.metrics.values() for system in table.systems):
+            return table
+    raise ValueError(
+        f"{where}: not the table of a comparison; name a table.json that `rushes evaluate --systems` wrote"
+    )
 
 
 def _mean(measure: Measure, system: str, seed: int, cluster_of: Mapping[str, str]) -> Interval:

@@ -220,30 +220,29 @@ def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
     if not path.is_file():
         return None
     table = read_table(checked_text(path, "run `rushes compare`, which writes it again"), str(path))
-    there = table["pairs"].get(f"{first}|{second}")
-    sign, row_of_pair = (1, there) if there is not None else (-1, table["pairs"].get(f"{second}|{first}"))
+    there = table.pairs.get(f"{first}|{second}")
+    sign, row_of_pair = (1, there) if there is not None else (-1, table.pairs.get(f"{second}|{first}"))
     if row_of_pair is None:
         return None
     rows, wins = [], {}
     for name, row in row_of_pair.items():
-        ends = sorted(
-            sign * (math.inf * at if (end := row[side]) is None else end) for side, at in (("low", -1), ("high", 1))
-        )
-        means = [table["metrics"][name][system] for system in (first, second)]
+        low, high = (math.inf * at if end is None else end for end, at in ((row.low, -1), (row.high, 1)))
+        means = [table.metrics[name][system].mean for system in (first, second)]
+        base, trained = (math.nan if mean is None else mean for mean in means)
         rows.append(
             MetricRow(
                 name=name,
                 better=_better(name),
-                base=means[0]["mean"] if means[0]["mean"] is not None else math.nan,
-                trained=means[1]["mean"] if means[1]["mean"] is not None else math.nan,
-                difference=sign * row["difference"],
-                low=ends[0],
-                high=ends[1],
-                n=row["win"] + row["tie"] + row["lose"],
-                prompts=row.get("prompts", 0),
+                base=base,
+                trained=trained,
+                difference=sign * row.difference,
+                low=min(sign * low, sign * high),
+                high=max(sign * low, sign * high),
+                n=row.win + row.tie + row.lose,
+                prompts=row.prompts or 0,
             )
         )
-        wins[name] = (row["win"], row["tie"], row["lose"])[::sign]
+        wins[name] = (row.win, row.tie, row.lose)[::sign]
     return HeadToHead("reports/compare.json", (), tuple(rows), wins)
 
 

@@ -26,7 +26,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.inspect import fitting
-from rushes.inspect.fitting import check_fits, fitted_to, reading_fits
+from rushes.inspect.fitting import MemorySavings, check_fits, fitted_to, reads_by_layers
 from rushes.inspect.job_forecast import options_of
 from rushes.inspect.part_costs import codec_cost
 from rushes.inspect.step_forecast import GIB, KINDS, USABLE, Gpu
@@ -302,7 +302,7 @@ def test_init_says_once_what_is_not_done_as_the_models_pipeline_does_it(
 # the GPU
 
 
-def fits(gpu: str, frames: int, quantize: str = "none") -> dict[str, Any]:
+def fits(gpu: str, frames: int, quantize: str = "none") -> MemorySavings:
     """With one of its blocks, as what that keeps while it is computed again decides."""
     match, folder = ModelMatch(all_models()["cogvideox-1.5-5b"]), released("cogvideox-1.5-5b")
     network = {**folder.config("transformer"), "num_layers": 1}
@@ -327,19 +327,18 @@ def test_what_does_not_fit_a_gpu_is_refused_with_what_does() -> None:
 def test_text_encoders_that_are_larger_than_a_gpu_come_layer_by_layer() -> None:
     """LTX-2 reads captions with Gemma 3 12B, 22.7 GiB, and connectors of 2.7."""
     settings, folder = preset_of("ltx-2", "sft").settings, released("ltx-2")
-    assert reading_fits(folder, settings, "rtx4090") == {"backbone.text_offload": True}
-    assert reading_fits(folder, settings, "rtx5090") == {}
-    assert reading_fits(folder, with_values(settings, {"backbone.text_quantize": "4bit"}), "rtx4090") == {}
+    assert reads_by_layers(folder, settings, "rtx4090")
+    assert not reads_by_layers(folder, settings, "rtx5090")
+    assert not reads_by_layers(folder, with_values(settings, {"backbone.text_quantize": "4bit"}), "rtx4090")
     eight_bits = with_values(settings, {"backbone.text_quantize": "8bit"})
     with pytest.raises(ValueError, match="the text encoders need 15 GiB, but the GPU has 12"):
-        reading_fits(folder, eight_bits, "rtx4070")
+        reads_by_layers(folder, eight_bits, "rtx4070")
 
 
 def test_stages_that_do_not_fit_a_gpu_are_said_with_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "small", Gpu(0.15, 100.0, source=""))
     settings = model_preset(str(write("ltx", tmp_path / "model")), "realdpo", None, (256, 256), 33).settings
-    _, chosen = fitted_to(settings, "small")
-    (line,) = fitting.too_large(settings, chosen, "small")
+    (line,) = fitting.too_large(settings, fitted_to(settings, "small"), "small")
     stages, flags = line.split(" by forecast, but small has 0.15; all stages fit with ")
     assert [words.split()[0] for words in stages.split(", ")] == ["encode", "generate", "evaluate"]
     assert flags == "--frames 13"  # and no fewer bits, which leave the codec as it is
@@ -357,21 +356,20 @@ def test_stages_of_a_released_model_that_a_gpu_has_no_memory_for_are_said() -> N
                             height_px=480, width_px=848, frames=121, offload=True)  # fmt: skip
     train = TrainSettings(recipe="sft", trainable="lora", activations="offload")
     settings = Settings(backbone=size, generate=GenerateSettings(batch=1), train=train)
-    (line,) = fitting.too_large(settings, {}, "rtx4090")
+    (line,) = fitting.too_large(settings, MemorySavings(), "rtx4090")
     assert line.startswith("encode needs 27 GiB, evaluate needs ") and "rtx4090 has 24; all stages fit with" in line
     (flag, frames) = line.rpartition("fit with ")[2].split()
     assert flag == "--frames" and 61 <= int(frames) < 121
     shorter = with_values(settings, {"backbone.frames": int(frames)})
-    assert not fitting.too_large(shorter, {}, "rtx4090")
-    assert not fitting.too_large(settings, {}, "l40s")
+    assert not fitting.too_large(shorter, MemorySavings(), "rtx4090")
+    assert not fitting.too_large(settings, MemorySavings(), "l40s")
 
 
 def test_init_says_what_it_chose_for_a_gpu(
     wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = {"backbone.text_offload": True}
-    monkeypatch.setattr(fitting, "fitted_to", lambda settings, gpu: (with_values(settings, chosen), chosen))
-    monkeypatch.setattr(fitting, "too_large", lambda settings, chosen, gpu: [])
+    monkeypatch.setattr(fitting, "fitted_to", lambda settings, gpu: MemorySavings(text_offload=True))
+    monkeypatch.setattr(fitting, "too_large", lambda settings, savings, gpu: [])
     (tmp_path / "a.mp4").touch()
     main(["init", str(tmp_path / "p"), "--model", str(wan), "--footage", str(tmp_path), "--gpu", "rtx4090"])
     assert "note: backbone.text_offload: True, so that it fits rtx4090\n" in capsys.readouterr().out

@@ -134,12 +134,12 @@ def _init_model(
     check_kind(settings)
     if gpu:
         gpu = gpu_named(gpu)
-        asked, (settings, chosen) = settings, fitted_to(settings, gpu)
-        sources = {path: f"so that it fits {gpu}" for path in chosen}
-        notes = [f"{path}: {value}, {sources[path]}" for path, value in chosen.items()]
-        preset = replace(
-            preset, sources={**preset.sources, **sources}, notes=(*preset.notes, *notes, *too_large(asked, chosen, gpu))
-        )
+        savings = fitted_to(settings, gpu)
+        sources = {path: f"so that it fits {gpu}" for path in savings.values}
+        notes = [f"{path}: {value}, {sources[path]}" for path, value in savings.values.items()]
+        notes = [*preset.notes, *notes, *too_large(settings, savings, gpu)]
+        preset = replace(preset, sources={**preset.sources, **sources}, notes=tuple(notes))
+        settings = savings.applied(settings)
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
     check_model(settings)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rushes.backbones.base import BackboneSpec, LoadOptions
@@ -31,8 +31,27 @@ from rushes.project.model_presets import family_of, folder_of
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
 OF_60 = Numbers(60, 12)  # the job that stages are forecast for: no stage's memory depends on how many clips there are
-READING = ("backbone.text_offload",)  # what is chosen for text encoders, whatever the clip
 NOTHING_FITS = "none of the smaller clips tried fits either, so use a larger GPU or a smaller model"
+
+
+@dataclass(frozen=True)
+class MemorySavings:
+    """What saves memory and changes no prediction; what is not set stays as the settings have it."""
+
+    activations: Literal["", "offload"] = ""
+    chunk_size_feed_forward: int = 0
+    offload: Literal[False, True, "idle_expert"] = False
+    text_offload: bool = False
+
+    @property
+    def values(self) -> dict[str, bool | int | str]:
+        """The settings by their paths."""
+        tables = {"activations": "train"}
+        return {f"{tables.get(name, 'backbone')}.{name}": value for name, value in vars(self).items() if value}
+
+    def applied(self, settings: Settings) -> Settings:
+        """Settings with them in place."""
+        return with_values(settings, self.values)
 
 
 @dataclass(frozen=True)
@@ -41,15 +60,15 @@ class Change:
 
     clip: ClipShape
     quantize: Literal["none", "8bit", "4bit"]
-    ways: Mapping[str, Any] = field(default_factory=dict)  # settings of `WAYS`
+    savings: MemorySavings = MemorySavings()
 
     def applied(self, settings: Settings) -> Settings:
         """Settings with it in place."""
         size = {f"backbone.{name}": getattr(self.clip, name) for name in ("height_px", "width_px", "frames")}
-        return with_values(settings, {**size, "backbone.quantize": self.quantize, **self.ways})
+        return with_values(settings, {**size, "backbone.quantize": self.quantize, **self.savings.values})
 
     def flags(self, settings: Settings) -> str:
-        """What to give to `rushes init` for it; of the ways nothing, as they are chosen by themselves."""
+        """What to give to `rushes init` for it; nothing of the savings, as they are chosen by themselves."""
         size, words = settings.backbone, []
         if (self.clip.height_px, self.clip.width_px) != (size.height_px, size.width_px):
             words.append(f"--size {self.clip.height_px}x{self.clip.width_px}")
@@ -60,72 +79,66 @@ class Change:
         return " ".join(words)
 
 
-def ways(settings: Settings) -> list[dict[str, Any]]:
-    """Settings that save memory and change no prediction, from none of them to all that go with the others."""
+def savings_for(settings: Settings) -> list[MemorySavings]:
+    """Savings of a training step, from none to all that go with the other settings."""
     size, train = settings.backbone, settings.train
-    steps: list[dict[str, Any]] = [{}]
+    steps = [MemorySavings()]
     if not size.gradient_checkpointing or size.name in UNETS:
         return steps
-    steps.append({"train.activations": "offload"})
-    steps.append({**steps[-1], "backbone.chunk_size_feed_forward": CHUNK})
+    steps += [MemorySavings("offload"), MemorySavings("offload", CHUNK)]
     if train.trainable == "lora" and train.parallel == "replicate" and size.quantize == "none":
-        steps.append({**steps[-1], "backbone.offload": True})
+        steps.append(replace(steps[-1], offload=True))
     elif size.quantize == "4bit" and size.name == "wan":  # which has models of two experts
-        steps.append({**steps[-1], "backbone.offload": "idle_expert"})
+        steps.append(replace(steps[-1], offload="idle_expert"))
     return steps
 
 
-def fitted_to(settings: Settings, gpu: str) -> tuple[Settings, dict[str, Any]]:
-    """Settings of which one training step and what reads captions fit a kind of GPU: as they are, or with what of
-    `ways` is needed, and layers of text encoders that come one by one.
-
-    Returns:
-        The settings, and those of them that were chosen here, by their paths.
+def fitted_to(settings: Settings, gpu: str) -> MemorySavings:
+    """What one training step and what reads captions need to fit a kind of GPU: the least of `savings_for`, and layers
+    of text encoders that come one by one.
 
     Raises ValueError: no such GPU, a model without a forecast, a step or text encoders that do not fit.
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
-    chosen = check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
-    chosen = {**chosen, **reading_fits(folder, settings, gpu)}
-    return with_values(settings, chosen), chosen
+    savings = check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    return replace(savings, text_offload=reads_by_layers(folder, settings, gpu))
 
 
-def reading_fits(folder: Folder, settings: Settings, gpu: str) -> dict[str, Any]:
-    """What the text encoders need to fit a kind of GPU and leave captions read as they are.
+def reads_by_layers(folder: Folder, settings: Settings, gpu: str) -> bool:
+    """Whether layers of the text encoders must come one by one to fit a kind of GPU; captions are read as they are.
 
     Raises ValueError: they do not fit in any way.
     """
     options, room = options_of(settings), KINDS[gpu].memory_gb
     taken = reader_cost(folder, options).weights / GIB
     if taken <= USABLE * room:
-        return {}
-    if options.text_quantize == "none" and not options.text_offload:
-        one_by_one = reader_cost(folder, replace(options, text_offload=True)).weights / GIB
-        if one_by_one <= USABLE * room:
-            return {"backbone.text_offload": True}
+        return False
+    by_layers = replace(options, text_offload=True)
+    if options.text_quantize == "none" and reader_cost(folder, by_layers).weights / GIB <= USABLE * room:
+        return True
     raise ValueError(f"--gpu {gpu}: the text encoders need {taken:.0f} GiB, but the GPU has {room}; use a larger GPU")
 
 
-def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[str]:
+def too_large(settings: Settings, savings: MemorySavings, gpu: str) -> list[str]:
     """What to say of stages of a job of 60 clips that a kind of GPU has no memory for, with the least change of the
     clip for which all have; nothing where all fit.
 
     Args:
         settings: as they were asked for.
-        chosen: what `fitted_to` chose for them.
+        savings: what `fitted_to` chose for them.
 
     Raises ValueError: a model without a forecast.
     """
     match = find_model(settings.backbone.path)
-    folder, fitted = folder_of(settings.backbone.path, match), with_values(settings, chosen)
+    folder, fitted = folder_of(settings.backbone.path, match), savings.applied(settings)
     models = {fitted.backbone.quantize: model_of(folder, fitted)}
     job = _job(models[fitted.backbone.quantize], fitted, gpu)
     if not job.too_large:
         return []
     stages = ", ".join(f"{name} needs {job.gib[name]:.0f} GiB" for name in job.too_large)
     start = f"{stages} by forecast, but {gpu} has {KINDS[gpu].memory_gb}"
-    settings = with_values(settings, {path: value for path, value in chosen.items() if path in READING})
+    settings = MemorySavings(text_offload=savings.text_offload).applied(settings)  # whatever the clip
     asked = _asked(settings)
     hopeless = asked.clip if "encode" in job.too_large else None  # as fewer bits leave the codec as it is
     for change in _changes(settings, asked, family_of(match).spec(folder, LoadOptions())):
@@ -136,32 +149,32 @@ def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[s
         model = _smaller(models[change.quantize], _share(asked.clip, change.clip))
         estimate = _job(model, change.applied(settings), gpu).too_large
         hopeless = change.clip if "encode" in estimate else None
-        if not estimate and _all_fit(folder, replace(change, ways={}).applied(settings), gpu):
+        if not estimate and _all_fit(folder, replace(change, savings=MemorySavings()).applied(settings), gpu):
             return [f"{start}; all stages fit with {change.flags(settings)}"]
     return [f"{start}; {NOTHING_FITS}"]
 
 
 def _all_fit(folder: Folder, settings: Settings, gpu: str) -> bool:
-    """Whether all stages fit with the first of `ways` that a step fits with, which is what is chosen."""
-    for changed in ways(settings):
-        held = with_values(settings, changed)
+    """Whether all stages fit with the first of the savings that a step fits with, which is what is chosen."""
+    for savings in savings_for(settings):
+        held = savings.applied(settings)
         job = _job(model_of(folder, held), held, gpu)
         if job.step.fits:
             return not job.too_large
     return False
 
 
-def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> dict[str, Any]:
-    """What of `ways` a step needs to fit a kind of GPU; where none is enough, the least change of the clip is named.
+def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> MemorySavings:
+    """The least of `savings_for` with which a step fits a kind of GPU; where none does, an error names a smaller clip.
 
     Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
     gpu = gpu_named(gpu)
     size, asked, facts = settings.backbone, _asked(settings), {}
-    for changed in ways(settings):
-        facts[asked.quantize] = _forecast(folder, with_values(settings, changed), gpu)
+    for savings in savings_for(settings):
+        facts[asked.quantize] = _forecast(folder, savings.applied(settings), gpu)
         if facts[asked.quantize].fits:
-            return changed
+            return savings
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
     step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb
@@ -198,8 +211,8 @@ def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[
                 yield from (Change(smaller, each, _most(settings, each)) for each in bits)
 
 
-def _most(settings: Settings, bits: Literal["none", "8bit", "4bit"]) -> dict[str, Any]:
-    return ways(with_values(settings, {"backbone.quantize": bits}))[-1]
+def _most(settings: Settings, bits: Literal["none", "8bit", "4bit"]) -> MemorySavings:
+    return savings_for(with_values(settings, {"backbone.quantize": bits}))[-1]
 
 
 def _down(side: float, multiple: int) -> int:

@@ -273,7 +273,8 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         problem = ("comes with takes", words)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if uncaptioned:  # with what else is wrong, so that nothing comes to light only once captions are written
-        problem = _uncaptioned(problem)
+        reason, words = problem or ("", "")
+        problem = (f"{NO_CAPTION}, {reason}", f"{NO_CAPTION}, and {words}") if problem else (NO_CAPTION, NO_CAPTION)
     if problem:
         return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
     spans = () if ask.whole else ask.spans(video_facts)
@@ -281,11 +282,6 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
     id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
     return Checked(item, video_facts, id, spans=spans)
-
-
-def _uncaptioned(other: tuple[str, str] | None) -> tuple[str, str]:
-    """That a video has no caption, and what else is wrong with it."""
-    return (f"{NO_CAPTION}, {other[0]}", f"{NO_CAPTION}, and {other[1]}") if other else (NO_CAPTION, NO_CAPTION)
 
 
 def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:

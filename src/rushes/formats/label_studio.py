@@ -112,7 +112,8 @@ def _pair(
     folder: Path, data: Mapping[str, Any], annotation: Any, left: str, pairs: ForeignPairs, place: str
 ) -> ForeignPair:
     results = annotation.get("result") if isinstance(annotation, dict) else None
-    results = [r for r in results if _has_value(r)] if isinstance(results, list) else []
+    results = [r for r in results if isinstance(r, dict)] if isinstance(results, list) else []
+    results = [r for r in results if isinstance(r.get("value"), dict)]
     if not results or annotation.get("was_cancelled"):
         raise UnusableEntry("cancelled or empty annotation", remedy="")
     if _is_rejected(annotation):
@@ -147,10 +148,6 @@ def _written(person: str) -> str:
     """A person as part of a name: other signs become hyphens; a hash keeps names apart that would be alike then."""
     plain = re.sub(r"\W", "-", person)
     return plain if re.fullmatch(r"[\w.@]*", person) else f"{plain}-{stable_hash([person], 4)}"
-
-
-def _has_value(result: object) -> bool:
-    return isinstance(result, dict) and isinstance(result.get("value"), dict)
 
 
 def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tuple[tuple[str, str], str]:

@@ -251,7 +251,8 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
                 if name in folders or path.suffix.lower() in FOOTAGE_SUFFIXES:
                     not_outside(folder, path)
             except UnicodeEncodeError:
-                files.refused.append(RefusedVideo(_written(path), "name", odd_name(name)))
+                written = os.fsencode(path).decode(errors="backslashreplace")  # caf\\xe9.mp4
+                files.refused.append(RefusedVideo(written, "name", odd_name(name)))
                 continue
             except ValueError as error:
                 words = str(error).removeprefix(f"{path}: ")
@@ -270,11 +271,6 @@ def _all_videos(top: Path, folder: Path | None = None) -> list[Path]:
     if files.refused:
         raise ValueError(f"{files.refused[0].source}: {files.refused[0].words}")
     return files.require_videos()
-
-
-def _written(path: Path) -> str:
-    """A path whose bytes are no text, with these written out: caf\\xe9.mp4."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:

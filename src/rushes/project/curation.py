@@ -107,7 +107,8 @@ def prepare(
     settings, answers = project.settings, project.store.project / ANSWERS
     if not settings.curate.stages:
         raise ValueError("curate.stages is empty; list the stages that a clip must pass")
-    return [_stage(name, settings, answers) for name in settings.curate.stages], _engine(engine, jobs)
+    stages = [_stage(name, settings, answers) for name in settings.curate.stages]
+    return stages, (engines.ray if engine == "ray" else engines.local)(jobs or cores())
 
 
 def not_ready(store: Store, clips: int) -> str:
@@ -134,10 +135,6 @@ def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel
         if settings.curate.when_down == "stop":
             raise
         return funnel.Skipped(name, str(error))
-
-
-def _engine(name: EngineName, jobs: int) -> Engine:
-    return (engines.ray if name == "ray" else engines.local)(jobs or cores())
 
 
 def _say_costs(project: OpenProject, stages: list[Stage | funnel.Skipped]) -> None:

@@ -164,18 +164,6 @@ def title_of(folder: Path, settings: Settings) -> str:
     return settings.project.name or folder.resolve().name
 
 
-def _home(studio: Studio) -> SiteSection:
-    return home_section(lambda: home_facts(status_of(studio.folder, studio.settings()), studio.settings()))
-
-
-def _footage(studio: Studio) -> SiteSection:
-    return review_section(cast(ReviewSession, studio.review), studio.title)
-
-
-def _label(studio: Studio) -> SiteSection:
-    return labeling_section(cast(LabelingSession, studio.labeling), studio.title)
-
-
 def _campaign(studio: Studio) -> SiteSection:
     return campaign_section(
         studio.folder,
@@ -184,18 +172,14 @@ def _campaign(studio: Studio) -> SiteSection:
     )
 
 
-def _vote(studio: Studio) -> SiteSection:
-    return labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_PAGES)
-
-
 SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
-    _home,
-    _footage,
+    lambda studio: home_section(lambda: home_facts(status_of(studio.folder, studio.settings()), studio.settings())),
+    lambda studio: review_section(cast(ReviewSession, studio.review), studio.title),
     lambda studio: takes_section(studio.folder),
-    _label,
+    lambda studio: labeling_section(cast(LabelingSession, studio.labeling), studio.title),
     lambda studio: runs_section(studio.folder),
     lambda studio: compare_section(studio.folder),
-    _vote,
+    lambda studio: labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_PAGES),
     _campaign,
     lambda studio: report_section(studio.folder),
 )
@@ -249,7 +233,8 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     here = "/label" if _is_here(status, settings) else ""
     name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
     command = "" if here else status.next
-    return HomeFacts(name, about, tuple(steps), _running(status), command, why=_why(status.next), here=here)
+    why = _WHY.get(status.next.split()[1], "")
+    return HomeFacts(name, about, tuple(steps), _running(status), command, why=why, here=here)
 
 
 def _is_here(status: ProjectStatus, settings: Settings) -> bool:
@@ -310,8 +295,3 @@ _WHY = {
     "sample-size": "See how many held-out prompts would show a change, and how to add them.",
     "status": "Follow what is running, in the terminal.",
 }
-
-
-def _why(command: str) -> str:
-    """What a command does, in a sentence."""
-    return _WHY.get(command.split()[1], "")

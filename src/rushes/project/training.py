@@ -218,11 +218,6 @@ def _train_along(job: TrainingJob, helper: Helper) -> None:
     deque(whole_weights(backbone), maxlen=0)  # all processes give their parts
 
 
-def _fill_along(job: TrainingJob, helper: Helper) -> None:
-    """The same of its bank."""
-    _set_up_along(job, helper)
-
-
 def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
     helper.forget()
     backbone = load_model(job.settings.backbone, helper.folder, job.dtype, parked=True)
@@ -257,7 +252,7 @@ def cache_reference(project: OpenProject) -> ReferenceCacheResult:
     name = run_name(settings)
     with only_one(run_folder(project, name)), joined() as ranks:
         job, _ = _prepare(project, name)
-        order: Order = partial(_fill_along, job)
+        order: Order = partial(_set_up_along, job)
         ranks.send(order)
         read_texts(job, project.store.project, without_network(project), ranks)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)

@@ -167,11 +167,6 @@ def ratings(store: Store, metric: str) -> dict[str, float]:
     return {subject: fmean(by_rater.values()) for subject, by_rater in latest.items()}
 
 
-def _given(grid: LatentGrid, options: Options) -> LatentGrid:
-    """The grid of views that are given their first frame, or are not."""
-    return grid if options.first_frame == "clean" else replace(grid, first_frame=False)
-
-
 def _compared(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
     """Pairs of one shape that do not tie; of each group at most as many as asked for, the widest first."""
     untied = [pair for pair in pairs if pair.alike and pair.gap > options.margin]
@@ -205,7 +200,7 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
         )
     scores = ratings(store, options.metric)
     clips = {clip.id: clip for clip in training_clips(store)}
-    given = _given(grid, options)
+    given = grid if options.first_frame == "clean" else replace(grid, first_frame=False)
     grids = {clip.id: given.of(clip) for clip in clips.values()}
     subjects = [(clip.id, clip, real_view(clip, grids[clip.id])) for clip in clips.values()]
     for take in takes(store, grid):

@@ -77,11 +77,8 @@ def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 def decided(clips: Iterable[Clip], decisions: Mapping[str, Decision]) -> Iterator[Clip]:
     """Clips that are in the set, each with the caption it goes by; a clip that nobody decided about is in."""
-    return (_captioned(clip, decisions.get(clip.id)) for clip in clips if _in_set(decisions.get(clip.id)))
-
-
-def _in_set(decision: Decision | None) -> bool:
-    return decision is None or decision.keep
+    given = ((clip, decisions.get(clip.id)) for clip in clips)
+    return (_captioned(clip, decision) for clip, decision in given if decision is None or decision.keep)
 
 
 def _captioned(clip: Clip, decision: Decision | None) -> Clip:

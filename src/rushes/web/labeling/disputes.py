@@ -62,7 +62,7 @@ def _by_pair(store: Store, dimension: str) -> tuple[dict[frozenset[str], list[Pr
     for row in newest(store.preferences()):
         by = people if is_own_answer(row) else settled if row.judge.endswith(SETTLED) else programs
         if row.dimension == dimension and (by is not programs or not row.judge.startswith(ANNOTATOR)):
-            by.setdefault(_pair(row), []).append(row)
+            by.setdefault(frozenset((row.left, row.right)), []).append(row)
     return people, programs, settled
 
 
@@ -109,10 +109,6 @@ def _dispute(people: list[Preference], programs: list[Preference]) -> Dispute | 
 
 def _turned(rows: Iterable[Preference], left: str) -> tuple[Preference, ...]:
     return tuple(row if row.left == left else turned_round(row) for row in rows)
-
-
-def _pair(row: Preference) -> frozenset[str]:
-    return frozenset((row.left, row.right))
 
 
 def settlement_id(left: str, right: str, name: str, event: str) -> str:

@@ -27,19 +27,19 @@ def world() -> list[BenchClip]:
 @pytest.mark.parametrize("names", [MOTION, OTHERS], ids=["motion", "others"])
 def test_faults_of_the_world_are_found(world: list[BenchClip], names: list[str]) -> None:
     rows = planted(world, names)
-    assert all(row["false_alarms"] == 0 for row in rows.values())
-    assert {name: rows[name]["recall"] for name in names if name in SURE} == {
+    assert all(row.false_alarms == 0 for row in rows.values())
+    assert {name: rows[name].recall for name in names if name in SURE} == {
         name: SURE[name] for name in names if name in SURE
     }
     if "cut" in rows:
-        assert rows["cut"]["recall"] >= 0.5  # the next clip has the same stage, and only its ball elsewhere
+        assert rows["cut"].recall >= 0.5  # the next clip has the same stage, and only its ball elsewhere
     for name in names:
         if not FAULTS[name].detectable:
-            assert rows[name]["recall"] < 1, f"{name} is found after all: say so in docs/curation.md"
+            assert rows[name].recall < 1, f"{name} is found after all: say so in docs/curation.md"
 
 
 def test_faults_of_a_real_clip_are_found(real_data: Path) -> None:
     (clip,) = real_clips(real_data / "realaction" / "train" / "videos")
     names = ["blurred", "blocks", "letterbox", "subtitle", "re-encoded", "cropped 6 %"]
     rows = planted([BenchClip(clip.frames_FHWC[::6], clip.fps / 6)], names)
-    assert all(row["false_alarms"] == 0 and row["recall"] == 1 for row in rows.values())
+    assert all(row.false_alarms == 0 and row.recall == 1 for row in rows.values())

@@ -141,5 +141,5 @@ def test_choosing_grows_about_as_the_number_of_clips() -> None:
     from rushes.progress import no_bar
 
     small, large = growth([1000, 8000], 0, no_bar)
-    assert large["duplicates_s"] < 8 * 4 * max(small["duplicates_s"], 0.05)
-    assert large["duplicates_found"] >= 0.95 * large["duplicates_planted"]
+    assert large.duplicates_s < 8 * 4 * max(small.duplicates_s, 0.05)
+    assert large.duplicates_found >= 0.95 * large.duplicates_planted

@@ -68,17 +68,45 @@ def real_clips(folder: Path) -> list[BenchClip]:
 
 
 @dataclass(frozen=True)
+class PlantedFault:
+    """How curation sees a fault that was planted in each clip."""
+
+    stage: str
+    clips: int
+    caught: int
+    recall: float
+    false_alarms: int
+    precision: float | None  # null = the stage dropped nothing
+    detectable: bool
+    doc: str
+
+
+@dataclass(frozen=True)
+class CurationGrowth:
+    """Seconds of CPU time that a number of clips takes."""
+
+    clips: int
+    keep_s: float
+    read_s: float
+    duplicates_s: float
+    duplicates_found: int
+    duplicates_planted: int
+    diversity_s: float
+    peak_mb: float  # memory of the process so far
+
+
+@dataclass(frozen=True)
 class CurationBench:
     """How well curation sees planted faults and how fast, or how it grows with the clips; null = not asked."""
 
-    growth: list[dict[str, Any]] | None = None  # by number of clips: seconds of CPU time and peak memory in MB
-    faults: Mapping[str, Mapping[str, Any]] | None = None  # by fault: how many clips were caught, recall and precision
+    growth: list[CurationGrowth] | None = None  # by number of clips
+    faults: Mapping[str, PlantedFault] | None = None  # by fault
     speeds: Mapping[str, Mapping[str, float]] | None = None  # by stage: clips and frames a second on one core
 
 
 def planted(
     clips: Sequence[BenchClip], faults: Iterable[str] = tuple(FAULTS), bar: Bar = no_bar
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, PlantedFault]:
     """Each fault planted in each clip: of how many it was found, and by how many false alarms of its stage.
 
     Precision is that of a set with as many sound clips as faulty ones. A cut goes to the next clip, which must have its
@@ -96,16 +124,16 @@ def planted(
             faulty = measurer.entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
             caught = _caught(stages[fault.stage], fault, sound[fault.stage], faulty)
             right = caught / (caught + alarms[fault.stage]) if caught + alarms[fault.stage] else float("nan")
-            rows[name] = {
-                "stage": fault.stage,
-                "clips": len(clips),
-                "caught": caught,
-                "recall": caught / len(clips),
-                "false_alarms": alarms[fault.stage],
-                "precision": None if np.isnan(right) else right,
-                "detectable": fault.detectable,
-                "doc": fault.doc,
-            }
+            rows[name] = PlantedFault(
+                fault.stage,
+                len(clips),
+                caught,
+                recall=caught / len(clips),
+                false_alarms=alarms[fault.stage],
+                precision=None if np.isnan(right) else right,
+                detectable=fault.detectable,
+                doc=fault.doc,
+            )
     return rows
 
 
@@ -173,7 +201,7 @@ def speeds(clips: Sequence[BenchClip]) -> dict[str, dict[str, float]]:
     return rows
 
 
-def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[dict[str, Any]]:
+def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[CurationGrowth]:
     """Processor seconds to keep and read findings, and to choose by duplicates and diversity, for synthetic clips.
 
     Peak memory is that of the process so far, MB: give `rows`, the numbers of clips, in rising order.
@@ -186,7 +214,7 @@ def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[dict[str, Any]]:
     return results
 
 
-def _grown(count: int, seed: int) -> dict[str, Any]:
+def _grown(count: int, seed: int) -> CurationGrowth:
     stage = make_stage("duplicates", Settings(), Path("unused"))
     ids = [f"{at:08d}" for at in range(count)]
     findings = [
@@ -204,16 +232,17 @@ def _grown(count: int, seed: int) -> dict[str, Any]:
         keep_s, _ = _timed(lambda: _store_all(store, stage, ids, findings))
         read_s, back = _timed(lambda: find_before(store, stage, dict.fromkeys(ids, ""), MeasureColumns(ids)))
         assert back.all()
-    return {
-        "clips": count,
-        "keep_s": keep_s,
-        "read_s": read_s,
-        "duplicates_s": choose_s,
-        "duplicates_found": len(dropped),
-        "duplicates_planted": int(count * _COPIES),
-        "diversity_s": diversity_s,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10),
-    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return CurationGrowth(
+        count,
+        keep_s,
+        read_s,
+        duplicates_s=choose_s,
+        duplicates_found=len(dropped),
+        duplicates_planted=int(count * _COPIES),
+        diversity_s=diversity_s,
+        peak_mb=peak,
+    )
 
 
 def _store_all(store: Store, stage: Stage, ids: Sequence[str], findings: Sequence[CurationFinding]) -> None:
@@ -264,34 +293,32 @@ def bench_lines(result: CurationBench) -> list[str]:
             f"| {name} | {row['clips_per_s']:.1f} | {row['frames_per_s']:.0f} |" for name, row in speeds_of.items()
         ]
     if grown := result.growth:
-        names = ("clips", "keep_s", "read_s", "duplicates_s", "diversity_s", "peak_mb")
         head = "| clips | keep, s | read, s | duplicates, s (found of planted) | diversity, s | peak memory, MB |"
-        lines += ["", head, f"|{'--:|' * len(names)}"]
+        lines += ["", head, f"|{'--:|' * 6}"]
         lines += [
-            f"| {row['clips']} | {row['keep_s']:.1f} | {row['read_s']:.1f} | {row['duplicates_s']:.1f} "
-            f"({row['duplicates_found']} of {row['duplicates_planted']}) | {row['diversity_s']:.1f} | "
-            f"{row['peak_mb']:.0f} |"
+            f"| {row.clips} | {row.keep_s:.1f} | {row.read_s:.1f} | {row.duplicates_s:.1f} "
+            f"({row.duplicates_found} of {row.duplicates_planted}) | {row.diversity_s:.1f} | {row.peak_mb:.0f} |"
             for row in grown
         ]
         lines += ["", *_growth_lines(grown[0], grown[-1])]
     return lines
 
 
-def _growth_lines(few: Mapping[str, Any], many: Mapping[str, Any]) -> Iterator[str]:
+def _growth_lines(few: CurationGrowth, many: CurationGrowth) -> Iterator[str]:
     """How fast each step is at the most clips, and how much longer it takes than for the fewest."""
     for name in ("keep", "read", "duplicates", "diversity"):
-        short, long = (max(row[f"{name}_s"], 1e-3) for row in (few, many))
-        line = f"{name}: {many['clips'] / long:,.0f} clips per second and core at {many['clips']:,}"
-        if many["clips"] > few["clips"]:
-            line += f"; {many['clips'] / few['clips']:g} times the clips take {long / short:.0f} times as long"
+        short, long = (max(getattr(row, f"{name}_s"), 1e-3) for row in (few, many))
+        line = f"{name}: {many.clips / long:,.0f} clips per second and core at {many.clips:,}"
+        if many.clips > few.clips:
+            line += f"; {many.clips / few.clips:g} times the clips take {long / short:.0f} times as long"
         yield line
 
 
-def _fault_line(name: str, row: Mapping[str, Any]) -> str:
-    precision = "-" if row["precision"] is None else f"{row['precision']:.2f}"
+def _fault_line(name: str, row: PlantedFault) -> str:
+    precision = "-" if row.precision is None else f"{row.precision:.2f}"
     return (
-        f"| {name}: {row['doc']} | {row['stage']} | {row['caught']} of {row['clips']} | {row['recall']:.2f} | "
-        f"{row['false_alarms']} of {row['clips']} | {precision} |"
+        f"| {name}: {row.doc} | {row.stage} | {row.caught} of {row.clips} | {row.recall:.2f} | "
+        f"{row.false_alarms} of {row.clips} | {precision} |"
     )
 
 

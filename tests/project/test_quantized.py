@@ -10,9 +10,10 @@ import torch
 
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
+from rushes.evaluate.stored import finished_run
 from rushes.export.weights import export_weights
 from rushes.noise.draws import TimeDraw
-from rushes.project.project import OpenProject, find_run, load_run, load_start, open_project
+from rushes.project.project import OpenProject, load_run, load_start, open_project
 from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.training.batches import Draws
@@ -62,7 +63,7 @@ def changed(settings: Settings, **tables: dict[str, Any]) -> Settings:
 
 def test_a_run_is_loaded_and_exported(project: OpenProject, tmp_path: Path) -> None:
     run = load_run(project, "sft")
-    assert run.fingerprint == find_run(project, "sft").made_by != project.base.fingerprint
+    assert run.fingerprint == finished_run(project.store, "sft").made_by != project.base.fingerprint
     wrote = export_weights(project, "sft", tmp_path)
     assert wrote.kind == "adapter for diffusers" and wrote.change is not None and wrote.change > 1e-3
     assert wrote.difference < 1e-4
@@ -111,4 +112,4 @@ def test_an_adapter_is_not_merged_into_it(project: OpenProject) -> None:
     with pytest.raises(ValueError, match="cannot be merged into a network in 4bit, as rounding would"):
         load_start(other)
     same = open_project(project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft"}))
-    assert load_start(same).fingerprint == find_run(project, "sft").made_by
+    assert load_start(same).fingerprint == finished_run(project.store, "sft").made_by

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.cli import main
 from rushes.config.settings_files import stored_settings
+from rushes.evaluate.stored import finished_run
 from rushes.export import weights
 from rushes.export.weights import WeightsFormat, export_weights
 from rushes.formats.exchange import ProjectExported
 from rushes.project import stages, training
-from rushes.project.project import OpenProject, find_run, load_run, open_project, run_folder
+from rushes.project.project import OpenProject, load_run, open_project, run_folder
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
@@ -173,7 +174,7 @@ def test_the_last_line_says_where_weights_without_python_go(change: float | None
 
 
 def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = find_run(trained, "sft")
+    run = finished_run(trained.store, "sft")
     full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
     monkeypatch.setattr(weights, "train_of", lambda project, name: stored_settings(full).train)
     with pytest.raises(ValueError, match=r"run 'sft' is not an adapter on .* leave --weights out"):

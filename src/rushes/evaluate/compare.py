@@ -193,7 +193,7 @@ def check_gate(table: StoredTable, gate: Gate, better: Mapping[str, str]) -> lis
                 few = counted(row.prompts, "independent prompt")
                 breaches.append(Breach(system, name, f"{few} are too few to pass a gate; use {LEAST_PROMPTS} or more"))
                 continue
-            margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
+            margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean or 0.0)
             words = _breach(row, sign, margin, gate.rule)
             if words:
                 breaches.append(Breach(system, name, words))

@@ -78,7 +78,7 @@ class Helper:
         return LatentStore(self.folder / "latents", name)
 
 
-Order = Callable[[Helper], None]
+Order = Callable[[Helper], object]
 
 
 def follow(folder: Path) -> None:

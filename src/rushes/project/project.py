@@ -33,7 +33,7 @@ from rushes.project.held_settings import changed_in_words, changed_since, keep_c
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, spec_problems
 from rushes.project.times import training_times
-from rushes.records import BASE, Run
+from rushes.records import BASE
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.text_reader import parse_json, read_text
@@ -195,14 +195,9 @@ def run_folder(project: OpenProject, run: str) -> Path:
     return project.store.project / "runs" / run
 
 
-def find_run(project: OpenProject, name: str) -> Run:
-    """See `finished_run`, of a project."""
-    return finished_run(project.store, name)
-
-
 def train_of(project: OpenProject, run: str) -> TrainSettings:
     """The settings that a finished run was trained with."""
-    return stored_settings(find_run(project, run).settings).train
+    return stored_settings(finished_run(project.store, run).settings).train
 
 
 def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
@@ -357,7 +352,7 @@ def load_run(project: OpenProject, name: str) -> Backbone:
 
 def _load_trainable(project: OpenProject, name: str, dtype: Precision | None = None) -> Backbone:
     """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
-    run = find_run(project, name)
+    run = finished_run(project.store, name)
     train = train_of(project, name)
     own = precision_of(project, train)
     path = run_folder(project, name) / WEIGHTS

@@ -16,7 +16,7 @@ from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.footage.split import film_of
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
-from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
+from rushes.project.project import OpenProject, base_beside, load_run, without_network
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
 from rushes.text_reader import counted
@@ -72,7 +72,7 @@ def _generate(
 
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
-    made_by = "" if system == BASE else find_run(project, system).made_by  # before what may take hours
+    made_by = "" if system == BASE else stored.finished_run(project.store, system).made_by  # before what may take hours
     encode_missing(project, *latents_of(project, clips, whole=settings.kind == "guided"), f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
     studio = generate.GenerationContext(
@@ -197,7 +197,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     settings, store, meter = project.settings, project.store, project.meter
     run = run or run_name(settings.train)
     held_out_clips(project)  # what lacks is reported in the order in which it is made, and before the base answers
-    find_run(project, run)
+    stored.finished_run(store, run)
     base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}
     for row in (row for row in store.candidates(split="eval", kind="imported") if row.clip_id):  # no labelled pairs

@@ -19,6 +19,7 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import Settings, TrainSettings, run_name
+from rushes.evaluate.stored import finished_run
 from rushes.files import whole_file
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
@@ -27,7 +28,6 @@ from rushes.project.processes import Helper, Order
 from rushes.project.project import (
     OpenProject,
     check_offload,
-    find_run,
     load_model,
     load_start,
     make_trainable,
@@ -397,7 +397,7 @@ def _origin(project: OpenProject, name: str) -> str:
     while start != BASE:
         if start == name:
             raise ValueError(f"train.init_from: run {name!r} cannot start from itself; set train.name to a new name")
-        run = find_run(project, start)
+        run = finished_run(project.store, start)
         origin = origin or run.made_by
         start = stored_settings(run.settings).train.init_from
     return origin

@@ -242,7 +242,7 @@ def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
                 prompts=row.prompts or 0,
             )
         )
-        wins[name] = (row.win, row.tie, row.lose)[::sign]
+        wins[name] = (row.win, row.tie, row.lose) if sign > 0 else (row.lose, row.tie, row.win)
     return HeadToHead("reports/compare.json", (), tuple(rows), wins)
 
 

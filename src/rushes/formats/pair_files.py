@@ -13,11 +13,10 @@ from rushes.formats.contents import PARQUET
 from rushes.formats.label_studio import labelstudio
 from rushes.formats.layouts import folder_files
 from rushes.formats.pair_folders import folder_pairs
-from rushes.formats.pair_tables import TRL, PairColumns, VideoCells, find_columns, table
+from rushes.formats.pair_tables import TRL, PairColumns, VideoCells, columns_of, find_columns, table
 from rushes.formats.preferences import (
     ForeignPairs,
     PreferenceFormat,
-    ReadEntry,
     first_row,
     read_entries,
     videodpo,
@@ -84,7 +83,7 @@ def holds_tables(folder: Path, columns: str = "") -> bool:
     if not tables or (folder / "chosen").is_dir():
         return False
     try:
-        find_columns(tables[0], first_row(tables[0]), columns)
+        columns_of(tables[0], columns)
     except ValueError:
         return not folder_files(folder).videos
     return True
@@ -142,32 +141,28 @@ def read_pairs(
     if columns and form != "table":
         raise ValueError(f"--columns {columns}: a {form} file has fixed columns; leave the option out")
     pairs = ForeignPairs(path, MeaningTable(answers), notes=notes)
-    used = _columns_of(tables, columns, first) if form == "table" else TRL
+    used = _shared_columns(tables, columns, first) if form == "table" else TRL
     for each in tables:
-        if form in ("table", "trl"):
-            top = path if path.is_dir() else each.parent
+        top = path if path.is_dir() else each.parent
+        if form == "labelstudio":
+            read = labelstudio(each, pairs, left)
+        elif form in ("table", "trl"):
             read = table(used, pairs.meanings, VideoCells((*dict.fromkeys((each.parent, top)),), unpacked), form)
         else:
-            read = _own_reader(form, each, pairs, left)
+            read = (videoreward if form == "videoreward" else videodpo)(each, pairs)
         read_entries(each, pairs, read, f"{each.relative_to(path)}, " if path.is_dir() else "")
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs
 
 
-def _columns_of(tables: Sequence[Path], given: str, first: PairColumns | None) -> PairColumns:
+def _shared_columns(tables: Sequence[Path], given: str, first: PairColumns | None) -> PairColumns:
     """The columns that all tables have; `first` are those of the first, if they were looked for."""
-    used = first or find_columns(tables[0], first_row(tables[0]), given)
+    used = first or columns_of(tables[0], given)
     for each in tables[1:]:
-        if find_columns(each, first_row(each), given) != used:
+        if columns_of(each, given) != used:
             raise ValueError(f"{each} and {tables[0]} have different columns; name one of the tables")
     return used
-
-
-def _own_reader(form: PreferenceFormat, path: Path, pairs: ForeignPairs, left: str) -> ReadEntry:
-    if form == "labelstudio":
-        return labelstudio(path, pairs, left)
-    return (videoreward if form == "videoreward" else videodpo)(path, pairs)
 
 
 def _parquet_files(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from rushes.formats.answers import SIDES, Meaning, MeaningTable, common, declared, own_words, swapped, tokens
 from rushes.formats.contents import suffix_of
-from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, local_video, text_of
+from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, first_row, local_video, text_of
 
 Sides = tuple[str, str]
 ROLES = ("prompt", "chosen", "rejected", "left", "right", "answer")
@@ -62,6 +62,11 @@ class PairColumns:
 
 
 TRL = PairColumns("prompt", "chosen", "rejected")
+
+
+def columns_of(path: Path, given: str = "") -> PairColumns:
+    """The columns of a table; see `find_columns`."""
+    return find_columns(path, first_row(path), given)
 
 
 def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColumns:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -212,22 +213,20 @@ def _pull(errors: Tensor, coefficients: Tensor, losers: LoserGradients | None) -
             torch.autograd.backward(errors, coefficients.clamp(max=0))
 
 
+@dataclass(eq=False)
 class _ViewByView:
     """One comparison after the other, one view after the other."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        batch: Batch,
-        reference_BVF: Tensor,
-        counts: Mapping[str, Tensor],
-        stash: bool,
-        losers: LoserGradients | None,
-    ) -> None:
-        self.backbone, self.batch, self.counts, self.stash, self.losers = backbone, batch, counts, stash, losers
-        self.reference_BVF = reference_BVF
-        self.policy_BVF = torch.zeros_like(reference_BVF)
-        self.trained = [p for p in backbone.network.parameters() if p.requires_grad]
+    backbone: Backbone
+    batch: Batch
+    reference_BVF: Tensor
+    counts: Mapping[str, Tensor]
+    stash: bool
+    losers: LoserGradients | None
+
+    def __post_init__(self) -> None:
+        self.policy_BVF = torch.zeros_like(self.reference_BVF)
+        self.trained = [p for p in self.backbone.network.parameters() if p.requires_grad]
 
     def run(self) -> tuple[Tensor, ViewErrors]:
         for b in range(len(self.reference_BVF)):

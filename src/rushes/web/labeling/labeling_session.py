@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -40,23 +40,25 @@ from rushes.web.labeling.vote_table import NONE, VoteTable
 _HELD = 2  # pairs that one person has: the one that is labelled, and the next, which loads meanwhile
 
 
+@dataclass(eq=False)
 class LabelingSession:
     """Pairs and labels of one project; threads may share it."""
 
-    def __init__(
-        self,
-        store: Store,
-        votes: VoteTable,
-        assignments: AssignmentStore,
-        plan: LabelingPlan,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.store, self.votes, self.assignments, self.plan, self.clock = store, votes, assignments, plan, clock
-        self._reader = Store.open(store.project)  # so that reading does not wait for another's label to reach the disk
+    store: Store
+    votes: VoteTable
+    assignments: AssignmentStore
+    plan: LabelingPlan
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        assignments, plan = self.assignments, self.plan
+        self._reader = Store.open(
+            self.store.project
+        )  # reads while another's label is written
         self._lock = threading.RLock()
         self._locks: dict[str, threading.Lock] = {}
-        self._open = {item.id: item for item in assignments.open(clock())}
-        self._selector = PairSelector(votes, assignments, plan)
+        self._open = {item.id: item for item in assignments.open(self.clock())}
+        self._selector = PairSelector(self.votes, assignments, plan)
         self.candidate = lru_cache(4096)(self._candidate)
         self._proposals = Proposals(self._reader, plan.proposal, plan.dimensions[0])
         self.practice = Practice(self._reader, assignments, plan, self.segments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rushes.config.clip_shapes import ClipShape, crop_shares
 from rushes.records import Clip, Decision, now, stable_hash
@@ -52,26 +52,25 @@ class ClipFacts:
     history: DecisionHistory  # what was decided
 
 
+@dataclass(eq=False)
 class ReviewSession:
     """Clips of one project and what people say of them; threads may share it.
 
     `cropped_to` says to which shape a clip is cropped before a model sees it; None = clips are not cropped.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        queue: ReviewQueue,
-        people: Accounts,
-        limits: Mapping[str, ReviewThreshold] | None = None,
-        lease_s: float = 300.0,
-        clock: Callable[[], float] = time.time,
-        cropped_to: Callable[[Clip], ClipShape] | None = None,
-    ) -> None:
-        self.store, self.queue, self.people, self.limits = store, queue, people, dict(limits or {})
-        self.cropped_to = cropped_to
-        self.lease_s, self.clock = lease_s, clock
-        self._reader = Store.open(store.project)  # so that reading does not wait for another's answer to reach the disk
+    store: Store
+    queue: ReviewQueue
+    people: Accounts
+    limits: Mapping[str, ReviewThreshold] = field(default_factory=dict)
+    lease_s: float = 300.0
+    clock: Callable[[], float] = time.time
+    cropped_to: Callable[[Clip], ClipShape] | None = None
+
+    def __post_init__(self) -> None:
+        self._reader = Store.open(
+            self.store.project
+        )  # reads while another's answer is written
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self._held: dict[str, tuple[str, float]] = {}  # clip -> who looks at it, and until when
         self._trails: dict[str, dict[str, None]] = {}  # person -> clips they decided, the latest last

@@ -256,7 +256,7 @@ def repeated_name_violations(sources: Sources) -> Iterator[str]:
         if name not in packages and not name.startswith(MIRRORS):
             modules.setdefault(name.rpartition(".")[2], []).append(name)
         for type_name in named_types(text):
-            types.setdefault(type_name, []).append(name)
+            types.setdefault(type_name.lstrip("_"), []).append(name)
     for what, names, allowed in (("type", types, SHARED_CLASSES), ("module", modules, SHARED_MODULES)):
         for name, places in names.items():
             if len(places) > 1 and name not in allowed:
@@ -471,6 +471,7 @@ def test_clean_sources_pass() -> None:
         ({"rushes.label": "class Kept: ..."}, "'Kept' says nothing"),
         ({"rushes.stats": "class A: ...", "rushes.label": "class A: ..."}, "type 'A' is also in rushes.label"),
         ({"rushes.stats": "class Ab: ...", "rushes.label": "Ab = str"}, "type 'Ab' is also in rushes.label"),
+        ({"rushes.stats": "class Ab: ...", "rushes.label": "class _Ab: ..."}, "type 'Ab' is also in rushes.label"),
         ({"rushes.stats": "Ab = int\nAB = 1", "rushes.label": "Ab: Any = str\nAB = 2"}, "'Ab' is also in rushes.label"),
         ({"rushes.world": "", "rushes.world.rows": ""}, "module 'rows' is also in rushes.world.rows"),
         ({"rushes.stats": "\n" * (MAX_FILE_LINES + 1)}, f"{MAX_FILE_LINES + 1} lines"),

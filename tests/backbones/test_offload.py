@@ -55,7 +55,7 @@ def gradients(model: DiffusersBackbone) -> dict[str, Tensor]:
 def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Main memory stands for the GPU: what comes is a copy, which is spoiled when it leaves; all moves are noted."""
     moves: list[str] = []
-    leave = offload._Unit.leave
+    leave = offload._MovedModule.leave
 
     def bring(memory: Tensor, device: torch.device) -> Tensor:
         moves.append("came")
@@ -68,7 +68,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         there.fill_(255)  # a NaN in each precision
 
     monkeypatch.setattr(offload, "brought", bring)
-    monkeypatch.setattr(offload._Unit, "leave", spoil)
+    monkeypatch.setattr(offload._MovedModule, "leave", spoil)
     return moves
 
 

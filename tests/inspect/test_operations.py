@@ -17,7 +17,7 @@ from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.released import Released, released
 from rushes.config.clip_shapes import ClipShape as Clip
 from rushes.inspect.blank import condition_of, no_values
-from rushes.inspect.dry_run import Cost, _Ask, blank_network, dry_run, latent_size, open_blank
+from rushes.inspect.dry_run import Cost, _StepAsk, blank_network, dry_run, latent_size, open_blank
 
 from .by_hand import by_hand
 
@@ -154,7 +154,7 @@ def test_networks_without_a_short_closed_form(name: str, clip: Clip, monkeypatch
     """Against the shapes that each layer and each attention of the whole network meets, counted by hand."""
     cost = dry_run(released(name), BF16, clip, "full", 1)
     backbone = open_blank(released(name), BF16)
-    ask = _Ask(backbone, latent_size(backbone, clip), "full", 1, False)
+    ask = _StepAsk(backbone, latent_size(backbone, clip), "full", 1, False)
     with no_values(backbone.dtype, blank_network(ask, {})) as network:
         backbone.__dict__["network"] = network
         given = (torch.empty(1, *ask.size), torch.full((1, ask.size[1]), 0.5), condition_of(backbone, ask.size, False))

@@ -19,7 +19,7 @@ import pytest
 
 from rushes.files import content_hash, locked
 from rushes.generate import _put
-from rushes.inspect.disk_use import _aside, _Uses
+from rushes.inspect.disk_use import _aside, _FileUses
 from rushes.inspect.soundness import verify_project
 from rushes.project.backup import _copy, backup
 from rushes.project.project import OpenProject
@@ -398,13 +398,13 @@ def test_takes_that_somebody_spoke_about_stay(project: Path, rushes: Rushes) -> 
     assert rushes("generate", project, *other)[0] == 0
     make_old(project)
     with Store.open(project) as store:
-        takes = [take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped]
+        takes = [take.id for take in _FileUses(OpenProject(store, read_settings(project))).dropped]
         by_person, by_model, captioned, chosen, *rest = takes
         store.add([Score("1", by_person, "human", 7.0, measured_by="ann"), Score("2", by_model, "vlm x", 7.0,
                   measured_by="vlm x"), *(Score(f"m {id}", id, "motion", 0.5, measured_by="general 1") for id in takes),
                   CaptionRow("4", "clip", "wrong", "wrong", about=captioned),
                   Decision("5", chosen, True, person=True, made_by="ann")])  # fmt: skip
-        assert {take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped} == set(rest)
+        assert {take.id for take in _FileUses(OpenProject(store, read_settings(project))).dropped} == set(rest)
 
 
 def test_space_is_said_without_the_model(project: Path, rushes: Rushes) -> None:

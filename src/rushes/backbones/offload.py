@@ -63,7 +63,7 @@ class BlockStream:
         """
         self.device, self.ahead = device, ahead
         self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.groups = [[_Unit(module, self) for module in group] for group in groups]
+        self.groups = [[_MovedModule(module, self) for module in group] for group in groups]
         self.present: set[int] = set()
         for index, group in enumerate(groups):
             for module in group:
@@ -119,7 +119,7 @@ class _Slot:
             self.table[self.name] = view
 
 
-class _Unit:
+class _MovedModule:
     """A module whose frozen weights come as one piece of memory."""
 
     def __init__(self, module: nn.Module, stream: BlockStream) -> None:

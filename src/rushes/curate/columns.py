@@ -54,14 +54,14 @@ class MeasureColumns:
         at = self.places[id]
         words = {name: each[at] for name, each in self._words.items() if at in each}
         captions = {kind: each[at] for kind, each in self._captions.items() if at in each}
-        return CurationFinding(_Row(self.values, at), words, captions)
+        return CurationFinding(_ColumnRow(self.values, at), words, captions)
 
     def forget_words(self) -> None:
         """Words are for the stage that found them; later ones read values and captions."""
         self._words.clear()
 
 
-class _Row(Mapping[str, float]):
+class _ColumnRow(Mapping[str, float]):
     """The values of one clip."""
 
     __slots__ = ("_at", "_columns")

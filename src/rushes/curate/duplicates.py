@@ -65,7 +65,7 @@ def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Dupl
     found by its whole being the original's inner part, or the other way round.
     """
     whole, inner = Index(whole_NS), Index(inner_NS)
-    views = (_View("", whole, whole_NS), _View("cropped ", whole, inner_NS), _View("cropped ", inner, whole_NS))
+    views = (_Query("", whole, whole_NS), _Query("cropped ", whole, inner_NS), _Query("cropped ", inner, whole_NS))
     turns = tuple(product(("", "mirrored ")[: 1 + table.mirrored], ("", "reversed ")[: 1 + table.reversed]))
     scale_N = scales(whole_NS)
     reach_N = table.max_distance * scale_N
@@ -84,7 +84,7 @@ def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Dupl
                     yield Copy(place, at, distance / float(scale_N[at]), turn)
 
 
-class _View:
+class _Query:
     """One way in which copies are looked for: fingerprints that are asked about, and an index of others."""
 
     def __init__(self, name: str, index: Index, asked_NS: Prints) -> None:

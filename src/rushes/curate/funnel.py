@@ -38,7 +38,7 @@ class Skipped:
 
 
 @dataclass(slots=True)
-class _State:
+class _FunnelClip:
     """A clip on its way, with no more of it than the way needs: there may be many."""
 
     id: str
@@ -66,7 +66,7 @@ class _State:
 class _Entries(Sequence[CurationEntry]):
     """Clips as a stage chooses among them, each made when it is looked at."""
 
-    def __init__(self, states: Sequence[_State], columns: MeasureColumns) -> None:
+    def __init__(self, states: Sequence[_FunnelClip], columns: MeasureColumns) -> None:
         self._states, self._columns = states, columns
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ def run(
     )
 
 
-def _states(store: Store) -> list[_State]:
+def _states(store: Store) -> list[_FunnelClip]:
     histories = histories_of(store.stream(Decision))
     scenarios = store.scenarios()
     states = []
@@ -133,7 +133,7 @@ def _states(store: Store) -> list[_State]:
             continue
         person = history.person() if history else None
         caption = (person.caption if person else "") or clip.caption
-        state = _State(
+        state = _FunnelClip(
             clip.id,
             clip.media,
             clip.source,
@@ -149,7 +149,12 @@ def _states(store: Store) -> list[_State]:
 
 
 def _pass(
-    store: Store, stage: Stage | Skipped, on_way: Sequence[_State], columns: MeasureColumns, engine: Engine, bar: Bar
+    store: Store,
+    stage: Stage | Skipped,
+    on_way: Sequence[_FunnelClip],
+    columns: MeasureColumns,
+    engine: Engine,
+    bar: Bar,
 ) -> Passage:
     """Take all clips that are left through one stage; those that it drops are marked."""
     left = [state for state in on_way if state.alive]
@@ -179,7 +184,7 @@ def _pass(
 
 
 def _measured(
-    store: Store, stage: Stage, left: Sequence[_State], columns: MeasureColumns, engine: Engine, bar: Bar
+    store: Store, stage: Stage, left: Sequence[_FunnelClip], columns: MeasureColumns, engine: Engine, bar: Bar
 ) -> dict[str, str]:
     """Give each clip what the stage finds out about it; returns those it could not measure, and why, in order."""
     assert stage.measure is not None
@@ -204,7 +209,7 @@ def _measured(
     return {id: problems[id] for id in captions if id in problems} if problems else {}
 
 
-def _tasks(store: Store, states: Sequence[_State], problems: dict[str, str]) -> Iterator[Task]:
+def _tasks(store: Store, states: Sequence[_FunnelClip], problems: dict[str, str]) -> Iterator[Task]:
     for state in states:
         try:
             path = store.media_path(state.media)
@@ -233,7 +238,7 @@ def _stored(
         store.add(waiting)
 
 
-def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision | None:
+def _decision(state: _FunnelClip, columns: MeasureColumns, settings: str) -> Decision | None:
     """What the program says of a clip now, where that is another thing than it said last."""
     person, before = state.person, state.history.program if state.history else None
     if person is not None and not person.keep:
@@ -257,7 +262,7 @@ def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision
     )
 
 
-def _spreads(on_way: Sequence[_State], columns: MeasureColumns) -> dict[str, Spread]:
+def _spreads(on_way: Sequence[_FunnelClip], columns: MeasureColumns) -> dict[str, Spread]:
     """How length, rate, size and all that was measured lie over clips, by name."""
     alive = np.array([state.alive for state in on_way], np.bool_)
     own = {

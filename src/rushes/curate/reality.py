@@ -56,7 +56,7 @@ def question(reverse: bool) -> str:
 
 
 @dataclass
-class _Verdict:
+class _JudgedClip:
     """What is known of one clip so far."""
 
     values: dict[str, float] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def measure(models: Sequence[ModelClient], frames: int, unreadable: Unreadable, 
         images = seen(task, frames)
     except MediaError as error:
         return CurationFinding(problem=str(error))
-    verdict = _Verdict()
+    verdict = _JudgedClip()
     for at, (ordinal, model) in enumerate(zip(ORDINALS, models, strict=False)):
         real = _look(verdict, ordinal, model, [question(reverse=at == 1), *images])
         if verdict.unread and unreadable == "drop":
@@ -85,7 +85,7 @@ def measure(models: Sequence[ModelClient], frames: int, unreadable: Unreadable, 
     return CurationFinding(verdict.values, captions={"verdict": "\n".join(verdict.lines)})
 
 
-def _look(verdict: _Verdict, ordinal: str, model: ModelClient, parts: Sequence[QuestionPart]) -> bool | None:
+def _look(verdict: _JudgedClip, ordinal: str, model: ModelClient, parts: Sequence[QuestionPart]) -> bool | None:
     """Ask one judge: real or not, None where its answer cannot be read."""
     answer = model.ask(parts, Look)
     if answer.parsed is None:

@@ -103,7 +103,7 @@ class FileUse:
         return self.path.parent.parent.name if (self.kind, self.state) == ("checkpoints", "stale") else ""
 
 
-class _Uses:
+class _FileUses:
     """What the files of a project are for, by its rows and settings of now."""
 
     def __init__(self, project: OpenProject) -> None:
@@ -255,7 +255,7 @@ class _Uses:
 def space(project: OpenProject) -> SpaceResult:
     """What the files of a project are for, in bytes. Nothing is changed."""
     kinds: dict[str, dict[str, int]] = {}
-    uses = _Uses(project)
+    uses = _FileUses(project)
     for use in uses.all():
         sums = kinds.setdefault(use.kind, {})
         sums[use.state] = sums.get(use.state, 0) + use.size
@@ -280,7 +280,7 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
 
 
 def _clean(project: OpenProject, yes: bool) -> CleanResult:
-    uses = _Uses(project)
+    uses = _FileUses(project)
     files = [use for use in uses.all() if use.state not in ("needed", "unknown")]
     doubted = {run for run in sorted({use.run for use in files if use.run}) if not uses.whole(run)}
     files = [use for use in files if use.run not in doubted]

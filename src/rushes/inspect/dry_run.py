@@ -117,7 +117,7 @@ def dry_run(
     size = latent_size(backbone, clip)
     part = next(part for part in backbone.family.networks if folder.has(part))
     depths = {} if whole else _depths(folder, part)
-    ask = _Ask(backbone, size, tune, rank=rank, first_frame=first_frame, activations=activations)
+    ask = _StepAsk(backbone, size, tune, rank=rank, first_frame=first_frame, activations=activations)
     try:
         least = _measured(ask, dict.fromkeys(depths, SMALL))
         more = {
@@ -134,7 +134,7 @@ def dry_run(
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _StepAsk:
     """What is measured."""
 
     backbone: DiffusersBackbone
@@ -146,7 +146,7 @@ class _Ask:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class _NetworkCounts:
     """What is counted of one network. All of it grows by the same amount with each block, but for `two_blocks`."""
 
     frozen: float  # number of weights
@@ -165,15 +165,15 @@ class _Counts:
     main_memory: float
     unpacked: float
 
-    def __sub__(self, other: _Counts) -> _Counts:
-        return _Counts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
+    def __sub__(self, other: _NetworkCounts) -> _NetworkCounts:
+        return _NetworkCounts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
 
-    def plus(self, count: int, each: _Counts) -> _Counts:
+    def plus(self, count: int, each: _NetworkCounts) -> _NetworkCounts:
         """This and so many times another."""
-        return _Counts(**{f.name: getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)})
+        return _NetworkCounts(**{f.name: getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)})
 
 
-def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Counts:
+def _at_depth(least: _NetworkCounts, more: Mapping[str, tuple[_NetworkCounts, int]]) -> _NetworkCounts:
     """Counts of the whole network, from those of a small one and of those with one block more of a kind."""
     total = least
     for other, count in more.values():
@@ -185,7 +185,7 @@ def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Count
     return replace(total, two_blocks=max(each.two_blocks for each in (least, *(other for other, _ in more.values()))))
 
 
-def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Cost:
+def _cost(counts: _NetworkCounts, networks: int, size: tuple[int, int, int, int]) -> Cost:
     return Cost(
         parameters=networks * round(counts.frozen),
         trained=networks * round(counts.trained),
@@ -213,7 +213,7 @@ def _depths(folder: Folder, part: str) -> dict[str, int]:
     return {name: depth for name, depth in depths.items() if isinstance(depth, int) and depth > SMALL + 1}
 
 
-def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
+def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> _NetworkCounts:
     backbone, options = ask.backbone, ask.backbone.options
     with no_values(backbone.dtype, blank_network(ask, depths)) as network:
         backbone.__dict__["network"] = network
@@ -226,7 +226,7 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
         finally:
             del backbone.__dict__["network"]
     own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
-    return _Counts(
+    return _NetworkCounts(
         frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
         trained=sum(p.numel() for p in trained),
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
@@ -295,7 +295,7 @@ def measured_passes(
     }
 
 
-def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
+def blank_network(ask: _StepAsk, depths: Mapping[str, int]) -> nn.Module:
     """The network as it is trained, on the device that holds no values, with so many blocks."""
     backbone = ask.backbone
     part = next(part for part in backbone.family.networks if backbone.folder.has(part))

@@ -61,7 +61,7 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
 
     Raises MediaError like `probe`, and for high dynamic range.
     """
-    motion, weave = _Motion(), _Weave()
+    motion, weave = _ChangeOfFrames(), _Weave()
     scenes = _Scenes(finder) if finder else None
 
     def each(footage: VideoReader, shown: Shown) -> None:
@@ -76,7 +76,7 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
     return Examined(info, motion.moves, woven, tuple(map(float, scenes.cuts_s)) if scenes else ())
 
 
-class _Motion:
+class _ChangeOfFrames:
     """Whether frames differ from the first one; once they do, no more are looked at."""
 
     def __init__(self) -> None:

@@ -61,7 +61,7 @@ MAX_DRIFT_RATIO = 2.0
 
 
 @dataclass(frozen=True)
-class _History:
+class _StepHistory:
     """Rows, and the few questions that rules ask of them."""
 
     rows: StepRows
@@ -119,7 +119,7 @@ def diagnoses(rows: StepRows, steps: int | None = None) -> tuple[Diagnosis, ...]
     """
     if not rows:
         return ()
-    history = _History(rows, steps or int(rows[-1]["step"]))
+    history = _StepHistory(rows, steps or int(rows[-1]["step"]))
     rules = RULES if len(rows) >= LEAST_ROWS else (_plain_features,)
     diagnosed = [each for rule in rules for each in rule(history)]
     diagnosed += _remembered(rows, {each.name for each in diagnosed})
@@ -145,7 +145,7 @@ def _remembered(rows: StepRows, names: Collection[str]) -> Iterable[Diagnosis]:
         yield replace(each, evidence=f"{each.evidence} That was at step {each.step}; by now the figures hide it.")
 
 
-def _plain_features(history: _History) -> Iterable[Diagnosis]:
+def _plain_features(history: _StepHistory) -> Iterable[Diagnosis]:
     share, low = (history.rows[0].get(f"shortcut/{name}") for name in ("all", "all_low"))
     if share is None or low is None or low <= SEPARABLE_ACCURACY:
         return
@@ -165,7 +165,7 @@ def _plain_features(history: _History) -> Iterable[Diagnosis]:
     )
 
 
-def _diverged(history: _History) -> Iterable[Diagnosis]:
+def _diverged(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.moved is not None and history.moved > MAX_DRIFT:
         yield Diagnosis(
             "diverged",
@@ -176,7 +176,7 @@ def _diverged(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _winner_rising(history: _History) -> Iterable[Diagnosis]:
+def _winner_rising(history: _StepHistory) -> Iterable[Diagnosis]:
     for level in history.levels:
         name = f"{level}/winner_relative_error"
         low, value = history.held(f"{name}_low"), history.held(name)
@@ -199,7 +199,7 @@ def _winner_rising(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _shortcut(history: _History) -> Iterable[Diagnosis]:
+def _shortcut(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length:
         return
     for level in history.levels:
@@ -232,7 +232,7 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
+def _nothing_learned(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length:
         return
     if history.moved is not None and history.moved < MIN_DRIFT:
@@ -259,7 +259,7 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
             )
 
 
-def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
+def _beta_too_small(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length or (history.moved is not None and history.moved < 100 * MIN_DRIFT):
         return
     for level in history.levels:
@@ -278,7 +278,7 @@ def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
+def _beta_too_large(history: _StepHistory) -> Iterable[Diagnosis]:
     for level in history.levels:
         tail, held = history.tail(f"{level}/loss"), history.held(f"{level}/loss")
         cost = held if held is not None else (tail.low if tail else 0.0)
@@ -296,7 +296,7 @@ def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _saturated(history: _History) -> Iterable[Diagnosis]:
+def _saturated(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.anchored or history.step < HALF_WAY * history.length:
         return  # the SFT term still has a gradient
     for level in history.levels:
@@ -314,7 +314,7 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _memorised(history: _History) -> Iterable[Diagnosis]:
+def _memorised(history: _StepHistory) -> Iterable[Diagnosis]:
     for level in history.levels:
         train, low = history.tail(f"{level}/accuracy"), history.held(f"{level}/accuracy_low")
         value, high = history.held(f"{level}/accuracy"), history.held(f"{level}/accuracy_high")
@@ -331,7 +331,7 @@ def _memorised(history: _History) -> Iterable[Diagnosis]:
             )
 
 
-def _unconditional_drift(history: _History) -> Iterable[Diagnosis]:
+def _unconditional_drift(history: _StepHistory) -> Iterable[Diagnosis]:
     with_, without = history.held("conditional_drift"), history.held("unconditional_drift")
     error = history.held("reference_error")
     if not (with_ and without and error) or without < MAX_DRIFT_RATIO * with_ or without < 100 * MIN_DRIFT * error:
@@ -348,7 +348,7 @@ def _unconditional_drift(history: _History) -> Iterable[Diagnosis]:
     )
 
 
-RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
+RULES: tuple[Callable[[_StepHistory], Iterable[Diagnosis]], ...] = (
     _plain_features,
     _diverged,
     _winner_rising,
@@ -367,7 +367,7 @@ def _values(rows: StepRows, key: str) -> list[float]:
     return [row[key] for row in rows if key in row]
 
 
-def _last(history: _History, key: str) -> float:
+def _last(history: _StepHistory, key: str) -> float:
     return (_values(history.rows, key) or [0.0])[-1]
 
 

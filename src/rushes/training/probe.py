@@ -99,7 +99,7 @@ def _sides(comparison: Comparison, pull_V: Sequence[float]) -> str:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _ProbeBatch:
     """One batch of a probe."""
 
     policy_BVF: Tensor
@@ -142,7 +142,7 @@ def measure(
     cuts = [rows[at : at + at_once] for rows in parts_of for at in range(0, len(rows), at_once)]
 
     @torch.no_grad()
-    def of_batch(rows: Sequence[int]) -> _Measured:
+    def of_batch(rows: Sequence[int]) -> _ProbeBatch:
         chosen = [pairs[at] for at in rows]
         batch = make(chosen)
         wider = (0, frames - batch.clean_RCFHW.shape[2], 0, views - batch.views)
@@ -150,7 +150,7 @@ def measure(
         starts = [row for row, (_, v) in enumerate(batch.place) if v == 0]
         policy, other = (functional.pad(batch.scatter(errors), wider) for errors in (ours, theirs))
         t_B = batch.t_RF[starts].max(-1).values.cpu()
-        return _Measured(policy, other, t_B, float(gap.double().sum()), gap.numel())
+        return _ProbeBatch(policy, other, t_B, float(gap.double().sum()), gap.numel())
 
     parts = [part for _, part in ranks.in_rounds(cuts, of_batch)]
     if not ranks.first:

@@ -52,9 +52,7 @@ class LabelingSession:
 
     def __post_init__(self) -> None:
         assignments, plan = self.assignments, self.plan
-        self._reader = Store.open(
-            self.store.project
-        )  # reads while another's label is written
+        self._reader = Store.open(self.store.project)  # reads while another's label is written
         self._lock = threading.RLock()
         self._locks: dict[str, threading.Lock] = {}
         self._open = {item.id: item for item in assignments.open(self.clock())}

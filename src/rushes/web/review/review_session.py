@@ -68,9 +68,7 @@ class ReviewSession:
     cropped_to: Callable[[Clip], ClipShape] | None = None
 
     def __post_init__(self) -> None:
-        self._reader = Store.open(
-            self.store.project
-        )  # reads while another's answer is written
+        self._reader = Store.open(self.store.project)  # reads while another's answer is written
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self._held: dict[str, tuple[str, float]] = {}  # clip -> who looks at it, and until when
         self._trails: dict[str, dict[str, None]] = {}  # person -> clips they decided, the latest last

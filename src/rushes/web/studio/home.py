@@ -54,7 +54,7 @@ class HomeFacts:
 
 
 @dataclass
-class _Look:
+class _SharedFacts:
     """The facts, which many watchers share: one of them looks, the others take what was seen last."""
 
     look: Callable[[], HomeFacts]
@@ -88,7 +88,7 @@ def home_section(look: Callable[[], HomeFacts]) -> SiteSection:
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        seen = _Look(look)
+        seen = _SharedFacts(look)
 
         @router.get("/facts")
         def facts(name: str = person) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rushes.caption.rules import wrong_by_rule
+from rushes.caption.writers import wrong_by_rule
 from rushes.world.scenes import CAPTIONS
 
 

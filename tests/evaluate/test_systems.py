@@ -14,7 +14,7 @@ import pytest
 
 from rushes.evaluate.external import Others
 from rushes.evaluate.judged import Verdicts, judge_all
-from rushes.evaluate.systems import SystemsRequest, SystemsResult, evaluate_systems, no_judge
+from rushes.evaluate.systems import SystemsRequest, SystemsResult, evaluate_systems
 from rushes.evaluate.video_folders import Folders
 from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
@@ -22,6 +22,10 @@ from rushes.progress import no_bar
 from rushes.text_reader import checked_text
 
 PROMPTS = 8
+
+
+def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
+    return Verdicts()
 
 
 def clip(seed: int, way: str) -> np.ndarray:

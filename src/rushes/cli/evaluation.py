@@ -158,7 +158,8 @@ def compare(
     breaches = stage.check_gate(table, wanted, better) if wanted else []
     result = replace(result, breaches=tuple(f"{b.system}: {b.metric}: {b.words}" for b in breaches))
     passed = [] if wanted is None or breaches else ["gate: passed"]
-    lines = [_verdict_on(pair, words) for pair, words in (result.verdicts or {}).items()]
+    verdicts = [(*pair.split("|"), words) for pair, words in (result.verdicts or {}).items()]
+    lines = [f"{second} against {first}: {words}" for first, second, words in verdicts]
     lines += [*(f"gate: {words}" for words in result.breaches), *passed]
     files = {"table": result.table, "report": result.report}
     lines += [f"{name}: {path}" for name, path in files.items() if path]
@@ -174,11 +175,6 @@ def _runs_of(project: Path) -> str:
     with Store.open(project) as store:
         names = list(dict.fromkeys(run.name for run in store.runs()))
     return f"there is {', '.join(names)}" if names else f"none is finished; run `rushes train {quote(str(project))}`"
-
-
-def _verdict_on(pair: str, words: str) -> str:
-    first, _, second = pair.partition("|")
-    return f"{second} against {first}: {words}"
 
 
 def sample_size(

@@ -168,11 +168,6 @@ def readable(folders: Folders, videos: MeasuredVideos) -> Folders:
     return replace(folders, videos=videos_of)
 
 
-def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
-    """Nobody judges."""
-    return Verdicts()
-
-
 def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar) -> MeasuredVideos:
     """What every readable video measures; the unreadable ones are named."""
     measured_of: MeasuredVideos = {system: {} for system in folders.systems}

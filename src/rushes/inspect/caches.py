@@ -92,7 +92,8 @@ def explain(project: OpenProject, subject: str = "") -> ExplainResult:
         ValueError: the project has no such subject.
     """
     here = project.latents
-    stale = _stale(project)
+    others = {path.name.split("-")[0] for path in here.folder.glob("[!.]*.safetensors")} - {here.fingerprint}
+    stale = {name: LatentStore(here.folder, name) for name in sorted(others)}
     texts, entries = explain_texts(project, subject), None
     if subject and subject not in ((texts and texts.entries) or {}):
         media = _media(project, subject)
@@ -103,12 +104,6 @@ def explain(project: OpenProject, subject: str = "") -> ExplainResult:
         }
     counts = {name: len(store) for name, store in stale.items()}
     return ExplainResult(here.fingerprint, depends_on(project), len(here), stale=counts, texts=texts, entries=entries)
-
-
-def _stale(project: OpenProject) -> dict[str, LatentStore]:
-    """Latents of other codecs, sizes or preprocessings by their fingerprints."""
-    names = {path.name.split("-")[0] for path in project.latents.folder.glob("[!.]*.safetensors")}
-    return {name: LatentStore(project.latents.folder, name) for name in sorted(names - {project.latents.fingerprint})}
 
 
 def _media(project: OpenProject, subject: str) -> str:

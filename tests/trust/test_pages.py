@@ -114,6 +114,13 @@ def test_another_account_of_this_machine_is_nobody(address: str, session: Labeli
     assert session.assignments.key not in (session.store.project / "labelling.db").read_bytes().decode("latin-1")
 
 
+def test_an_answer_to_a_senseless_request_is_short(address: str, session: LabelingSession) -> None:
+    """It gave back what it was sent, twice."""
+    ada = owner(address, session).joined("ada")
+    answer = ada.post("/api/label/save", item="a" * 8, event="a" * 8, scores={"x" * 60_000: 1.0})
+    assert answer.status_code == 422 and len(answer.text) < 1000
+
+
 def test_a_taken_name_is_handed_out_by_its_own_link_alone(address: str, session: LabelingSession) -> None:
     people = session.assignments
     bob, key = Person(address, people.invite("bob")), owner(address, session)

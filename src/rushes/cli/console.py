@@ -98,7 +98,7 @@ def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None
         print(json.dumps(plain(result), allow_nan=False))
         return
     for line in lines_of(result) if lines is None else lines:
-        print(printable(line))
+        print(" ".join(printable(line).split("\n")))  # a line end in a row's text would begin a line of its own
 
 
 def tell_stage(

@@ -133,8 +133,11 @@ def health(project: ProjectFolder, *, run: RunOption = "", overrides: Overrides 
 
     settings = read_settings(project, overrides, nothing)
     result = health_of_run(project, settings, run)
-    lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
-    lines = [with_project(line, str(project)) for line in lines]
+    lines = [
+        with_project(line, str(project))
+        for d in result.diagnoses
+        for line in (f"{d.severity}: {d.name} at step {d.step}", f"  {d.evidence}", f"  {d.remedy}")
+    ]
     lines.append(f"run {result.run}: {result.verdict} after {counted(result.steps, 'step')}")
     if status_of(project, settings, result.run).unhealthy:
         change = "what is proposed above" if result.diagnoses else "other settings, such as another learning rate"

@@ -12,6 +12,7 @@ from rushes.trust import ADDRESS, KEY, MODULE
 
 FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
 FolderPath = Annotated[str, FOLDER]
+MOST_OF_TEXT = 10_000  # characters of a text in settings: paths have 4096 at most, negative prompts some hundreds
 # What only the user chooses, and no file from elsewhere: see `rushes.trust`.
 Module = Annotated[str, MODULE]
 # What looks as keys do, and not as names of variables do: hf_..., AKIA..., or 24 signs with small letters and digits.
@@ -52,4 +53,6 @@ KeyVariable = Annotated[str, KEY, AfterValidator(_a_variable)]
 class SettingsTable(BaseModel):
     """Base of every settings table: frozen, unknown names refused, no conversion between types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_max_length=MOST_OF_TEXT
+    )

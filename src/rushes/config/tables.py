@@ -163,6 +163,7 @@ class TrainSettings(SettingsTable):
     recipe: Module = Field("realdpo", min_length=1, description="name of a recipe, or the dotted path of your own")
     name: str = Field(
         "",
+        max_length=100,
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
         description="name of the run and of its folder; empty = the recipe's name",
     )

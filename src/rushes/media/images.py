@@ -13,7 +13,7 @@ import numpy as np
 from rushes.arrays import Frames
 from rushes.files import MediaError, whole_file
 
-_STILLS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"  # FFmpeg's readers of single pictures
+_STILLS = "png_pipe,jpeg_pipe,webp_pipe"  # FFmpeg's readers of single pictures
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_PIXELS = 2**27  # of a still: 400 MB once it is decoded; the largest sensors have less
 MOST_BYTES = 2**28  # of its file
@@ -33,10 +33,9 @@ def read_image(path: str | os.PathLike[str]) -> Frames:
         raise MediaError(
             f"{path}: {size / 2**20:.0f} MiB are more than the {MOST_BYTES // 2**20} MiB allowed for a still", "large"
         )
-    if data:
-        _check_size(path, data)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+        sized = bool(data) and _check_size(path, data)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if sized else None
     except cv2.error as error:
         raise MediaError(f"{path}: the image cannot be decoded ({error.err}); save it as a png") from error
     if image is None:
@@ -52,23 +51,26 @@ def jpeg_of(frame_HWC: Frames, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _check_size(path: str | os.PathLike[str], data: bytes) -> None:
-    """Refuse a picture by the size that its header says: 76 kB may decode to gigabytes.
+def _check_size(path: str | os.PathLike[str], data: bytes) -> bool:
+    """Refuse a picture by the size that its header says: 76 kB may decode to gigabytes. False = another format.
 
-    FFmpeg decodes a picture to look at it, but for one of more than `max_pixels`.
+    FFmpeg decodes a picture to look at it, but for one of more than `max_pixels`. Other formats, of which OpenCV reads
+    many (43 bytes of a gif took 10 GiB), never reach OpenCV.
     """
     try:
         with av.open(io.BytesIO(data), options={"format_whitelist": _STILLS, "max_pixels": str(MOST_PIXELS)}) as file:
             sizes = [(each.codec_context.width, each.codec_context.height) for each in file.streams.video]
     except av.FFmpegError:
-        return  # which the decoder names
+        return False
     for width, height in sizes:
         if not 0 < width * height <= MOST_PIXELS:  # FFmpeg says 0 of what it would never decode
+            doubt = "" if width * height else "its size cannot be read, or it "
             raise MediaError(
-                f"{path}: has more pixels than the {MOST_PIXELS / 1e6:.0f} million allowed for a still; make it "
-                "smaller",
+                f"{path}: {doubt}has more pixels than the {MOST_PIXELS / 1e6:.0f} million allowed for a still; save it "
+                "smaller, as a png of one picture",
                 "large",
             )
+    return True
 
 
 def write_image(path: str | os.PathLike[str], frame_HWC: Frames) -> None:

@@ -26,7 +26,6 @@ from av.video.stream import VideoStream
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
-from rushes.media.images import MOST_PIXELS
 from rushes.media.joined import is_followed
 from rushes.media.pictures import deinterlaced, to_rgb, treatments
 from rushes.media.resize import resize_frame
@@ -35,8 +34,9 @@ from rushes.media.resize import resize_frame
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif,apng,dv,rm,yuv4mpegpipe"
 _RAW = "h264,hevc,m4v,mpegvideo"  # a codec's stream without a container; most have no times
 _RAW_BEGINNING = re.compile(rb"\x00?\x00\x00\x01(?!\xba)")  # 0xBA begins a program stream
+MOST_PIXELS = 8192 * 4352  # of a frame: the largest of H.264, H.265, VP9 and AV1 at their highest levels
 _BOUND = {"max_pixels": str(MOST_PIXELS)}  # of FFmpeg's decoders
-_REORDER = 16  # frames that H.264 and H.265 may hold back
+_REORDER, _HELD_BYTES = 16, 2**29  # frames that H.264 and H.265 may hold back, fewer of large ones
 _LOOKED_AT = 50  # packets behind a damaged one
 _WIDEST = 16  # shape of pixels, in width over height or height over width; none in use goes beyond 4
 LONGEST_S = 3600  # that one frame is on screen; a jump of the clock would make pieces without end
@@ -258,7 +258,8 @@ class VideoReader:
         stamps: list[int] = []
         before: int | None = None
         number = 0
-        for frame in chain(self._decoded(), [None] * _REORDER):
+        for frame in chain(self._decoded(), [None]):
+            held_back = 0
             if frame is not None:
                 if self._step:
                     frame.pts = number * self._step
@@ -267,7 +268,8 @@ class VideoReader:
                     raise MediaError(f"{self.path}: its frames have no times; add them: ffmpeg -i FILE out.mp4")
                 frames.append(frame)
                 heapq.heappush(stamps, frame.pts)
-            if frames and (frame is None or len(frames) > _REORDER):
+                held_back = min(_REORDER, _HELD_BYTES // sum(plane.buffer_size for plane in frame.planes))
+            while len(frames) > held_back:
                 at = heapq.heappop(stamps)
                 if before is not None and at < before:
                     raise MediaError(f"{self.path}: its clock jumps back; repair it: ffmpeg -i FILE out.mp4")

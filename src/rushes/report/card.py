@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from rushes.files import write_text
 from rushes.media.images import jpeg_of
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
+from rushes.pages import in_html
 from rushes.records import Clip
 from rushes.report.figures import histogram
 from rushes.report.text import compact, templates
@@ -178,7 +179,7 @@ def strip(store: Store, clip: str) -> Markup:
     except ValueError:
         return Markup('<span class="faint">no picture: its file cannot be read</span>')
     sheet = contact_sheet([frames], columns=_FRAMES)
-    words = escape(row.caption or shown_source(row.source))
+    words = in_html(row.caption or shown_source(row.source))
     uri = base64.b64encode(jpeg_of(sheet, _QUALITY)).decode()
     return Markup(
         f'<img src="data:image/jpeg;base64,{uri}" width="{sheet.shape[1]}" height="{sheet.shape[0]}" alt="{words}">'

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from rushes.pages import in_html
 from rushes.report.curves import smooth, thin
 from rushes.report.model import Curve, LabelSummary, MetricRow, Scatter
 from rushes.report.text import compact, interval, ordered, plain
@@ -89,14 +90,14 @@ def scatter(plot: Scatter, key: str = "scatter") -> Markup:
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" class="grid"/>')
         parts.append(f'<text x="{left - 6}" y="{float(y) + 4:.1f}" class="faint end">{compact(tick)}</text>')
     axes = ((plot.x_name, plot.x_better), (plot.y_name, plot.y_better))
-    across_name, up_name = (escape(f"{plain(name)}{_BETTER_WORDS[better]}") for name, better in axes)
+    across_name, up_name = (in_html(f"{plain(name)}{_BETTER_WORDS[better]}") for name, better in axes)
     parts.append(f'<text x="{right}" y="{bottom + 36}" class="faint end">{across_name} &#8594;</text>')
     parts.append(f'<text x="0" y="14" class="faint">&#8593; {up_name}</text>')
     means, descriptions = [], []
     for at, (system, points) in enumerate(plot.points.items()):
         for across, up, clip in points:
             cx, cy = place(across, up)
-            name = f"<title>{escape(system)}, {escape(clip)}</title>"
+            name = f"<title>{in_html(system)}, {in_html(clip)}</title>"
             parts.append(f'<circle cx="{cx}" cy="{cy}" r="4" class="clip s{at % 5}">{name}</circle>')
         mean = fmean(point[0] for point in points), fmean(point[1] for point in points)
         cx, cy = place(*mean)
@@ -204,7 +205,7 @@ def _forest_row(metric: MetricRow, scale: float, y: int, x: object) -> str:
     bar, value = y + 28, sign * metric.difference
     mark = f'<circle cx="{x(value)}" cy="{bar}" r="5" class="point"/>'
     return (
-        f'<g class="{metric.outcome}"><text x="0" y="{y + 14}">{escape(plain(metric.name))}</text>'
+        f'<g class="{metric.outcome}"><text x="0" y="{y + 14}">{in_html(plain(metric.name))}</text>'
         f'<text x="100%" y="{y + 14}" class="end">{_OUTCOME_WORDS[metric.outcome]}</text>'
         f'<line x1="{x(low)}" x2="{x(high)}" y1="{bar}" y2="{bar}" class="span"/>{mark}</g>'
     )
@@ -222,6 +223,7 @@ def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 def _svg(key: str, title: str, desc: str, parts: Sequence[str], height: int, width: int | None = None) -> Markup:
     box = f'viewBox="0 0 {width} {height}"' if width else f'width="100%" height="{height}"'
-    name = f'aria-labelledby="{escape(key)}-title {escape(key)}-desc"'
-    head = f'<title id="{escape(key)}-title">{escape(title)}</title><desc id="{escape(key)}-desc">{escape(desc)}</desc>'
+    key = in_html(key)
+    name = f'aria-labelledby="{key}-title {key}-desc"'
+    head = f'<title id="{key}-title">{in_html(title)}</title><desc id="{key}-desc">{in_html(desc)}</desc>'
     return Markup(f'<svg {box} role="img" {name}>{head}{"".join(parts)}</svg>')

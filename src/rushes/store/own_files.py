@@ -18,6 +18,7 @@ _FOLDERS = ("latents", "runs", "reports", "weights", "eta", "bank", *_BY_HASH)
 _ENDS = (".db", ".db-wal", ".db-shm", ".db-journal", ".toml", ".json", ".npz")
 LOG = "run.log"  # what `run --detach` says
 LOCK = ".lock"  # of who has the project open; hidden, so that no copy of the project takes it
+_IN_NAMES, _LONGEST = frozenset("/\\\0"), 255  # what no name may hold, and bytes of the longest
 _OTHERS = "wandb"  # a tracker's folder in a run's; it links to its own newest files, and nothing of ours reads it
 
 
@@ -54,7 +55,7 @@ def own_path(project: Path, *parts: str) -> Path:
     """
     path = project
     for at, part in enumerate(parts):
-        if part in ("", ".", "..") or "/" in part or "\\" in part or "\0" in part:
+        if part in ("", ".", "..") or not _IN_NAMES.isdisjoint(part) or len(os.fsencode(part)) > _LONGEST:
             raise ValueError(f"{part!r:.80} is not the name of a file in {path}")
         path = path / part
         if path.is_symlink() and (at or _word(os.fspath(path)) not in allowed()):

@@ -11,9 +11,11 @@ from typing import Any
 
 from rushes.sidefile import connect, plainly
 from rushes.store.own_files import own_path
+from rushes.store.rows import MOST_OF_NAME
 from rushes.text_reader import MOST_CHARACTERS
 
 DATABASE = "rushes.db"
+_NAMES = 1000  # of systems, metrics or judges that a page offers
 TAKES = '"group" IS NOT NULL'  # candidates alone have one, and it is indexed
 
 
@@ -75,12 +77,19 @@ def scores_of(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, d
 
 
 def distinct(connection: sqlite3.Connection, column: str) -> list[str]:
-    """Values of an indexed column, each looked up by the one before it: as fast with a million rows."""
-    values: list[str] = []
+    """Values of an indexed column, each looked up by the one before it: as fast with a million rows.
+
+    A stranger's project fills no page: longer names than a file may have are cut, and the first `_NAMES` stand for all.
+    """
+    values, value = list[str](), ""
     query = f"SELECT min({column}) FROM rows WHERE {column} > ?"
-    while (value := connection.execute(query, (values[-1] if values else "",)).fetchone()[0]) is not None:
+    while len(values) < _NAMES and (value := connection.execute(query, (value,)).fetchone()[0]) is not None:
         values.append(value)
-    return values
+    return [_shortened(value) for value in values]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_OF_NAME else f"{name[:MOST_OF_NAME]}..."
 
 
 def runs_of(connection: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -104,7 +113,7 @@ def held_out_takes(connection: sqlite3.Connection, system: str) -> list[dict[str
 def metrics_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
     """What was measured of some of these clips and takes."""
     query = f"SELECT DISTINCT metric FROM rows WHERE subject IN ({marks(ids)}) AND metric IS NOT NULL ORDER BY metric"
-    return [name for (name,) in connection.execute(query, tuple(ids))]
+    return [_shortened(name) for (name,) in connection.execute(query, tuple(ids))]
 
 
 def values_of(connection: sqlite3.Connection, metric: str) -> dict[str, float]:

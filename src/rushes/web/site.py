@@ -113,7 +113,9 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def senseless(request: Request, error: RequestValidationError) -> JSONResponse:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])):.80}: {item['msg']:.200}" for item in error.errors()[:3]
+        )
         return JSONResponse({"detail": problems}, 422)
 
     @app.exception_handler(OSError)

@@ -136,6 +136,12 @@ def test_links_and_names_lead_nowhere(caller: Caller, folder: Path, tmp_path: Pa
     assert caller.post("read", runs=[{"name": "one"}] * 13).status_code == 422
 
 
+def test_a_name_that_no_file_has_is_no_run(caller: Caller) -> None:
+    """It was an error of the file system, and said that nothing was saved."""
+    assert caller.post("read", runs=[{"name": "\u00e9" * 150}]).status_code == 404
+    assert caller.get(f"media/{'9' * 5000}/a.mp4").status_code == 404
+
+
 def test_nobody_sees_anything_without_a_token(caller: Caller, folder: Path) -> None:
     write_run(folder, "one", [row(0)])
     caller.client.headers["authorization"] = "Bearer none"

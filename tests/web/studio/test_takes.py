@@ -41,6 +41,16 @@ def test_choices_are_what_is_there(caller: Caller) -> None:
     assert choices["metrics"] == ["motion_speed", "warping_error"] and choices["nothing"] == ""
 
 
+def test_names_of_a_strangers_project_fill_no_page(
+    folder: Path, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(folder) as store:
+        store.add([Preference("long", "take0-0", "take0-1", (1,), judge="z" * 90_000)])
+    assert caller.get("choices").json()["judges"] == ["vlm", "z" * 255 + "..."]
+    monkeypatch.setattr("rushes.store.row_queries._NAMES", 2)
+    assert caller.get("choices").json()["systems"] == ["base", "one"]
+
+
 def test_a_project_without_takes_says_what_makes_them(tmp_path: Path) -> None:
     Store.create(tmp_path / "empty").close()
     for folder in (tmp_path / "empty", tmp_path / "none"):

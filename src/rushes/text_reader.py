@@ -77,9 +77,11 @@ def caption_of(text: str) -> Caption:
 
     One with control characters, or of more than `MOST_CHARACTERS`, has a problem.
     """
-    if problem := unprintable(text):
-        return Caption("", f"{problem}; write the caption anew")
-    flat = " ".join(text.replace("\ufeff", "").split())  # the mark of an encoding is there twice in joined files
+    flat = text  # of megabytes no space is looked at: 2 kB of a table may say them in each of its rows
+    if len(text) <= MOST_BYTES:
+        if problem := unprintable(text):
+            return Caption("", f"{problem}; write the caption anew")
+        flat = " ".join(text.replace("\ufeff", "").split())  # the mark of an encoding is there twice in joined files
     if len(flat) > MOST_CHARACTERS:
         return Caption("", f"a caption of {len(flat):,} characters; shorten it to {MOST_CHARACTERS:,}")
     return Caption("" if _is_blank(flat) or flat.casefold() in _MISSING else flat)

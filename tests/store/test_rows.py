@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rushes.records import Annotation, Clip, Preference, Run
+from rushes.records import Annotation, Clip, Preference, Run, Score
 from rushes.store.rows import decode, encode, kind_of, same
 
 from .conftest import RowMaker
@@ -58,3 +58,11 @@ def test_no_text_of_any_row_fills_memory_or_the_screen(make: RowMaker) -> None:
         with pytest.raises(ValueError) as refusal:
             decode(Run, text)
         assert len(str(refusal.value)) <= 2000
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_a_number_that_is_none_is_refused(number: str) -> None:
+    """A project from elsewhere held infinity: `verify` called it whole, and `report` warned in NumPy's words."""
+    for field in (f'"value":{number}', f'"value":1.0,"per_segment":[0.5,{number}]'):
+        with pytest.raises(ValueError, match="NaN or infinite, which no row may hold"):
+            decode(Score, f'{{"id":"a","subject":"b","metric":"c",{field}}}')

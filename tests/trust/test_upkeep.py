@@ -585,7 +585,7 @@ def test_a_changed_byte_of_an_exported_table_is_not_imported(
     end = (values.dictionary_page_offset or values.data_page_offset) + values.total_compressed_size
     flip(scores, (end - 1) / scores.stat().st_size)
     code, _, err = rushes("import", other, "--rows", tmp_path / "rows")
-    assert code == 2 and f"{scores}: not a readable Parquet file" in err and err.count("\n") == 1
+    assert code == 2 and f"{scores}, row 0: cannot be read" in err and err.count("\n") == 1
 
 
 def test_a_backup_has_folders_that_lie_elsewhere(

@@ -19,7 +19,7 @@ import pyarrow as pa
 from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, say_spans, shown, spans_in
-from rushes.formats.contents import PARQUET_ERRORS, open_parquet
+from rushes.formats.contents import open_parquet, parquet_rows
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
 from rushes.text_reader import Caption, read_rows, unprintable
@@ -245,18 +245,11 @@ def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
 
 def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
     """Rows without the bytes of their videos; `held` says whether there are any."""
-    file = open_parquet(path)
-    kind = file.schema_arrow.field(columns.video).type
+    kind = open_parquet(path).schema_arrow.field(columns.video).type
     struct = pa.types.is_struct(kind)
     names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
     wanted = [name for name in (*names, columns.first_frame, *columns.spans) if name]
     if columns.bytes and not struct:  # which rows are empty is reported when they are read
         wanted = wanted[1:]
-    at = 0
-    try:
-        for batch in file.iter_batches(batch_size=1024, columns=wanted):
-            for row in batch.to_pylist() or [{}] * batch.num_rows:
-                yield f"{path}, row {at}", at, {**row, "held": columns.bytes}
-                at += 1
-    except PARQUET_ERRORS as error:
-        raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error
+    for at, row in parquet_rows(path, wanted):
+        yield f"{path}, row {at}", at, {**row, "held": columns.bytes}

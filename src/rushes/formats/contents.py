@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,17 +104,20 @@ def _cells(path: Path, column: str, first: int) -> Iterator[tuple[int, Any]]:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A table of which little is in memory at a time. Raises ValueError for one that cannot be read."""
     try:
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
     except PARQUET_ERRORS as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error}); get the complete file") from error
 
 
-def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and cells of each row, one row in memory at a time. Raises ValueError for a table that cannot be read."""
+def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and cells of each row. Raises ValueError for a table that cannot be read.
+
+    One row is in memory at a time: a value that a file holds once may stand in all of its rows.
+    """
     file, at = open_parquet(path), 0
     try:
-        for batch in file.iter_batches(batch_size=1):
-            yield at, batch.to_pylist()[0]
+        for batch in file.iter_batches(batch_size=1, columns=columns):
+            yield at, (batch.to_pylist() or [{}])[0]
             at += 1
     except PARQUET_ERRORS as error:
         raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error

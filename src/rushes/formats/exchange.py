@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.files import make_folder, whole_file
-from rushes.formats.contents import PARQUET_ERRORS
+from rushes.formats.contents import parquet_rows
 from rushes.formats.outgoing import Outgoing
 from rushes.records import INLINE, Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
@@ -145,11 +145,12 @@ def read_rows(kind: type[R], path: Path) -> Iterator[R]:
     Blank lines are passed over; absent fields take their defaults.
     """
     lines: Iterator[tuple[str, bytes | dict[str, Any]]]
-    lines = _jsonl_lines(path) if _form(path) == "jsonl" else _parquet_lines(path)
+    jsonl = _form(path) == "jsonl"
+    lines = _jsonl_lines(path) if jsonl else ((f"row {at + 1}", values) for at, values in parquet_rows(path))
     for place, line in lines:
         try:
             row = decode(kind, line if isinstance(line, bytes) else json.dumps(line))
-            encode(row)  # refuses the NaN and infinity that the parser lets pass
+            encode(row)  # refuses the NaN and infinity that the parser lets pass, in settings
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, {place}: {error}; export the rows again, or correct this one") from error
         yield row
@@ -160,18 +161,6 @@ def _jsonl_lines(path: Path) -> Iterator[tuple[str, bytes | dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             if line := line.removeprefix(b"\xef\xbb\xbf").strip():
                 yield f"line {number}", line
-
-
-def _parquet_lines(path: Path) -> Iterator[tuple[str, bytes | dict[str, Any]]]:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            number = 0
-            for batch in file.iter_batches(_BATCH_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", values
-    except PARQUET_ERRORS as error:
-        raise ValueError(f"{path}: not a readable Parquet file ({error}); export it again") from error
 
 
 def _schema(kind: type[Any]) -> pa.Schema:

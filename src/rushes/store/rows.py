@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from math import isfinite
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -52,7 +53,7 @@ def decode(kind: type[R], text: str | bytes) -> R:
     """The row that `text` holds. Types are checked, none are converted; absent fields take their defaults.
 
     Raises ValueError with every reason when a field is missing, unknown or of the wrong type, or a name is a path, or a
-    text is too long.
+    text is too long, or a number is NaN or infinite.
     """
     if len(text) > MOST_OF_ROW:
         raise ValueError(f"{len(text):,} characters; {MOST_OF_ROW:,} are the most")
@@ -70,7 +71,13 @@ def decode(kind: type[R], text: str | bytes) -> R:
         most = MOST_OF_NAME if field in _IN_PATHS else MOST_CHARACTERS
         if isinstance(value, str) and len(value) > most:
             raise ValueError(f"{field}: {len(value):,} characters; {most:,} are the most")
+        if not _is_finite(value):
+            raise ValueError(f"{field}: NaN or infinite, which no row may hold")
     return row
+
+
+def _is_finite(value: Any) -> bool:
+    return isfinite(value) if isinstance(value, float) else not isinstance(value, tuple) or all(map(_is_finite, value))
 
 
 def same(kind: type[R], text: str, other: str) -> bool:

@@ -26,7 +26,8 @@ REAL = st.floats(allow_nan=False, allow_infinity=False)
 # No row is stored under a name that is a path.
 NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0")).filter(lambda name: name not in (".", ".."))
 INTEGER = st.integers(-(2**63), 2**63 - 1)
-SIZES = {"width_px": INTEGER, "height_px": INTEGER, "frames": INTEGER, "fps": REAL}
+SIDE = st.integers(1, 2**17)
+SIZES = {"width_px": SIDE, "height_px": SIDE, "frames": st.integers(1, 10**9), "fps": st.floats(1e-4, 1e5)}
 
 
 def rows_of(kind: type[Row]) -> st.SearchStrategy[Row]:

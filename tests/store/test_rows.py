@@ -66,3 +66,14 @@ def test_a_number_that_is_none_is_refused(number: str) -> None:
     for field in (f'"value":{number}', f'"value":1.0,"per_segment":[0.5,{number}]'):
         with pytest.raises(ValueError, match="NaN or infinite, which no row may hold"):
             decode(Score, f'{{"id":"a","subject":"b","metric":"c",{field}}}')
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [("fps", 0.0), ("fps", 1e-300), ("frames", 0), ("frames", -5), ("width_px", 0), ("height_px", 10**12)],
+)
+def test_a_number_that_no_video_has_is_refused(make: RowMaker, field: str, number: float) -> None:
+    """A project from elsewhere with 0 fps ended `curate` in a traceback."""
+    text = json.dumps({**json.loads(encode(make.clip())), field: number})
+    with pytest.raises(ValueError, match=f"^{field}: .* no video has less than"):
+        decode(Clip, text)

@@ -29,6 +29,7 @@ _IN_PATHS = ("id", "name", "system")  # what files, folders and members of archi
 # No project of a stranger's fills memory or the screen: ten times what an import takes of a caption, what a file may be
 # called, and the whole of a row, with its settings and lists.
 MOST_CHARACTERS, MOST_OF_NAME, MOST_OF_ROW = 100_000, 255, 2**22
+_RANGES = {"width_px": (1, 2**17), "height_px": (1, 2**17), "frames": (1, 10**9), "fps": (1e-4, 1e5)}  # of any video
 _PATH_PART = re.compile(r"(?!\.\.?\Z)[^/\\\0]*", re.DOTALL)  # of a path: one part, which goes neither up nor down
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
 
@@ -53,7 +54,7 @@ def decode(kind: type[R], text: str | bytes) -> R:
     """The row that `text` holds. Types are checked, none are converted; absent fields take their defaults.
 
     Raises ValueError with every reason when a field is missing, unknown or of the wrong type, or a name is a path, or a
-    text is too long, or a number is NaN or infinite.
+    text is too long, or a number is NaN, infinite or none that a video has.
     """
     if len(text) > MOST_OF_ROW:
         raise ValueError(f"{len(text):,} characters; {MOST_OF_ROW:,} are the most")
@@ -67,6 +68,9 @@ def decode(kind: type[R], text: str | bytes) -> R:
                 f"{field}: {getattr(row, field)!r:.80} would point outside its folder; use letters, "
                 "digits, dots and hyphens"
             )
+    for field, (low, high) in _RANGES.items():
+        if not low <= getattr(row, field, low) <= high:
+            raise ValueError(f"{field}: {getattr(row, field):.6g}, and no video has less than {low:g} or over {high:g}")
     for field, value in vars(row).items():
         most = MOST_OF_NAME if field in _IN_PATHS else MOST_CHARACTERS
         if isinstance(value, str) and len(value) > most:

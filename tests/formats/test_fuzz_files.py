@@ -39,7 +39,7 @@ def made() -> Files:
         write_video(folder / "a.mp4", frames, 8)
         write_image(folder / "a.png", frames[0])
         weights = {"policy/a": torch.ones(2, 3), "optimiser/a": torch.zeros(2)}
-        checkpoint.save(folder / "runs", 3, weights, {"seed": 1})
+        checkpoint.save(folder / "runs", 3, weights, {"identity": "a"})
         texts().put("a dog", {"embeds": (torch.ones(2, 3), 4)})
         latents = LatentStore(folder / "latents", "f" * 24)
         latents.put({"c": torch.ones(4, 2, 3, 3)})

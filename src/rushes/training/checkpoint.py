@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,6 +30,7 @@ from torch.optim import Optimizer
 
 from rushes.files import content_hash, locked, whole_file, write_json
 from rushes.tensor_files import save_tensors, tensor_bytes
+from rushes.training.continuation import CheckpointFacts
 from rushes.training.history import LOCK
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
@@ -55,7 +56,7 @@ class Checkpoint:
     step: int
     names: frozenset[str]
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
+    facts: CheckpointFacts
     folder: Path | None = None
 
     def part(self, prefix: str) -> dict[str, Tensor]:
@@ -129,7 +130,7 @@ def restore(
             set_steps(optimiser, p, float(places[f"optimiser/{name}/step"]))
 
 
-def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: CheckpointFacts) -> Path:
     """Write a checkpoint of one process beside the ones before and keep the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.safetensors"
@@ -140,9 +141,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     return path
 
 
-def save_sharded(
-    folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], ranks: Ranks
-) -> Path:
+def save_sharded(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: CheckpointFacts, ranks: Ranks) -> Path:
     """Write a checkpoint of sharded weights, each process its part; to be called by all processes."""
     path = folder / f"step-{step:08d}"
     if ranks.first:
@@ -208,7 +207,7 @@ def at_work(folder: Path) -> bool:
     return False
 
 
-def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
+def newest_facts(folder: Path) -> tuple[int, CheckpointFacts] | None:
     """Steps and facts of the newest checkpoint that can be opened, without its weights; whether it is whole is not
     looked at. Those of a finished run's are there when it was removed, too.
     """
@@ -217,17 +216,22 @@ def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
             return _facts(path)
     with suppress(*_DAMAGED):
         note = json.loads((folder / _REMOVED).read_text())
-        return int(note["step"]), dict(note["facts"])
+        return int(note["step"]), _plain_values(note["facts"])
     return None
 
 
-def _facts(path: Path) -> tuple[int, dict[str, Any]]:
+def _facts(path: Path) -> tuple[int, CheckpointFacts]:
     if path.is_dir():
         seal = json.loads((path / _SEAL).read_text())
-        return int(seal["step"]), dict(seal["facts"])
+        return int(seal["step"]), _plain_values(seal["facts"])
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    return int(metadata["step"]), dict(json.loads(metadata["facts"]))
+    return int(metadata["step"]), _plain_values(json.loads(metadata["facts"]))
+
+
+def _plain_values(stored: Any) -> CheckpointFacts:
+    """Facts as JSON has them. Raises one of `_DAMAGED`: they are no object."""
+    return cast(CheckpointFacts, dict(stored))
 
 
 def note_removed(folder: Path) -> None:
@@ -249,7 +253,8 @@ def _single(path: Path) -> Checkpoint | None:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
             if metadata["sha256"] != digest_of(tensors):
                 return None
-            return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, dict(json.loads(metadata["facts"])))
+            facts = _plain_values(json.loads(metadata["facts"]))
+            return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, facts)
     except _DAMAGED:
         return None
 

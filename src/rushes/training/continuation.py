@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from rushes.config.renamed import LATER, with_names_of_today
 from rushes.config.settings_files import flat, toml_value
@@ -22,6 +22,25 @@ ATTENTION = "backbone.attention"  # another backend rounds otherwise, too
 OTHERS_LATER = {COMPILED: False, ATTENTION: ""}
 
 
+class MadeFrom(TypedDict):
+    """What a run is made from: settings by their paths, and digests by what they are of."""
+
+    train: dict[str, Any]
+    others: dict[str, Any]
+    causes: NotRequired[dict[str, dict[str, Any]]]  # runs of former versions do not say them
+
+
+class CheckpointFacts(TypedDict, total=False):
+    """The plain values of a checkpoint: its run's identity, and what else a continuation goes on from."""
+
+    identity: str
+    made_from: MadeFrom
+    beta_scale: float  # by which train.auto_beta has changed beta
+    budget_mib: float  # memory that a step may use
+    view_mib: float  # that a view was measured to use
+    view_mib_by_shape: dict[str, float]
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """All that must not change between a run and its continuation."""
@@ -31,11 +50,12 @@ class RunIdentity:
     others: Mapping[str, Any] = field(default_factory=dict)  # seed, weights, latents and data, by what they are called
     causes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings behind some of the others
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> CheckpointFacts:
         """What a checkpoint holds of it."""
         if not self.train:
             return {"identity": self.hash}
-        made_from = {"train": dict(self.train), "others": dict(self.others), "causes": dict(self.causes)}
+        causes = {name: dict(settings) for name, settings in self.causes.items()}
+        made_from: MadeFrom = {"train": dict(self.train), "others": dict(self.others), "causes": causes}
         return {"identity": self.hash, "made_from": made_from}
 
 
@@ -46,7 +66,7 @@ def as_identity(identity: str | RunIdentity) -> RunIdentity:
 
 def check_continuation(
     folder: Path,
-    facts: Mapping[str, Any],
+    facts: CheckpointFacts,
     taken: int,
     now: RunIdentity,
     learning_rate: Callable[[TrainSettings, int], float],
@@ -78,7 +98,7 @@ def check_continuation(
     changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
     for name, value in now.others.items():
         if others.get(name) != value:
-            causes = before.get("causes", {}).get(name, {})  # runs of former versions do not say them
+            causes = before.get("causes", {}).get(name, {})
             named = {key: (causes[key], new) for key, new in now.causes.get(name, {}).items()
                      if key in causes and causes[key] != new}  # fmt: skip
             changes |= named or {name: (others.get(name), value)}

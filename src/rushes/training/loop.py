@@ -28,7 +28,7 @@ from rushes.training.activations import place_of
 from rushes.training.batches import Batch, Draws, make_batch, one_of_each_shape, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.comparison import Comparison, by_shape
-from rushes.training.continuation import RunIdentity, as_identity, check_continuation
+from rushes.training.continuation import CheckpointFacts, RunIdentity, as_identity, check_continuation
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_strategy, no_errors, plain_errors
@@ -281,8 +281,13 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
 
 def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
-    facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.strategy.budget_mib}
-    facts |= {"view_mib": work.strategy.view_mib, "view_mib_by_shape": dict(work.strategy.by_shape)}
+    facts: CheckpointFacts = {
+        **as_identity(identity).facts(),
+        "beta_scale": work.strength.scale,
+        "budget_mib": work.strategy.budget_mib,
+        "view_mib": work.strategy.view_mib,
+        "view_mib_by_shape": dict(work.strategy.by_shape),
+    }
     if work.strategy.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
@@ -299,12 +304,13 @@ def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
-        memory = {
-            "view_mib": state.facts.get("view_mib", work.strategy.view_mib),
-            "budget_mib": state.facts["budget_mib"],
-        }
-        by_shape = state.facts.get("view_mib_by_shape", work.strategy.by_shape)
-        work = replace(work, strategy=replace(work.strategy, **memory, by_shape=by_shape))
+        strategy = replace(
+            work.strategy,
+            view_mib=state.facts.get("view_mib", work.strategy.view_mib),
+            budget_mib=state.facts["budget_mib"],
+            by_shape=state.facts.get("view_mib_by_shape", work.strategy.by_shape),
+        )
+        work = replace(work, strategy=strategy)
     return work, state.step
 
 

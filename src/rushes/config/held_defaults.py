@@ -27,7 +27,9 @@ class HeldDefaults:
     """All settings of a new project, and where each comes from."""
 
     version: str  # of the tables that they were taken from
-    settings: Mapping[str, Any]  # nested tables, as TOML has them
+    # Nested tables, as TOML has them. They and all changes of settings stay mappings: a few of the names of `Settings`,
+    # and those of any recipe's own options.
+    settings: Mapping[str, Any]
     sources: Mapping[str, str]  # by dotted path: "default", "recipe: ...", "model: ...", "given", or what decided it
 
 

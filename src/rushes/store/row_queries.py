@@ -14,6 +14,9 @@ from rushes.store.own_files import own_path
 from rushes.store.rows import MOST_OF_NAME
 from rushes.text_reader import MOST_CHARACTERS
 
+# A row of `rushes.records` as JSON, its texts cut. It stays a dict: pages hand most of it on as JSON, and a row of a
+# former version lacks entries that a dataclass needs.
+StoredRow = dict[str, Any]
 DATABASE = "rushes.db"
 _NAMES = 1000  # of systems, metrics or judges that a page offers
 TAKES = '"group" IS NOT NULL'  # candidates alone have one, and it is indexed
@@ -39,12 +42,12 @@ def reading(project: Path) -> Iterator[sqlite3.Connection | None]:
         raise plainly(error, path) from error
 
 
-def bodies(connection: sqlite3.Connection, query: str, *values: object) -> list[dict[str, Any]]:
+def bodies(connection: sqlite3.Connection, query: str, *values: object) -> list[StoredRow]:
     """The stored rows that a query gives as its first column, their texts as far as people look at them."""
     return [_cut(json.loads(row[0])) for row in connection.execute(query, values)]  # one row in memory as it is
 
 
-def _cut(row: dict[str, Any]) -> dict[str, Any]:
+def _cut(row: StoredRow) -> StoredRow:
     return {
         name: f"{value[:MOST_CHARACTERS]}..." if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
         for name, value in row.items()
@@ -56,12 +59,12 @@ def marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def takes_of(connection: sqlite3.Connection, group: str) -> list[dict[str, Any]]:
+def takes_of(connection: sqlite3.Connection, group: str) -> list[StoredRow]:
     """All candidates that answer one request, as they were stored."""
     return bodies(connection, f'SELECT body FROM rows WHERE {TAKES} AND "group" = ? ORDER BY seq', group)
 
 
-def row_of(connection: sqlite3.Connection, id: str, kind: str) -> dict[str, Any] | None:
+def row_of(connection: sqlite3.Connection, id: str, kind: str) -> StoredRow | None:
     """A stored row by its id, if it is of this kind."""
     rows = bodies(connection, "SELECT body FROM rows WHERE id = ? AND type = ?", id, kind)
     return rows[0] if rows else None
@@ -92,7 +95,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= MOST_OF_NAME else f"{name[:MOST_OF_NAME]}..."
 
 
-def runs_of(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+def runs_of(connection: sqlite3.Connection) -> list[StoredRow]:
     """Finished runs, the newest last."""
     return bodies(connection, "SELECT body FROM rows WHERE type = 'runs' ORDER BY seq")
 
@@ -104,7 +107,7 @@ def held_out_systems(connection: sqlite3.Connection) -> dict[str, int]:
     return {name: place for name, place in first.items() if place is not None}
 
 
-def held_out_takes(connection: sqlite3.Connection, system: str) -> list[dict[str, Any]]:
+def held_out_takes(connection: sqlite3.Connection, system: str) -> list[StoredRow]:
     """Held-out takes of a system, as they were stored."""
     where = f"{TAKES} AND split = 'eval' AND system = ? AND kind != 'probe'"
     return bodies(connection, f"SELECT body FROM rows WHERE {where} ORDER BY seq", system)

@@ -6,7 +6,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import TAKES, bodies, marks
@@ -43,9 +43,17 @@ class TakeChoice:
     outcome: VoteOutcome = ""
 
 
+class TakeRequest(TypedDict):
+    """A clip or prompt that takes were made for."""
+
+    group: str
+    takes: int  # how many
+    caption: str
+
+
 def find_requests(
     connection: sqlite3.Connection, choice: TakeChoice, count: int, start: int
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[TakeRequest], int]:
     """Requests with a take of the choice in the order of their first takes, `count` from `start` on; and how many
     there are."""
     votes, where, values = _conditions(choice, choice.judge)
@@ -55,7 +63,7 @@ def find_requests(
     first = [row[2] for row in requests]
     rows = bodies(connection, f"SELECT body FROM rows WHERE seq IN ({marks(first)})", *first)
     texts = {row["group"]: row["caption"] for row in rows}
-    groups = [{"group": row[0], "takes": row[1], "caption": texts.get(row[0], "")} for row in requests]
+    groups = [TakeRequest(group=row[0], takes=row[1], caption=texts.get(row[0], "")) for row in requests]
     return groups, requests[0][3] if requests else 0
 
 

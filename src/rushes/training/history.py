@@ -12,6 +12,7 @@ from typing import Any
 from rushes.files import append_text, with_checksum, without_checksum
 from rushes.text_reader import checked_text, parse_json
 
+# A line of metrics.jsonl. It stays a dict, as its names are open: a recipe's levels, probes, experts, former versions'.
 StepRow = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024

@@ -13,7 +13,7 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import own_path
-from rushes.store.row_queries import reading, row_of
+from rushes.store.row_queries import StoredRow, reading, row_of
 from rushes.web.site import video_answer
 from rushes.web.videos import Busy, small_copies
 
@@ -47,7 +47,7 @@ def add_videos(router: APIRouter, project: Path, person: Any) -> None:
             raise HTTPException(404, "This video cannot be read.") from error
 
 
-def shown(row: dict[str, Any]) -> dict[str, Any]:
+def shown(row: StoredRow) -> dict[str, Any]:
     """What a page shows of a clip or a take."""
     names = ("id", "caption", "width_px", "height_px", "frames", "fps")
     more = ("system", "kind", "seed", "eta", "source")

@@ -22,6 +22,7 @@ from rushes.report.model import MetricRow
 from rushes.stats import Better, Outcome, read_table
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import (
+    StoredRow,
     held_out_systems,
     held_out_takes,
     metrics_of,
@@ -41,7 +42,6 @@ NONE_YET = (
 )
 NameText = Annotated[str, Field(max_length=200)]
 SortOrder = Literal["prompts", "gains", "losses"]
-Take = dict[str, Any]
 _MAY_BE_SAID: dict[Outcome, str] = {
     "worse": "got worse",
     "suspect": "may have got worse",
@@ -117,7 +117,7 @@ def compare_section(folder: Path) -> SiteSection:
     return SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes)
 
 
-def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[Take, Take]]:
+def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[StoredRow, StoredRow]]:
     """Takes of both systems for the same prompt and seed, in the order in which the report numbers them."""
     first, second = (
         {(row["group"], row["seed"]): row for row in held_out_takes(connection, system)}
@@ -143,7 +143,9 @@ def _page(connection: sqlite3.Connection, ask: TwoSystems) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _gains(connection: sqlite3.Connection, pairs: Sequence[tuple[Take, Take]], metric: str) -> dict[str, float]:
+def _gains(
+    connection: sqlite3.Connection, pairs: Sequence[tuple[StoredRow, StoredRow]], metric: str
+) -> dict[str, float]:
     """Id of the first take -> how much better the second is by a metric; more where no direction is better."""
     values = values_of(connection, metric)
     sign = -1 if _better(metric) == "lower" else 1
@@ -161,7 +163,7 @@ def _better(metric: str) -> Better:
     return _directions().get(metric, "neutral")
 
 
-def _pair(connection: sqlite3.Connection, first: Take, second: Take) -> dict[str, Any]:
+def _pair(connection: sqlite3.Connection, first: StoredRow, second: StoredRow) -> dict[str, Any]:
     """Both takes, and what was measured of each."""
     scores = scores_of(connection, [first["id"], second["id"]])
     a, b = scores[first["id"]], scores[second["id"]]

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rushes.records import CandidateKind, Split
 from rushes.store.annotators import AGAIN
-from rushes.store.row_queries import distinct, range_of, reading, row_of, scores_of, takes_of
+from rushes.store.row_queries import StoredRow, distinct, range_of, reading, row_of, scores_of, takes_of
 from rushes.store.take_search import TakeChoice, VoteOutcome, find_requests, takes_in, votes_on
 from rushes.web.site import Body, SiteSection
 from rushes.web.studio.clip_files import add_videos, shown
@@ -93,7 +93,7 @@ def _page(connection: sqlite3.Connection, filter: TakeFilter) -> dict[str, Any]:
     return {"groups": groups, "total": total, "range": range_of(connection, filter.metric) if filter.metric else None}
 
 
-def _request(connection: sqlite3.Connection, takes: Sequence[dict[str, Any]], filter: OneRequest) -> dict[str, Any]:
+def _request(connection: sqlite3.Connection, takes: Sequence[StoredRow], filter: OneRequest) -> dict[str, Any]:
     """All that is known of a request: its takes, the real clip, what each measures, and how it was judged."""
     chosen = takes_in(connection, filter.group, filter.choice())
     votes = votes_on(connection, [take["id"] for take in takes])

@@ -29,19 +29,21 @@ RANKS = {
     **dict.fromkeys(["media", "ray_workers"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
     **dict.fromkeys(["formats", "backbones", "edits", "judges"], 3),
-    **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label"], 4),
-    **dict.fromkeys(["training", "report"], 4),
-    **dict.fromkeys(["recipes", "evaluate"], 5),
-    **dict.fromkeys(["web"], 6),  # shows what the others have written
-    **dict.fromkeys(["project"], 7),
-    **dict.fromkeys(["export", "inspect", "lab"], 8),
-    **dict.fromkeys(["cli"], 9),
-    **dict.fromkeys(["__main__"], 10),  # `python -m rushes`
+    **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label", "training"], 4),
+    "report": 5,
+    **dict.fromkeys(["recipes", "evaluate"], 6),
+    **dict.fromkeys(["web"], 7),  # shows what the others have written
+    **dict.fromkeys(["project"], 8),
+    **dict.fromkeys(["export", "inspect", "lab"], 9),
+    **dict.fromkeys(["cli"], 10),
+    **dict.fromkeys(["__main__"], 11),  # `python -m rushes`
 }
 NEVER = {  # imports that rank alone would allow
     "backbones": {"store"},
     "edits": {"store"},
     "judges": {"store"},
+    "report": {"footage", "encode", "caption", "generate", "likeness", "label", "training"},
+    "recipes": {"report"},
     "web": {"backbones", "recipes", "footage", "encode", "caption", "curate", "generate", "likeness", "label"},
 }
 PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
@@ -50,6 +52,7 @@ ONLY = {  # (importer, imported) -> the only modules of the imported room that t
     ("encode", "backbones"): {PROTOCOL, SAMPLING},
     ("generate", "backbones"): {PROTOCOL, SAMPLING, STEADY, TILING},
     ("training", "backbones"): {PROTOCOL},
+    ("report", "curate"): {"rushes.curate.summary"},  # what curation did, which the data card shows
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}

@@ -13,11 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-T = TypeVar("T")
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
 VOTE = "vote"  # dimension of people's votes on held-out takes of two systems, which nothing is trained on
@@ -42,16 +39,8 @@ def majority(votes: Iterable[int]) -> int:
 
 INLINE = {"inline": True}
 """Metadata of a result's field whose own entries stand in its place, such as counts whose names a recipe chooses."""
-
-
-def typed(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass of values that have its types. Raises ValueError, which names the first that has not."""
-    try:
-        return TypeAdapter(kind).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{place}: {first['msg']}, got {first['input']!r:.40}") from error
+OPTIONAL = {"optional": True}
+"""Metadata of a result's field that is not an entry where it is None."""
 
 
 def plain(value: Any) -> Any:
@@ -64,6 +53,8 @@ def plain(value: Any) -> Any:
         entries: dict[str, Any] = {}
         for each in fields(value):
             inner = plain(getattr(value, each.name))
+            if inner is None and each.metadata.get("optional"):
+                continue
             entries |= (inner or {}) if each.metadata.get("inline") else {each.name.rstrip("_"): inner}
         return entries
     if isinstance(value, Mapping):

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rushes.project.curation import SetSize, _set
+from rushes.curate.summary import SetSize
+from rushes.project.curation import _set
 from rushes.records import Clip, Decision, stable_hash
 from rushes.store.database import Store
 

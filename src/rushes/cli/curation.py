@@ -41,7 +41,7 @@ def curate(
     """Choose the training set with the stages in curate.stages; exit code 2 if too few clips are left."""
     from rushes.project import curation, stages
     from rushes.project.review_page import open_review, progress_lines, progress_of, quotas_of
-    from rushes.records import Clip, plain
+    from rushes.records import Clip
     from rushes.report.card import CARD, lines
 
     if footage is None or (project / FILE).exists():
@@ -64,7 +64,7 @@ def curate(
         done = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
         lacks = "" if dry_run else curation.not_ready(work.store, done.funnel.clips)
     result = curation.CurateResult(done, imported, None if dry_run else project / CARD)
-    words = lines(plain(done))
+    words = lines(done)
     if quotas_of(work.settings) and not dry_run:
         with open_review(project, work.settings) as session:
             progress = progress_of(session)

@@ -7,12 +7,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rushes.curate.base import CurationEntry, Dropped, Stage, Threshold
+from rushes.records import INLINE
 
 ValueSeries = Sequence[float] | NDArray[np.float64]
 
@@ -86,6 +87,40 @@ class Funnel:
     dry_run: bool
     passages: tuple[Passage, ...]
     spreads: Mapping[str, Spread]
+
+
+@dataclass(frozen=True)
+class NamedClip:
+    """A clip that the funnel gives as an example."""
+
+    source: str
+    caption: str
+    media: str  # content hash
+    split: str  # "train" or "eval"
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """The clips that are in the set."""
+
+    train: int
+    eval: int
+    seconds: float
+    digest: str  # hash of all files, captions and splits
+
+
+@dataclass(frozen=True)
+class CurationResult:
+    """What curation did, as reports/curation.json has it."""
+
+    funnel: Funnel = field(metadata=INLINE)
+    named: Mapping[str, NamedClip]  # by id
+    set: SetSize
+    licence: str
+    stages: tuple[str, ...]
+    settings_hash: str
+    version: str  # version of Rushes
+    made_at: str  # ISO 8601, UTC
 
 
 def passage(

@@ -18,11 +18,11 @@ from rushes.formats.caption_files import natural
 from rushes.media.read import read_video
 from rushes.media.tags import untagged
 from rushes.metrics.sets import FeatureDistance
-from rushes.records import Candidate, Clip, typed
+from rushes.records import Candidate, Clip
 from rushes.report import text
 from rushes.report.cases import choose, faults, gain, most_different
 from rushes.report.limits import limits, reaches
-from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter
+from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter, typed
 from rushes.stats import (
     Better,
     ComparisonTable,

@@ -139,8 +139,9 @@ def _from_names(store: Store) -> Iterator[Decision]:
 
 def _captioning(project: OpenProject) -> OpenProject:
     """The project with curation of one stage, which writes what is missing."""
-    stages = (read_result(project.store.project) or {}).get("stages", [STAGE])
-    if list(stages) != [STAGE]:
+    result = read_result(project.store.project)
+    stages = result.stages if result else (STAGE,)
+    if stages != (STAGE,):
         raise ValueError(
             f"{project.store.project} was already curated by {', '.join(stages)}; add captions to curate.stages and "
             "run `rushes curate`, which writes captions and keeps the choice of clips"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.curate import engines, funnel
 from rushes.curate.base import Engine, Stage, make_stage
-from rushes.curate.summary import Funnel
+from rushes.curate.summary import CurationResult, Funnel, NamedClip, SetSize
 from rushes.devices import cores
 from rushes.files import write_json
 from rushes.footage.ingest import Imported
@@ -25,40 +24,6 @@ from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
 from rushes.web.review.queue import ScenarioProgress
-
-
-@dataclass(frozen=True)
-class NamedClip:
-    """A clip that the funnel gives as an example."""
-
-    source: str
-    caption: str
-    media: str  # content hash
-    split: str  # "train" or "eval"
-
-
-@dataclass(frozen=True)
-class SetSize:
-    """The clips that are in the set."""
-
-    train: int
-    eval: int
-    seconds: float
-    digest: str  # hash of all files, captions and splits
-
-
-@dataclass(frozen=True)
-class CurationResult:
-    """What curation did, as reports/curation.json has it."""
-
-    funnel: Funnel = field(metadata=INLINE)
-    named: Mapping[str, NamedClip]  # by id
-    set: SetSize
-    licence: str
-    stages: tuple[str, ...]
-    settings_hash: str
-    version: str  # version of Rushes
-    made_at: str  # ISO 8601, UTC
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
+from rushes.curate.summary import CurationResult, Edge, Example, Passage
 from rushes.files import write_text
 from rushes.media.images import jpeg_of
 from rushes.media.read import read_video
@@ -20,6 +21,7 @@ from rushes.media.strips import contact_sheet
 from rushes.pages import in_html
 from rushes.records import Clip
 from rushes.report.figures import histogram
+from rushes.report.model import typed
 from rushes.report.text import compact, templates
 from rushes.store.database import Store
 from rushes.text_reader import checked_text, parse_json
@@ -28,17 +30,22 @@ RESULT = Path("reports", "curation.json")
 CARD = Path("reports", "data-card.md")
 PAGE = Path("reports", "data-card.html")
 HASHES = "data-card.sha256"  # beside the card
-Facts = Mapping[str, Any]  # as in reports/curation.json
 
 
-def read_result(project: Path) -> dict[str, Any] | None:
-    """What the last curation of a project found; None where there was none. Raises ValueError: it was altered."""
+def read_result(project: Path) -> CurationResult | None:
+    """What the last curation of a project found; None where there was none.
+
+    Raises ValueError: it was altered, or is of another form.
+    """
     path = project / RESULT
     if not path.is_file():
         return None
     again = "run `rushes curate`, which writes it again"
-    facts: dict[str, Any] = parse_json(checked_text(path, again), f"{path}: not JSON; {again}")
-    return facts
+    stored = parse_json(checked_text(path, again), f"{path}: not JSON; {again}")
+    try:
+        return typed(CurationResult, {**stored, "funnel": stored})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not in the form that `rushes curate` writes ({error}); {again}") from error
 
 
 @dataclass(frozen=True)
@@ -70,55 +77,55 @@ def write_card(store: Store) -> Path:
 
 def personal_data(store: Store) -> dict[str, int]:
     """What of a person's files stands in the card: names of those that it shows."""
-    named = (read_result(store.project) or {}).get("named", {})
-    names = {row["source"] for row in named.values() if not row["source"].startswith("world:")}
+    result = read_result(store.project)
+    clips = result.named.values() if result else ()
+    names = {clip.source for clip in clips if not clip.source.startswith("world:")}
     return {"file_names": len(names)} if names else {}
 
 
-def lines(facts: Facts) -> list[str]:
+def lines(facts: CurationResult) -> list[str]:
     """The funnel as a table of text, then each threshold that something lies beyond with the clips next to it."""
     head = ("stage", "in", "out", "kept", "why")
     rows = [
         head,
-        *((p["stage"], str(p["entered"]), str(p["dropped"]), str(p["kept"]), why(p)) for p in facts["passages"]),
+        *((p.stage, str(p.entered), str(p.dropped), str(p.kept), why(p)) for p in facts.funnel.passages),
     ]
     widths = [max(len(row[at]) for row in rows) for at in range(4)]
     laid_out = (["", row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]] for row in rows)
     text_lines = [summary(facts), *("  ".join(columns) for columns in laid_out)]
     for stage, edge in _crossed(facts):
-        out, inside = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
-        text_lines.append(
-            f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {inside}"
-        )
+        out, inside = (_nearest(facts, examples) for examples in (edge.outside, edge.inside))
+        text_lines.append(f"  {stage}: {edge.words}, {edge.side} {edge.threshold:g}: out {out}; inside {inside}")
     return text_lines
 
 
-def summary(facts: Facts) -> str:
+def summary(facts: CurationResult) -> str:
     """One sentence: how many clips came in, and how many are left."""
+    funnel = facts.funnel
     extra = [
-        f"{facts[key]} {words}"
-        for key, words in (
-            ("person_dropped", "dropped by a person"),
-            ("person_kept", "kept by a person"),
-            ("stills", "prompts without footage, which pass"),
+        f"{count} {words}"
+        for count, words in (
+            (funnel.person_dropped, "dropped by a person"),
+            (funnel.person_kept, "kept by a person"),
+            (funnel.stills, "prompts without footage, which pass"),
         )
-        if facts[key]
+        if count
     ]
-    would = "would stay" if facts["dry_run"] else "stay"
-    return f"{facts['entered']} clips went in, {facts['kept']} {would}" + (f" ({', '.join(extra)})" if extra else "")
+    would = "would stay" if funnel.dry_run else "stay"
+    return f"{funnel.entered} clips went in, {funnel.kept} {would}" + (f" ({', '.join(extra)})" if extra else "")
 
 
-def why(passage: Facts) -> str:
+def why(passage: Passage) -> str:
     """The reasons of one stage with their counts, or why it was skipped."""
-    if passage["skipped"]:
-        return f"SKIPPED: {passage['skipped']}"
-    counts = [f"{reason} {count}" for reason, count in (passage["reasons"] or {}).items()]
-    return ", ".join([*counts, *([f"kept by a person against it {passage['held']}"] if passage["held"] else [])])
+    if passage.skipped:
+        return f"SKIPPED: {passage.skipped}"
+    counts = [f"{reason} {count}" for reason, count in (passage.reasons or {}).items()]
+    return ", ".join([*counts, *([f"kept by a person against it {passage.held}"] if passage.held else [])])
 
 
-def source(facts: Facts, clip: str) -> str:
+def source(facts: CurationResult, clip: str) -> str:
     """What a person knows a clip by."""
-    return shown_source(facts["named"][clip]["source"])
+    return shown_source(facts.named[clip].source)
 
 
 def shown_source(text: str) -> str:
@@ -126,7 +133,7 @@ def shown_source(text: str) -> str:
     return text if "://" in text or text.startswith("world:") else text.rpartition("/")[2]
 
 
-def markdown(facts: Facts, title: str) -> str:
+def markdown(facts: CurationResult, title: str) -> str:
     """The card as a Markdown document."""
     return _TEMPLATES.get_template("card.md").render(title=title, facts=facts, hashes=HASHES) + "\n"
 
@@ -137,32 +144,33 @@ def bar_text(counts: Sequence[int]) -> str:
     return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] if count else "·" for count in counts)
 
 
-def _crossed(facts: Facts) -> Iterator[tuple[str, Facts]]:
-    for passage in facts["passages"]:
-        yield from ((passage["stage"], edge) for edge in passage["edges"] if edge["outside"])
+def _crossed(facts: CurationResult) -> Iterator[tuple[str, Edge]]:
+    for passage in facts.funnel.passages:
+        yield from ((passage.stage, edge) for edge in passage.edges if edge.outside)
 
 
-def _nearest(facts: Facts, examples: Sequence[Facts]) -> str:
-    return ", ".join(f"{source(facts, e['clip'])} {compact(e['value'])}" for e in examples[:2]) or "none"
+def _nearest(facts: CurationResult, examples: Sequence[Example]) -> str:
+    values = [(source(facts, each.clip), nan if each.value is None else each.value) for each in examples[:2]]
+    return ", ".join(f"{name} {compact(value)}" for name, value in values) or "none"
 
 
 _FRAMES, _HIGH_PX = 6, 54
 _QUALITY = 72
 
 
-def card_page(store: Store, facts: Facts, title: str) -> str:
+def card_page(store: Store, facts: CurationResult, title: str) -> str:
     """The whole page; the strips of the clips that it names are in it."""
     return _TEMPLATES.get_template("card_page.html").render(
         title=title, section=card_section(store, facts), facts=facts
     )
 
 
-def card_section(store: Store, facts: Facts) -> Markup:
+def card_section(store: Store, facts: CurationResult) -> Markup:
     """The section on the data, for a page with the report's style."""
-    strips = {id: strip(store, id) for id in facts["named"]}
+    strips = {id: strip(store, id) for id in facts.named}
     histograms = [
-        (name, histogram(name, bins["every"], bins["kept"], (bins["low"], bins["high"]), f"spread{at}"))
-        for at, (name, bins) in enumerate(facts["spreads"].items())
+        (name, histogram(name, bins.every, bins.kept, (bins.low, bins.high), f"spread{at}"))
+        for at, (name, bins) in enumerate(facts.funnel.spreads.items())
     ]
     return Markup(_TEMPLATES.get_template("card.html").render(facts=facts, strips=strips, histograms=histograms))
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
 
 from rushes.stats import LEAST_PROMPTS, Better, Interval, Outcome, WinRate, outcome
 
 CaseKind = Literal["best", "worst", "random"]
+T = TypeVar("T")
+
+
+def typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of values that have its types. Raises ValueError, which names the first that has not."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}, got {first['input']!r:.40}") from error
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@
     python benchmarks/gpu.py            # ten minutes: correct, wan-1.3b, blocks
     python benchmarks/gpu.py --full     # and compiled blocks, each attention backend, few bits, offload
 
-It needs torch 2.9, numpy, diffusers, peft and safetensors; an entry that needs more says what it lacks and is left out.
-An entry that is there is not measured again: delete its file for that. Weights are random, which costs the same. Files
-are gpu-ENTRY.json beside this one; `scripts/docs` draws docs/speed.md from them. `--device cpu --tiny --out FOLDER`
-runs the same at sizes of seconds, to see that it runs.
+It needs torch 2.9, numpy, diffusers, peft, safetensors and opencv-python-headless; an entry that needs more says what
+it lacks and is left out. An entry that is there is not measured again: delete its file for that. Weights are random,
+which costs the same. Files are gpu-ENTRY.json beside this one; `scripts/docs` draws docs/speed.md from them.
+`--device cpu --tiny --out FOLDER` runs the same at sizes of seconds, to see that it runs.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from rushes.backbones.sampling import sample  # noqa: E402
 from rushes.backbones.speed import QUANTISES, attention_names, use_attention  # noqa: E402
 from rushes.lab.shapes import SHAPES, TARGETS, Shape, wan  # noqa: E402
 from rushes.lab.step_cost import StepClock, bench_shape  # noqa: E402
+from rushes.records import plain  # noqa: E402
 
 RUSHES = ("pydantic", "cyclopts", "av", "transformers")  # what `rushes run` needs beside what this script does
 UNITS, RATE = ("_s", "_mib"), "_tflops_per_s"
@@ -135,7 +136,7 @@ def _whole_run(device: torch.device) -> Row:
 def wan_small(bench: Bench) -> Row:
     """Wan 2.1 1.3B whole: supervised, naive pair, pair, bank, three losers both ways, and a step of sampling."""
     shape = bench.shape("wan-1.3b")
-    row = bench_shape(shape, bench.rounds, bench.device)
+    row: Row = plain(bench_shape(shape, bench.rounds, bench.device))
     _free()
     return row | {"sampling_step_s": _sampling_step(shape, bench)}
 
@@ -157,7 +158,8 @@ def by_blocks(bench: Bench) -> Row:
         ("wan2.2-5b", 24, 14336, 30, middle),
     ):
         two, four = (
-            bench_shape(bench.blocks(count, heads, ffn, whole, 32), bench.rounds, bench.device) for count in (2, 4)
+            plain(bench_shape(bench.blocks(count, heads, ffn, whole, 32), bench.rounds, bench.device))
+            for count in (2, 4)
         )
         _free()
         row[name] = {"two_blocks": two, "four_blocks": four, "extrapolated_by_depth": by_depth(two, four, depth)}
@@ -180,7 +182,8 @@ def by_depth(two: Row, four: Row, depth: int) -> Row:
 
 def compiled(bench: Bench) -> Row:
     """Wan 2.1 1.3B with compiled blocks."""
-    return bench_shape(bench.shape("wan-1.3b"), bench.rounds, bench.device, compiled=True)
+    row: Row = plain(bench_shape(bench.shape("wan-1.3b"), bench.rounds, bench.device, compiled=True))
+    return row
 
 
 def attention(bench: Bench) -> Row:
@@ -216,7 +219,7 @@ def few_bits(bench: Bench) -> Row:
         return backbone
 
     for bits in ("8bit", "4bit"):
-        row[bits] = bench_shape(replace(shape, make=partial(make, bits), lora=32), bench.rounds, bench.device)
+        row[bits] = plain(bench_shape(replace(shape, make=partial(make, bits), lora=32), bench.rounds, bench.device))
         _free()
     return row
 
@@ -236,7 +239,7 @@ def block_by_block(bench: Bench) -> Row:
 
     row: Row = {}
     for name, streams in (("on_device", False), ("block_by_block", True)):
-        row[name] = bench_shape(replace(shape, make=partial(make, streams), lora=32), bench.rounds, bench.device)
+        row[name] = plain(bench_shape(replace(shape, make=partial(make, streams), lora=32), bench.rounds, bench.device))
         _free()
     return row
 

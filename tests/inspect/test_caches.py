@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, A
     assert before.entries and set(before.entries.values()) == {"current"} and before.stale == {}
     other = changed(opened, table, **change)
     facts = explain(other, clip.id)
-    assert facts.depends_on == {**before.depends_on, **change}
+    assert facts.depends_on == replace(before.depends_on, **change)
     assert facts.current == 0 and facts.stale == {opened.latents.fingerprint: before.current}
     words = f"stale (from {opened.latents.fingerprint}); encoded again when it is needed"
     assert facts.entries == dict.fromkeys(before.entries, words)

@@ -9,11 +9,7 @@ from scipy.stats import spearmanr
 from rushes.lab import metric_calibration as calibration
 from rushes.metrics.catalogue import all_metrics
 from rushes.progress import no_bar
-
-
-def figures(rows: list[tuple[int, float, float]]) -> dict[str, float]:
-    """The agreement over rows that have one."""
-    return {name: value for name, value in calibration._agreement(rows).items() if value is not None}
+from rushes.records import plain
 
 
 def test_rank_correlation_is_spearmans_and_its_interval_counts_scenes() -> None:
@@ -21,13 +17,13 @@ def test_rank_correlation_is_spearmans_and_its_interval_counts_scenes() -> None:
     x = rng.normal(size=60).round(1)
     y = x + rng.normal(size=60)
     rows = [(at, float(a), float(b)) for at, (a, b) in enumerate(zip(x, y, strict=True))]
-    found = figures(rows)
-    assert found["value"] == pytest.approx(spearmanr(x, y).statistic, abs=5e-4)
-    assert found["low"] < found["value"] < found["high"] and found["n"] == 60
-    twice = figures([*rows, *rows])
-    assert twice["high"] - twice["low"] == pytest.approx(found["high"] - found["low"], abs=0.03)
-    assert calibration._agreement([(0, 1.0, 2.0)] * 5)["value"] is None
-    assert calibration._agreement([])["n"] == 0
+    found = calibration._agreement(rows)
+    assert found.value == pytest.approx(spearmanr(x, y).statistic, abs=5e-4)
+    assert found.low < found.value < found.high and found.n == 60
+    twice = calibration._agreement([*rows, *rows])
+    assert twice.high - twice.low == pytest.approx(found.high - found.low, abs=0.03)
+    assert plain(calibration._agreement([(0, 1.0, 2.0)] * 5))["value"] is None
+    assert calibration._agreement([]).n == 0
 
 
 def test_too_little_is_refused() -> None:
@@ -39,5 +35,6 @@ def test_too_little_is_refused() -> None:
 def test_metrics_of_motion_follow_the_verifier() -> None:
     rows = calibration.calibrate(36, 12, 3, no_bar)
     assert set(rows) == set(all_metrics()) - {"first_frame_fidelity"}
-    assert rows["motion_speed"]["faults_own"]["value"] > 0.6
-    assert rows["sharpness"].keys() == {"better", "faults", "takes"}  # nothing to be right about
+    own = rows["motion_speed"].faults_own
+    assert own is not None and own.value > 0.6
+    assert plain(rows["sharpness"]).keys() == {"better", "faults", "takes"}  # nothing to be right about

@@ -29,11 +29,11 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
     facts = bench_step(2)
     for name in ("tiny", "mid"):
         table = facts.shapes[name]
-        assert all(table[key] > 0 for key in PROMISED)
-        assert 0 < table["sft_peak_mib"] <= table["pair_bank_peak_mib"] <= table["pair_naive_peak_mib"]
-        assert table["gradients"].startswith("joint")
-        assert 0 < table["offload_peak_mib"] <= table["pair_bank_peak_mib"], "one view at a time"
-    assert facts.shapes["tiny"]["rounds"] == 2 and facts.shapes["mid"]["rounds"] == 1
+        assert all(getattr(table, key) > 0 for key in PROMISED)
+        assert 0 < table.sft_peak_mib <= table.pair_bank_peak_mib <= table.pair_naive_peak_mib
+        assert table.gradients.startswith("joint")
+        assert 0 < table.offload_peak_mib <= table.pair_bank_peak_mib, "one view at a time"
+    assert facts.shapes["tiny"].rounds == 2 and facts.shapes["mid"].rounds == 1
     assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
 
 

@@ -22,7 +22,9 @@ from rushes.lab.world_bench import (
     within_kind_correlation,
     world_lines,
 )
+from rushes.lab.world_tests import JudgeTest
 from rushes.progress import no_bar
+from rushes.records import plain
 from rushes.world.scenes import wrong_captions
 
 
@@ -43,7 +45,7 @@ def test_a_perfect_sampler_returns_what_noise_hides() -> None:
 def test_one_fault_is_fine_enough_to_come_back() -> None:
     """What one lost dot weighs in the shipped codec: little enough for pairs that start at eta 0.85."""
     form = closed_form(BenchWorld(), load(""), 0, 10)
-    assert form["d0_median"] < 100 and form["R"]["0.85"] > 0.6
+    assert form.d0_median < 100 and form.R["0.85"] > 0.6
 
 
 def test_labels_tie_at_half_a_part() -> None:
@@ -61,11 +63,11 @@ def test_correlation_leaves_kinds_out() -> None:
 
 def test_the_speed_of_winners_is_over_all_pairs_of_a_clip_and_then_over_clips() -> None:
     slow, fast = take([0, 0], 1.0), take([1, 0], 3.0)  # winners are (1 - 3) / 2 as fast as both
-    assert winner_speed([[slow], [fast]])["value"] == winner_speed([[fast], [slow]])["value"] == -1.0
+    assert winner_speed([[slow], [fast]]).value == winner_speed([[fast], [slow]]).value == -1.0
     third = [fast, take([2, 0], 3.0)]  # pairs of the first clip: -1, -1 and a tie; of the second: -1, -1 and 0
     row = winner_speed([[slow, slow], [fast, fast], third])
-    assert row["value"] == pytest.approx((-1 - 2 / 3) / 2, abs=1e-4) and row["n"] == 2
-    assert winner_speed([[slow], [slow]]) == {"value": None, "low": None, "high": None, "n": 0}
+    assert row.value == pytest.approx((-1 - 2 / 3) / 2, abs=1e-4) and row.n == 2
+    assert plain(winner_speed([[slow], [slow]])) == {"value": None, "low": None, "high": None, "n": 0}
 
 
 class FewCases(BenchWorld):
@@ -78,9 +80,9 @@ class Blind(FewCases):
 
 def test_judges_are_tested_on_sound_and_broken_clips() -> None:
     row = judges(FewCases(), WorldBenchAsk(scenes=5), no_bar)
-    assert row["passes"] and set(row["judges"]) == {"verify", "arcs"}
+    assert row.passes and set(row.judges) == {"verify", "arcs"}
     row = judges(Blind(), WorldBenchAsk(scenes=5), no_bar)
-    assert not row["passes"] and row["judges"]["blind"] == {"sound_pass": 1.0, "caught": {"dots/drop": 0.0}}
+    assert not row.passes and row.judges["blind"] == JudgeTest(1.0, {"dots/drop": 0.0})
 
 
 def test_the_world_measures_its_clips() -> None:

@@ -28,7 +28,7 @@ IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a 
 class Sourced:
     """A setting's value, and where it comes from."""
 
-    value: Any
+    value: Any  # text, number, `true` or `false`, or a list: whichever the setting has, see settings.md
     source: str  # repository and file, model card, or what decided it
 
 

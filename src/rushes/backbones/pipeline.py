@@ -320,7 +320,7 @@ class DiffusersBackbone:
         """What captions were read as in earlier starts; None where `options` name no folder for it."""
         return TextCache(self.options.texts, self.reads_with()) if self.options.texts else None
 
-    def reads_with(self) -> dict[str, Any]:
+    def reads_with(self) -> dict[str, str]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
         bits = {} if self.options.text_quantize == "none" else {"bits": self.options.text_quantize}

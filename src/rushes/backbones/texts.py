@@ -35,12 +35,12 @@ LIBRARIES = ("torch", "transformers", "diffusers", "ftfy")  # with another versi
 class TextCache:
     """Embeddings of captions that were made in one way."""
 
-    def __init__(self, folder: Path, depends_on: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, depends_on: Mapping[str, str]) -> None:
         """Nothing is read or written yet.
 
         Args:
             folder: of all embeddings of a project.
-            depends_on: what an embedding is made from beside its caption, as JSON takes it.
+            depends_on: what an embedding is made from beside its caption: hashes, versions and names.
         """
         self.depends_on = dict(depends_on)
         self.fingerprint = stable_hash(self.depends_on)
@@ -164,7 +164,7 @@ def made_by(
     read: Callable[..., Any],
     dtype: torch.dtype,
     memory: Path | None = None,
-) -> dict[str, Any]:
+) -> dict[str, str]:
     """What an embedding is made from beside its caption.
 
     Args:

@@ -17,7 +17,7 @@ from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, nothing
 from rushes.progress import waiting
 from rushes.project.settings import read_settings
-from rushes.records import lines_of
+from rushes.records import lines_of, plain
 
 if TYPE_CHECKING:
     from rushes.inspect.job_forecast import JobForecast
@@ -177,7 +177,8 @@ def explain(
 
     with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work, subject)
-    lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in result.depends_on.items())}"]
+    made_from = (f"{name} {value}" for name, value in plain(result.depends_on).items())
+    lines = [f"entries are made from: {', '.join(made_from)}"]
     lines += [f"current: {result.current}, under {result.fingerprint}"]
     lines += [f"stale: {count}, under {name}" for name, count in result.stale.items()]
     lines += [f"{key}: {state}" for key, state in (result.entries or {}).items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -160,14 +161,18 @@ def metrics(
 ) -> None:
     """Measure how well each metric agrees with the embedded world's verifier; docs/metrics.md has the table."""
     from rushes.lab.metric_calibration import CalibrationResult, calibrate
+    from rushes.stats import Interval
 
-    def words(row: dict[str, float] | None) -> str:
-        measured = row is not None and row["value"] is not None
-        return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]" if row and measured else "unknown"
+    def words(share: Interval | None) -> str:
+        if share is None or isnan(share.value):
+            return "unknown"
+        return f"{share.value:+.2f} [{share.low:+.2f}, {share.high:+.2f}]"
 
     rows = calibrate(scenes, takes, seed, bar)
-    sets = ("twins", "faults", "takes")
-    lines = [f"{name}: {', '.join(f'{s} {words(row.get(s))}' for s in sets)}" for name, row in rows.items()]
+    lines = [
+        f"{name}: twins {words(row.twins)}, faults {words(row.faults)}, takes {words(row.takes)}"
+        for name, row in rows.items()
+    ]
     tell(CalibrationResult(rows), as_json, lines)
 
 

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,19 +25,33 @@ SAME = 1e-3  # relative difference up to which two encodings are one: kernels ro
 SAME_TEXTS = {torch.float32: 1e-3, torch.bfloat16: 0.02}  # and up to which two readings of a caption are
 
 
-def depends_on(project: OpenProject) -> dict[str, Any]:
-    """What an entry of this project is made from, beside the clip; a change of any makes all entries stale."""
+@dataclass(frozen=True, kw_only=True)
+class LatentInputs:
+    """What a latent is made from, beside the clip; a change of any makes all latents stale."""
+
+    codec: str
+    codec_weights: str  # hash
+    height_px: int
+    width_px: int
+    frames: int
+    fps: float
+    fit: str  # what is done to a clip of another aspect: footage.fit
+    preprocessing: str  # version of what happens between file and codec
+
+
+def depends_on(project: OpenProject) -> LatentInputs:
+    """What the latents of this project are made from."""
     size, base = project.settings.backbone, project.base
-    return {
-        "codec": base.spec.name,
-        "codec_weights": base.codec_fingerprint,
-        "height_px": size.height_px,
-        "width_px": size.width_px,
-        "frames": size.frames,
-        "fps": size.fps,
-        "fit": project.settings.footage.fit,
-        "preprocessing": PREPROCESSING,
-    }
+    return LatentInputs(
+        codec=base.spec.name,
+        codec_weights=base.codec_fingerprint,
+        height_px=size.height_px,
+        width_px=size.width_px,
+        frames=size.frames,
+        fps=size.fps,
+        fit=project.settings.footage.fit,
+        preprocessing=PREPROCESSING,
+    )
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,8 @@ class TextsResult:
     """Stored embeddings of captions."""
 
     fingerprint: str  # hash of what they depend on
-    depends_on: Mapping[str, Any]  # text encoder and what is done to a caption
+    # text encoder by part, libraries and what is done to a caption: hashes and versions
+    depends_on: Mapping[str, str]
     current: int  # captions whose embeddings are what the model reads now
     stale: Mapping[str, int]  # captions by the fingerprint they were read under
     entries: Mapping[str, str] | None  # the caption that was asked about, and its state; null = nothing was asked
@@ -66,7 +80,7 @@ class ExplainResult:
     """Stored latents, and captions beside them."""
 
     fingerprint: str  # hash of what latents depend on
-    depends_on: Mapping[str, Any]  # codec, its weights, size and preprocessing
+    depends_on: LatentInputs
     current: int  # latents that a run of today would use
     stale: Mapping[str, int]  # latents by the fingerprint they were encoded under
     texts: TextsResult | None  # captions; null = the model has no text encoder of its own

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,8 @@ from rushes.metrics.catalogue import all_metrics, measure
 from rushes.progress import Bar
 from rushes.project import stages
 from rushes.project.project import open_project
-from rushes.records import INLINE
-from rushes.stats import win_rate
+from rushes.records import INLINE, OPTIONAL
+from rushes.stats import Better, Interval, win_rate
 from rushes.world.mechanics import FPS, SIZE_PX
 from rushes.world.plants import one_fault
 from rushes.world.render import render
@@ -57,16 +56,28 @@ class PlantedClip:
     parts: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricAgreement:
+    """How far one metric agrees with the verifier; figures are null where one of the two never changes."""
+
+    better: Better
+    # share of scenes that beat their copy with a fault; only if one direction is better
+    twins: Interval | None = field(metadata=OPTIONAL)
+    faults: Interval  # rank correlation with the verdict over scenes and their copies with a fault
+    # and with the verdict's part that the metric should follow; only if there is one
+    faults_own: Interval | None = field(metadata=OPTIONAL)
+    takes: Interval  # rank correlation with the verdict over takes
+    takes_own: Interval | None = field(metadata=OPTIONAL)  # and with that part
+
+
 @dataclass(frozen=True)
 class CalibrationResult:
     """How far each metric agrees with the embedded world's verifier."""
 
-    # by metric: `better`, and for `twins`, `faults` and `takes` the agreement as `value`, `low`, `high` and `n` clips;
-    # null = neither side changes
-    metrics: Mapping[str, Mapping[str, Any]] = field(metadata=INLINE)
+    metrics: Mapping[str, MetricAgreement] = field(metadata=INLINE)  # by metric
 
 
-def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, Any]:
+def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, MetricAgreement]:
     """Per metric: rank correlation with the verifier on both sets, and how often it tells a scene from its faulty twin.
 
     Signs are turned so that above zero a metric agrees with the verifier; those without a better direction are turned
@@ -90,36 +101,46 @@ def _row(
     pairs: Sequence[tuple[PlantedClip, PlantedClip]],
     both: Sequence[PlantedClip],
     of_takes: Sequence[PlantedClip],
-) -> dict[str, Any]:
+) -> MetricAgreement:
     better = all_metrics()[name].better
     finite = [(a.values[name], b.values[name]) for a, b in pairs if math.isfinite(a.values[name] + b.values[name])]
-    row: dict[str, Any] = {"better": better}
+    twins = None
     if finite and better != "neutral":
-        right = win_rate([b for _, b in finite], [a for a, _ in finite], better)
-        row["twins"] = _ends(right.rate.value, right.rate.low, right.rate.high, len(finite))
+        rate = win_rate([b for _, b in finite], [a for a, _ in finite], better).rate
+        twins = replace(rate, n=len(finite)).rounded(3)
     sign = -1.0 if better == "lower" else 1.0
-    for words, clips in (("faults", both), ("takes", of_takes)):
-        row[words] = _agreement([(c.scene, sign * c.values[name], c.soundness) for c in clips])
-        if name in OWN:
-            part, own_sign = OWN[name], (1.0 if MEASURES[OWN[name]].better == "higher" else -1.0)
-            row[f"{words}_own"] = _agreement(
-                [(c.scene, sign * c.values[name], own_sign * c.parts[part]) for c in clips]
-            )
-    return row
+
+    def verdict(clips: Sequence[PlantedClip]) -> Interval:
+        return _agreement([(c.scene, sign * c.values[name], c.soundness) for c in clips])
+
+    def own(clips: Sequence[PlantedClip]) -> Interval | None:
+        if name not in OWN:
+            return None
+        part, own_sign = OWN[name], (1.0 if MEASURES[OWN[name]].better == "higher" else -1.0)
+        return _agreement([(c.scene, sign * c.values[name], own_sign * c.parts[part]) for c in clips])
+
+    return MetricAgreement(
+        better=better,
+        twins=twins,
+        faults=verdict(both),
+        faults_own=own(both),
+        takes=verdict(of_takes),
+        takes_own=own(of_takes),
+    )
 
 
-def _agreement(rows: Sequence[tuple[int, float, float]]) -> dict[str, float | int | None]:
-    """Spearman's rank correlation with a bootstrap interval over scenes; None where either side never changes."""
+def _agreement(rows: Sequence[tuple[int, float, float]]) -> Interval:
+    """Spearman's rank correlation with a bootstrap interval over scenes; NaN where either side never changes."""
     finite = [row for row in rows if math.isfinite(row[1] + row[2])]
     scenes, x, y = (np.array(column) for column in zip(*finite, strict=True)) if finite else (np.zeros(0),) * 3
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return _ends(None, None, None, len(finite))
+        return Interval(math.nan, math.nan, math.nan, len(finite))
     rng, (names, scene_of) = np.random.default_rng(0), np.unique(scenes, return_inverse=True)
     drawn = rng.integers(0, len(names), (RESAMPLES, len(names)))
     times_RN = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])[:, scene_of].astype(np.float64)
     resampled = _spearman(x, y, times_RN)
     low, high = np.quantile(resampled[np.isfinite(resampled)], [0.025, 0.975])
-    return _ends(float(_spearman(x, y, np.ones((1, len(x))))[0]), float(low), float(high), len(finite))
+    return Interval(_spearman(x, y, np.ones((1, len(x))))[0], low, high, len(finite)).rounded(3)
 
 
 def _spearman(x_N: Floats, y_N: Floats, times_RN: Floats) -> Floats:
@@ -138,11 +159,6 @@ def _ranks(values_N: Floats, times_RN: Floats) -> Floats:
     occur = times_RN @ (level_of[:, None] == np.arange(len(levels)))
     ranks: Floats = (occur.cumsum(1) - (occur - 1) / 2)[:, level_of]
     return ranks
-
-
-def _ends(value: float | None, low: float | None, high: float | None, n: int) -> dict[str, float | int | None]:
-    value, low, high = (None if end is None else round(end, 3) for end in (value, low, high))
-    return {"value": value, "low": low, "high": high, "n": n}
 
 
 def _clip(scene: int, frames_FHWC: NDArray[np.uint8], caption: str) -> PlantedClip:

@@ -33,7 +33,7 @@ from rushes.lab.shapes import CAPTION, SHAPES, Shape
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
-from rushes.records import INLINE
+from rushes.records import INLINE, plain
 from rushes.training.activations import place_of
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_strategy, plain_errors, row_errors
@@ -43,12 +43,49 @@ PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the pe
 TimedSteps = Mapping[str, Callable[[], object]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShapeCosts:
+    """Costs of training steps at one shape."""
+
+    sft_s: float  # a supervised step
+    pair_bank_s: float  # a pair, with the reference's errors looked up
+    pair_s: float  # a pair, with the reference beside it
+    pair_naive_s: float  # a pair as published trainers take it
+    n3_s: float  # three losers, with the reference's errors looked up
+    n3_repeated_s: float  # three losers as in RealDPO's released loop
+    offload_s: float  # a pair one view at a time, with activations that wait in main memory
+    bank_draw_s: float  # the reference's errors of one step's pairs
+    sft_peak_mib: float  # 2^20 bytes above the start of the step
+    pair_bank_peak_mib: float
+    pair_peak_mib: float
+    pair_naive_peak_mib: float
+    offload_peak_mib: float
+    pair_naive_over_sft: float  # ratio of seconds, median over the rounds
+    pair_over_sft: float
+    pair_bank_over_sft: float
+    pair_bank_peak_over_sft: float  # ratio of peaks
+    n3_speedup: float  # seconds of `n3_repeated` over those of `n3`
+    bank_of_8_pays_after_visits: float | None  # visits of a comparison that pay for its 8 draws; null = none do
+    sft_tflops_per_s: float
+    pair_tflops_per_s: float
+    gradients: str  # how gradients are taken, and why
+    weights_mib: float  # the network's weights
+    lora: int  # rank of the adapter; 0 = all weights are trained
+    parameters_m: float  # millions
+    tokens: int  # tokens in a clip
+    comparisons: int  # in a step
+    dtype: str
+    checkpointing: bool
+    rounds: int  # timed rounds
+    compile_s: float | None  # `pair_bank` with compiled blocks; null = not asked, or a network that has none
+    compile_first_s: float | None  # the first such step, which compiles
+
+
 @dataclass(frozen=True)
 class StepBench:
     """Costs of training steps on this machine."""
 
-    # by shape: figures whose names end in their unit, `_s` seconds, `_peak_mib` 2^20 bytes, `_over_sft` a ratio
-    shapes: Mapping[str, Mapping[str, Any]] = field(metadata=INLINE)
+    shapes: Mapping[str, ShapeCosts] = field(metadata=INLINE)  # by shape
     machine: str  # device, threads and version of torch
 
 
@@ -72,7 +109,7 @@ def bench_step(
         raise ValueError(f"--shape: no shape {unknown[0]!r}; there is {', '.join(SHAPES)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch sees no GPU; leave --device away, or install a build with CUDA")
-    tables: dict[str, dict[str, Any]] = {}
+    tables: dict[str, ShapeCosts] = {}
     for name in names:
         each = rounds if name == "tiny" else -(-rounds // 3)
         tables[name] = bench_shape(SHAPES[name], each, torch.device(device), compiled)
@@ -80,7 +117,7 @@ def bench_step(
     return StepBench(tables, f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
-def bench_shape(shape: Shape, rounds: int, device: torch.device, compiled: bool = False) -> dict[str, Any]:
+def bench_shape(shape: Shape, rounds: int, device: torch.device, compiled: bool = False) -> ShapeCosts:
     """The table of one shape; see `bench_step`."""
     backbone = shape.make(device, shape.dtype)
     bench = StepClock(backbone, shape, device)
@@ -98,17 +135,18 @@ def bench_shape(shape: Shape, rounds: int, device: torch.device, compiled: bool 
                 seconds[name].append(took)
             elif small or name in PEAKS or each % 2 == 0:  # the others take most of a round
                 seconds[name].append(bench.seconds(step))
-    return _table(bench, seconds, peaks) | {"rounds": rounds} | _compiled(bench, rounds if compiled else 0)
+    compile_s, first_s = _compiled(bench, rounds if compiled else 0)
+    return ShapeCosts(**_table(bench, seconds, peaks), rounds=rounds, compile_s=compile_s, compile_first_s=first_s)
 
 
-def _compiled(bench: StepClock, rounds: int) -> dict[str, float | None]:
+def _compiled(bench: StepClock, rounds: int) -> tuple[float | None, float | None]:
     """Seconds of `pair_bank` with compiled blocks, and of the first such step, in which they are compiled."""
     network = bench.backbone.network
     if not rounds or not hasattr(network, "enable_gradient_checkpointing"):
-        return {"compile_s": None, "compile_first_s": None}
+        return None, None
     compile_blocks(network)
     first, *times = (bench.seconds(bench.steps()["pair_bank"]) for _ in range(rounds + 1))
-    return {"compile_s": round(statistics.median(times), 4), "compile_first_s": round(first, 2)}
+    return round(statistics.median(times), 4), round(first, 2)
 
 
 def _table(bench: StepClock, seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> dict[str, Any]:
@@ -247,5 +285,5 @@ def bench_lines(result: StepBench) -> list[str]:
     """The tables as text."""
     lines = []
     for name, table in result.shapes.items():
-        lines += [f"{name}:", *(f"  {key}: {value}" for key, value in table.items())]
+        lines += [f"{name}:", *(f"  {key}: {value}" for key, value in plain(table).items())]
     return [*lines, f"machine: {result.machine}"]

@@ -8,9 +8,10 @@ motion differ in faults only where R is large and motion is still decided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,25 @@ from rushes.backbones.sampling import sample
 from rushes.backbones.tiny import TinyBackbone, load
 from rushes.edits.renderings import flow
 from rushes.lab.bench_clips import BenchMeasures, BenchWorld, WorldClip
+from rushes.lab.world_tests import (
+    CaptionWeight,
+    ClosedForm,
+    Headroom,
+    JudgesTest,
+    JudgeTest,
+    LevelTest,
+    MeasuredFrames,
+    MeasureHeadroom,
+    RenderingError,
+    Separation,
+    SpeedBias,
+    WorldBench,
+    WorldTests,
+)
 from rushes.noise.draws import seeded
 from rushes.progress import Bar
-from rushes.records import INLINE
-from rushes.stats import mean_interval
+from rushes.records import plain
+from rushes.stats import Interval, mean_interval
 
 TESTS = ("A1", "A2", "A3", "A4", "A5", "A6", "A7")
 ETAS = (0.7, 0.75, 0.8, 0.83, 0.86, 0.88, 0.9, 0.93, 0.95)
@@ -36,15 +52,6 @@ SPEED_MATCH = 0.1  # free takes count as of one speed within this share
 TIMES = (0.3, 0.6, 0.9, 0.97)  # at which errors on renderings and clips are compared
 BATCH = 40
 MEMBERS = 8  # takes of a clip, of which A2 compares each with each other
-
-
-@dataclass(frozen=True)
-class WorldBench:
-    """What the tests measured; a test that was not asked for is not there."""
-
-    # `closed_form` and A1 to A7: figures, limits beside them, and `passes`
-    tests: Mapping[str, Mapping[str, Any]] = field(metadata=INLINE)
-    passed: tuple[str, ...]  # tests that hold
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,20 @@ def bench_world(ask: WorldBenchAsk, bar: Bar) -> WorldBench:
     if min(ask.clips, ask.scenes) < 5:
         raise ValueError(f"the tests need five clips and scenes at least, got {ask.clips} and {ask.scenes}")
     world, backbone = BenchWorld(), load(ask.base)
-    rows: dict[str, dict[str, Any]] = {"closed_form": closed_form(world, backbone, ask.seed)}
-    if {"A1", "A2", "A5", "A6"} & set(ask.tests):
-        takes = TakeSets(world, backbone, ask, bar)
-        level, rows["A1"] = separation(takes)
-        rows["A2"] = speed_bias(takes, level)
-        rows["A5"] = measured_frames(takes)
-        rows["A6"] = headroom(takes)
-    if "A3" in ask.tests:
-        rows["A3"] = caption_weight(world, backbone, ask)
-    if "A4" in ask.tests:
-        rows["A4"] = rendering_error(world, backbone, ask)
-    if "A7" in ask.tests:
-        rows["A7"] = judges(world, ask, bar)
-    asked = {name: row for name, row in rows.items() if name == "closed_form" or name in ask.tests}
-    return WorldBench(asked, tuple(name for name, row in asked.items() if row.get("passes") and name in TESTS))
+    asked = set(ask.tests)
+    takes = TakeSets(world, backbone, ask, bar) if asked & {"A1", "A2", "A5", "A6"} else None
+    apart = separation(takes) if takes and asked & {"A1", "A2"} else None
+    tests = WorldTests(
+        closed_form=closed_form(world, backbone, ask.seed),
+        A1=apart if "A1" in asked else None,
+        A2=speed_bias(takes, apart.eta) if takes and apart and "A2" in asked else None,
+        A3=caption_weight(world, backbone, ask) if "A3" in asked else None,
+        A4=rendering_error(world, backbone, ask) if "A4" in asked else None,
+        A5=measured_frames(takes) if takes and "A5" in asked else None,
+        A6=headroom(takes) if takes and "A6" in asked else None,
+        A7=judges(world, ask, bar) if "A7" in asked else None,
+    )
+    return WorldBench(tests, tuple(name for name in TESTS if (row := getattr(tests, name)) and row.passes))
 
 
 def returned_share(d0: float, eta: float, prior: float) -> float:
@@ -104,7 +110,7 @@ def returned_share(d0: float, eta: float, prior: float) -> float:
     return float((odds / (1 - prior + prior * odds)).mean())
 
 
-def closed_form(world: BenchWorld, backbone: TinyBackbone, seed: int, n: int = 60) -> dict[str, Any]:
+def closed_form(world: BenchWorld, backbone: TinyBackbone, seed: int, n: int = 60) -> ClosedForm:
     """d0 of one fault by its name, and R at several eta for the median fault."""
     by_name: dict[str, list[float]] = {}
     for name, sound, broken in world.one_fault(seed, n):
@@ -113,7 +119,7 @@ def closed_form(world: BenchWorld, backbone: TinyBackbone, seed: int, n: int = 6
     medians = {name: float(np.median(values)) for name, values in by_name.items()}
     median = float(np.median(list(medians.values())))
     share = {f"{eta:g}": round(returned_share(median, eta, world.loss), 3) for eta in (0.8, 0.85, 0.9, 0.95)}
-    return {"d0": {name: round(value, 1) for name, value in medians.items()}, "d0_median": round(median, 1), "R": share}
+    return ClosedForm({name: round(value, 1) for name, value in medians.items()}, d0_median=round(median, 1), R=share)
 
 
 class TakeSets:
@@ -211,40 +217,43 @@ def _speed_matched(takes: TakeSets) -> list[tuple[BenchMeasures, BenchMeasures]]
     return pairs
 
 
-def separation(takes: TakeSets) -> tuple[float | None, dict[str, Any]]:
+def separation(takes: TakeSets) -> Separation:
     """A1: a level that keeps the motion and brings back half of the faults, with labels on most pairs, many mixed."""
     floor, free = faults(takes.floor), faults([row for rows in takes.free[:2] for row in rows])
     _, matched = label_shares(_speed_matched(takes), takes.world.block)
-    table, best = {}, None
+    table, best = dict[str, LevelTest](), None
     for eta, (first, second) in takes.guided.items():
         corr = within_kind_correlation(_speeds(first), _speeds(second), takes.kinds)
         share = (faults([*first, *second]) - floor) / max(free - floor, 1e-9)
         labelled, mixed = label_shares(list(zip(first, second, strict=True)), takes.world.block)
         holds = corr >= 0.9 and share >= 0.5 and labelled >= 0.8 and mixed >= max(0.5, 0.9 * matched)
-        figures = {"motion_corr": corr, "faults_share": share, "labelled": labelled, "mixed": mixed}
-        table[f"{eta:g}"] = {name: round(value, 3) for name, value in figures.items()} | {"passes": holds}
+        table[f"{eta:g}"] = LevelTest(
+            motion_corr=round(corr, 3),
+            faults_share=round(share, 3),
+            labelled=round(labelled, 3),
+            mixed=round(mixed, 3),
+            passes=holds,
+        )
         best = eta if holds and best is None else best
-    row = {
-        "etas": table,
-        "eta": best,
-        "free_faults": round(free, 3),
-        "floor": round(floor, 4),
-        "matched_free_mixed": round(matched, 3),
-        "passes": best is not None,
-    }
-    return best, row
+    return Separation(
+        etas=table,
+        eta=best,
+        free_faults=round(free, 3),
+        floor=round(floor, 4),
+        matched_free_mixed=round(matched, 3),
+        passes=best is not None,
+    )
 
 
-def speed_bias(takes: TakeSets, eta: float | None) -> dict[str, Any]:
+def speed_bias(takes: TakeSets, eta: float | None) -> SpeedBias:
     """A2: winners of free pairs are slower, winners of guided pairs are not. Intervals are over clips."""
     at = eta if eta is not None else min(ETAS, key=lambda level: abs(level - 0.86))
     free, guided = winner_speed(takes.free), winner_speed(takes.more_guided(at))
-    holds = eta is not None and free["n"] > 0 and guided["n"] > 0 and free["value"] <= -0.05 and free["high"] < 0
-    holds = holds and guided["low"] >= -0.01 and guided["high"] <= 0.01
-    return {"free": free, "guided": guided, "eta": at, "passes": bool(holds)}
+    holds = eta is not None and free.value <= -0.05 and free.high < 0  # neither where there is no clip, and NaN
+    return SpeedBias(free, guided, at, passes=holds and guided.low >= -0.01 and guided.high <= 0.01)
 
 
-def winner_speed(members: Sequence[Sequence[BenchMeasures]]) -> dict[str, Any]:
+def winner_speed(members: Sequence[Sequence[BenchMeasures]]) -> Interval:
     """Speed of the winner above the loser's, as a share: mean over all pairs of a clip's takes, then over clips."""
     clips = []
     for rows in zip(*members, strict=True):
@@ -254,20 +263,17 @@ def winner_speed(members: Sequence[Sequence[BenchMeasures]]) -> dict[str, Any]:
             if a.faults_F.mean() != b.faults_F.mean() and a.speed + b.speed > 0
         ]
         clips += [float(np.mean(shares))] if shares else []
-    if not clips:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    interval = mean_interval(clips)
-    return {name: round(float(getattr(interval, name)), 4) for name in ("value", "low", "high")} | {"n": interval.n}
+    return mean_interval(clips).rounded(4) if clips else Interval(nan, nan, nan, 0)
 
 
-def measured_frames(takes: TakeSets) -> dict[str, Any]:
+def measured_frames(takes: TakeSets) -> MeasuredFrames:
     """A5: share of frames of free takes in which each law has a residual."""
     rows = [row for rows in takes.free[:2] for row in rows]
     shares = {name: float(np.mean([np.isfinite(row.laws[name]).mean() for row in rows])) for name in rows[0].laws}
-    return {"laws": {k: round(v, 3) for k, v in shares.items()}, "passes": min(shares.values()) >= 0.9}
+    return MeasuredFrames({k: round(v, 3) for k, v in shares.items()}, passes=min(shares.values()) >= 0.9)
 
 
-def headroom(takes: TakeSets) -> dict[str, Any]:
+def headroom(takes: TakeSets) -> Headroom:
     """A6: how far the best of eight free takes is below the mean one, by each measure; best = lowest sum of ranks."""
     names = list(takes.free[0][0].measures)
     values = np.array([[[row.measures[name] for name in names] for row in rows] for rows in takes.free])  # 8 N M
@@ -276,10 +282,10 @@ def headroom(takes: TakeSets) -> dict[str, Any]:
     chosen = values[best, np.arange(values.shape[1])]
     lower = values.mean((0, 1)) - chosen.mean(0)
     figures = {
-        name: {"mean": round(float(m), 3), "lower_by": round(float(d), 3)}
+        name: MeasureHeadroom(round(float(m), 3), lower_by=round(float(d), 3))
         for name, m, d in zip(names, values.mean((0, 1)), lower, strict=True)
     }
-    return {"measures": figures, "passes": bool((lower >= 0.05).all())}
+    return Headroom(figures, passes=bool((lower >= 0.05).all()))
 
 
 def _prediction(backbone: TinyBackbone, noised: Tensor, t: float, captions: Sequence[str], clean: Tensor) -> Tensor:
@@ -296,7 +302,7 @@ def _noised(backbone: TinyBackbone, clean: Tensor, noise: Tensor, t: float) -> T
     return backbone.spec.path.mix(clean, noise, times)
 
 
-def caption_weight(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk, t: float = 0.9) -> dict[str, Any]:
+def caption_weight(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk, t: float = 0.9) -> CaptionWeight:
     """A3: rms by which one wrong word moves the prediction, over its rms error; first frame given."""
     clips = world.sound(ask.seed + 1, ask.clips)
     moves: dict[str, list[float]] = {}
@@ -312,14 +318,11 @@ def caption_weight(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk
         for word, moved in zip(wrong, out[1:], strict=True):
             moves.setdefault(word, []).append(float(((moved - out[0]) ** 2).mean().sqrt() / error))
     words = {word: round(float(np.mean(values)), 3) for word, values in sorted(moves.items())}
-    return {
-        "words": words,
-        "mean": round(float(np.mean(list(words.values()))), 3),
-        "passes": min(words.values()) >= 0.3,
-    }
+    mean = round(float(np.mean(list(words.values()))), 3)
+    return CaptionWeight(words, mean, passes=min(words.values()) >= 0.3)
 
 
-def rendering_error(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk) -> dict[str, Any]:
+def rendering_error(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk) -> RenderingError:
     """A4: squared error on renderings of flow over that on clips, at several times; first frame given."""
     clips = world.sound(ask.seed + 2, max(5, ask.clips // 2))
     rendered = [WorldClip(flow(c.frames_FHWC, c.frames_FHWC), c.caption, c.kind) for c in clips]
@@ -332,10 +335,10 @@ def rendering_error(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAs
             out = _prediction(backbone, _noised(backbone, clean, noise, t), t, [c.caption for c in some], clean)
             errors.append(float(((out - (noise - clean)[:, :, 1:]) ** 2).mean()))
         ratios[f"{t:g}"] = round(errors[1] / errors[0], 2)
-    return {"ratio": ratios, "passes": max(ratios.values()) <= 2.0}
+    return RenderingError(ratios, passes=max(ratios.values()) <= 2.0)
 
 
-def judges(world: BenchWorld, ask: WorldBenchAsk, bar: Bar) -> dict[str, Any]:
+def judges(world: BenchWorld, ask: WorldBenchAsk, bar: Bar) -> JudgesTest:
     """A7: share of sound clips that pass, and of planted faults that are caught, by each judge."""
     sound = world.sound(ask.seed + 3, ask.scenes)
     passing: dict[str, float] = {}
@@ -351,16 +354,16 @@ def judges(world: BenchWorld, ask: WorldBenchAsk, bar: Bar) -> dict[str, Any]:
                 caught[name][f"{law}/{kind}"] = round(1 - float(np.mean(passed)), 4) if passed else 1.0
             tick(ask.scenes)
     holds = {name: passing[name] >= 0.99 and min(caught[name].values()) >= 0.95 for name in world.judges}
-    figures = {name: {"sound_pass": round(passing[name], 4), "caught": caught[name]} for name in world.judges}
-    return {"judges": figures, "n": ask.scenes, "passes": all(holds.values())}
+    figures = {name: JudgeTest(round(passing[name], 4), caught[name]) for name in world.judges}
+    return JudgesTest(figures, ask.scenes, passes=all(holds.values()))
 
 
 def world_lines(result: WorldBench) -> list[str]:
     """In words, the closed form first."""
-    form = result.tests["closed_form"]
-    share = ", ".join(f"{eta}: {value:.2f}" for eta, value in form["R"].items())
-    lines = [f"closed form: one fault weighs {form['d0_median']:g} in latents; a perfect sampler brings back {share}"]
-    for name, row in result.tests.items():
+    form = result.tests.closed_form
+    share = ", ".join(f"{eta}: {value:.2f}" for eta, value in form.R.items())
+    lines = [f"closed form: one fault weighs {form.d0_median:g} in latents; a perfect sampler brings back {share}"]
+    for name, row in plain(result.tests).items():
         if name != "closed_form":
             figures = {key: value for key, value in row.items() if key != "passes"}
             lines.append(f"{name} {'holds' if row['passes'] else 'fails'}: {figures}")

@@ -40,6 +40,11 @@ class Interval:
         """Whether the interval lies wholly on one side of zero."""
         return self.low > 0 or self.high < 0
 
+    def rounded(self, digits: int) -> Interval:
+        """The same to so many digits."""
+        value, low, high = (round(float(end), digits) for end in (self.value, self.low, self.high))
+        return Interval(value, low, high, self.n)
+
 
 @dataclass(frozen=True)
 class WinRate:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rushes.config.backbone import BackboneSettings
 from rushes.config.clip_shapes import Footage
 from rushes.edits.words import MIRROR, in_mirror, is_mirrored
 from rushes.objectives.segments import frame_labels, of_latent_frames, sign_of
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey
+
+if TYPE_CHECKING:  # benchmarks/gpu.py runs where pydantic is not installed
+    from rushes.config.backbone import BackboneSettings
 
 OWN = "own"  # a view's given first frame is that of its own clip, edit included
 

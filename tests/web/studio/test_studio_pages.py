@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from rushes.text_reader import printable
 from rushes.web.accounts import Accounts
 from rushes.web.site import make_site
 from rushes.web.studio.compare_page import compare_section
@@ -227,3 +230,20 @@ def test_a_narrow_screen_is_not_wider_than_itself(opened: OpenPage, page: str) -
     tab = opened(page, width_px=360)
     tab.wait_for_load_state("networkidle")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_what_turns_text_or_steers_is_escaped(opened: OpenPage) -> None:
+    tab = opened("/takes")
+    texts = ["a\u202egnp.exe", "\x1b[31mred\x07", "\u2066b\u2029", "two\nlines", "שלום, naïve ☂ 🐈‍⬛"]
+    for text in texts:
+        assert tab.evaluate("text => import('/static/text.js').then((all) => all.shown(text))", text) == printable(text)
+        assert tab.evaluate(
+            "text => import('/static/wall.js').then((all) => all.make('p', text).textContent)", text
+        ) == (printable(text))
+
+
+def test_captions_of_every_page_are_placed_escaped() -> None:
+    pages = sorted((Path(str(files("rushes"))) / "web" / "pages").glob("*.js"))
+    placed = [line for page in pages for line in re.findall(r"textContent = .*", page.read_text(encoding="utf-8"))]
+    captions = [line for line in placed if re.search(r"\w\.(caption|prompt|imported_caption)\b|= caption", line)]
+    assert len(captions) >= 6 and [line for line in captions if "shown(" not in line] == []

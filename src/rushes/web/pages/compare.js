@@ -2,6 +2,7 @@
 import { call } from "/static/api.js";
 import { PlayerBar } from "/static/player_bar.js";
 import { Wall, arrows, attempt, make, missing, number, options } from "/static/wall.js";
+import { shown } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const form = $("#choice");
@@ -93,7 +94,7 @@ async function show(pair) {
   if (mine !== turn || now !== pair) return;
   const playing = wall.playing;
   wall.clear();
-  $("#caption").textContent = answer.caption || "No caption";
+  $("#caption").textContent = shown(answer.caption) || "No caption";
   const sides = isTurned(pair) ? ["second", "first"] : ["first", "second"];
   place(sides.map((side, at) => {
     const figure = wall.cell({ section: "compare", item: answer[side].id, side: "file", copy: "copy", clip: answer[side], label: name(pair, at) });

@@ -6,7 +6,7 @@ import { Player } from "/static/player.js";
 import { PlayerBar, REPEATED } from "/static/player_bar.js";
 import { newEvent, note } from "/static/session.js";
 import { fill } from "/static/tables.js";
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 import { newFigure } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -52,7 +52,7 @@ function show(again = null) {
   const seconds = Math.min(...pair.clips.map((clip) => clip.frames / clip.fps));
   const parts = Array.from({ length: pair.segments }, (_, at) => partSeconds(at, pair.segments, seconds, pair.segment_s));
   now = { pair, seconds, marks: new Marks([question], parts, again ? { labels: { [question]: again.labels } } : {}), revises: again ? again.event : "" };
-  $("#prompt").textContent = pair.caption;
+  $("#prompt").textContent = shown(pair.caption);
   const choose = (row, column) => { now.marks.choose(row, column); draw(); };
   buildGrid($("#grid"), { dimensions: [question], segment_s: pair.segment_s }, seconds, parts, choose, NO_SPANS, (second) => second);
   $("#grid .lane").hidden = $("#grid .lane-name").hidden = true;

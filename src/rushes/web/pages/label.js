@@ -10,7 +10,7 @@ import { rankByDragging } from "/static/rank_drag.js";
 import { drawRanking, drawTie, Ranking } from "/static/ranks.js";
 import { away, begin, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 import { Stopwatch } from "/static/stopwatch.js";
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 import { newFigure } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -96,7 +96,7 @@ function draftOf(item, given) {
 
 function buildScreen(item, partTimes) {
   $("#work").dataset.form = item.ranks ? "ranks" : "pairs";
-  $("#prompt").textContent = item.prompt;
+  $("#prompt").textContent = shown(item.prompt);
   $("#practice").hidden = !item.practice;
   if (item.practice) $("#practice").textContent = text("practice", item.practice);
   $("#note-text").value = now.note;

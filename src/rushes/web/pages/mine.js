@@ -1,7 +1,7 @@
 // A person's own labels in a dialog: filter, jump, correct.
 import { call } from "/static/api.js";
 import { away, guarded } from "/static/session.js";
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const upper = (sides) => sides.map((side) => side.toUpperCase()).join(" = ");
@@ -48,7 +48,7 @@ export class OwnLabels {
     button.dataset.item = entry.id;
     const prompt = document.createElement("span");
     prompt.className = "prompt";
-    prompt.textContent = entry.prompt;
+    prompt.textContent = shown(entry.prompt);
     const facts = document.createElement("small");
     const answer = entry.answer === "ranking" ? text("mine.ranking", { ranking: entry.ranking.map(upper).join(" > ") }) : text(`mine.${entry.answer}`);
     const broken = entry.broken.length ? text("mine.broken", { sides: upper(entry.broken) }) : "";

@@ -1,6 +1,6 @@
 // Parts of the review page that are drawn from data: what is known of a clip, and the lists to choose from.
 import { QUEUES } from "/static/queues.js";
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 
@@ -8,7 +8,7 @@ export const REASONS = Array.from({ length: 9 }, (_, at) => text(`review.reason.
 
 const make = (tag, words, name = "") => {
   const made = document.createElement(tag);
-  made.textContent = words;
+  made.textContent = shown(words);
   made.className = name;
   return made;
 };
@@ -23,12 +23,12 @@ export function drawFacts(clip, caption, edited) {
     ` ${ofProgram(program, clip.values)}`,
   );
   $("#people").replaceChildren(...people.map((one) => make("li", ofPerson(one))));
-  $("#caption").textContent = caption || text("review.caption.none");
+  $("#caption").textContent = shown(caption) || text("review.caption.none");
   $("#caption").classList.toggle("none", !caption);
   $("#edited").hidden = !edited;
   $("#imported").hidden = clip.imported_caption === caption || !clip.imported_caption;
-  $("#imported p").textContent = clip.imported_caption;
-  $("#source").textContent = clip.source;
+  $("#imported p").textContent = shown(clip.imported_caption);
+  $("#source").textContent = shown(clip.source);
   const shape = text("review.shape", { width: clip.width_px, height: clip.height_px, seconds: (clip.frames / clip.fps).toFixed(1), fps: number(clip.fps) });
   $("#shape").textContent = clip.split === "eval" ? text("review.held.out", { shape }) : shape;
   drawValues(clip.values);

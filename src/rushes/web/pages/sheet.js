@@ -1,7 +1,7 @@
 // All clips of a project at a glance: a frame of each with what the crop keeps of it, and what was decided.
 import { call, video } from "/static/api.js";
 import { QUEUES } from "/static/queues.js";
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 import { attempt, inTurn, make, missing } from "/static/wall.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -64,7 +64,7 @@ function tile(clip) {
   const caption = make("p", clip.caption || text("review.caption.none"), clip.caption ? "" : "none");
   const decided = text(`sheet.${clip.decided || "undecided"}`);
   const verdict = make("small", clip.decided && clip.by ? text("sheet.by", { decided, name: clip.by }) : decided);
-  link.title = [clip.caption, clip.reason].filter(Boolean).join(" · ");
+  link.title = shown([clip.caption, clip.reason].filter(Boolean).join(" · "));
   link.append(mat, caption, verdict);
   item.append(link);
   if (clip.moves) moving(link, picture);

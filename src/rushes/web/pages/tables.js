@@ -1,4 +1,6 @@
 // Figures in tables.
+import { shown } from "/static/text.js";
+
 export const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
 export const number = (value) => (value === null ? "–" : value.toFixed(2));
 export const seconds = (value) => (value === null ? "–" : `${Math.round(value)} s`);
@@ -10,7 +12,7 @@ export function fill(table, rows, nothing = "") {
     const line = document.createElement("tr");
     row.forEach((text, at) => {
       const cell = document.createElement(at ? "td" : "th");
-      cell.textContent = text;
+      cell.textContent = shown(text);
       line.append(cell);
     });
     return line;

@@ -2,6 +2,7 @@
 import { call } from "/static/api.js";
 import { PlayerBar } from "/static/player_bar.js";
 import { Wall, arrows, attempt, clickable, make, missing, number, options, plain } from "/static/wall.js";
+import { shown } from "/static/text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const form = $("#filter");
@@ -73,7 +74,7 @@ async function show(name) {
   if (mine !== turn || group !== name) return;
   const playing = wall.playing;
   wall.clear();
-  $("#caption").textContent = answer.caption || "No caption";
+  $("#caption").textContent = shown(answer.caption) || "No caption";
   $("#left-out").hidden = !answer.left_out;
   $("#left-out").textContent = `${answer.left_out} more takes are not shown; filter by system or score.`;
   const real = answer.real ? [figure(answer.real, "the real clip", scoresOf(answer.real.scores), "real")] : [];

@@ -7,7 +7,15 @@ const plural = new Intl.PluralRules(WORDS.language);
 export function text(key, values = {}) {
   const entry = WORDS[key];
   const form = typeof entry === "object" ? entry[plural.select(values.n)] || entry.other : entry;
-  return form.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  return form.replace(/\{(\w+)\}/g, (_, name) => shown(values[name]));
+}
+
+// People's text as it is shown: what would turn its direction, and control characters, are escaped as in reports.
+export function shown(words) {
+  return String(words ?? "").replace(/(?!\n)[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, (c) => {
+    const code = c.charCodeAt(0).toString(16);
+    return code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`;
+  });
 }
 
 // Puts a text into an element; [A] becomes a key cap.

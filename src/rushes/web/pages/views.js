@@ -1,6 +1,6 @@
 // Ways to look at two clips: side by side, or on a phone one at a time by a switch; a wipe line, blinking and the difference in one place; zoom and pan, which
 // show the same region of every clip.
-import { text } from "/static/text.js";
+import { shown, text } from "/static/text.js";
 
 const ZOOMS = [1, 2, 4, 8];
 const GAINS = [2, 4, 8, 16, 32];
@@ -12,7 +12,7 @@ export function newFigure(side, name) {
   const [figure, clip, caption] = ["figure", "video", "figcaption"].map((tag) => document.createElement(tag));
   figure.className = side;
   Object.assign(clip, { muted: true, playsInline: true });
-  caption.textContent = name;
+  caption.textContent = shown(name);
   figure.append(clip, caption);
   return figure;
 }

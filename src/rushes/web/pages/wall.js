@@ -2,6 +2,7 @@
 import { video } from "/static/api.js";
 import { Player } from "/static/player.js";
 import { sentence } from "/static/session.js";
+import { shown } from "/static/text.js";
 
 const AT_ONCE = 4;  // videos that are on their way
 const waiting = [];
@@ -22,7 +23,7 @@ export function inTurn(load) {
 
 export const make = (tag, text = "", name = "") => {
   const element = document.createElement(tag);
-  element.textContent = text;
+  element.textContent = shown(text);
   element.className = name;
   return element;
 };

@@ -14,6 +14,7 @@ from rushes.files import MediaError
 from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
 
 _CHUNK_BYTES = 2**22
+_ROWS_BYTES = 2**28
 PARQUET = ".parquet"
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeError, OverflowError)  # of a table that is torn or odd
 
@@ -112,13 +113,18 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and cells of each row. Raises ValueError for a table that cannot be read.
 
-    One row is in memory at a time: a value that a file holds once may stand in all of its rows.
+    So many rows are in memory that `_ROWS_BYTES` hold them if each has all that its group of rows holds: a value that
+    a file holds once may stand in all of its rows.
     """
     file, at = open_parquet(path), 0
     try:
-        for batch in file.iter_batches(batch_size=1, columns=columns):
-            yield at, (batch.to_pylist() or [{}])[0]
-            at += 1
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).total_byte_size  # unpacked
+            together = min(max(1, _ROWS_BYTES // max(1, size)), 64)  # more gain nothing, and a table may lie about it
+            for batch in file.iter_batches(batch_size=together, row_groups=[group], columns=columns):
+                for row in batch.to_pylist() or [{}] * batch.num_rows:
+                    yield at, row
+                    at += 1
     except PARQUET_ERRORS as error:
         raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error
 

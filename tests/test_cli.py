@@ -20,7 +20,8 @@ from rushes import __version__
 from rushes.cli import main
 from rushes.config.settings_files import load_settings
 from rushes.media.write import write_video
-from rushes.store.database import SCHEMA, Store
+from rushes.store.database import Store
+from rushes.store.schema import SCHEMA
 
 from .projects import Rushes, WithoutTorch
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rushes.records import Clip, Preference, Row
-from rushes.store.database import SCHEMA, Store
+from rushes.store.database import Store
+from rushes.store.schema import SCHEMA
 
 from .conftest import RowMaker
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rushes.records import Decision
-from rushes.store.database import SCHEMA, Store
+from rushes.store.database import Store
+from rushes.store.schema import SCHEMA
 
 from .conftest import RowMaker
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from rushes.backbones.texts import TextCache
-from rushes.store.database import APPLICATION, SCHEMA, Store
+from rushes.store.database import Store
 from rushes.store.own_files import is_own
+from rushes.store.schema import APPLICATION, SCHEMA
 from rushes.training.checkpoint import only_one
 
 from ..projects import Rushes

@@ -15,7 +15,7 @@ from rushes.files import write_text
 from rushes.project.monitoring import _measured_before
 from rushes.project.probes import ProbeAnswers
 from rushes.project.project import open_project
-from rushes.store.database import SCHEMA
+from rushes.store.schema import SCHEMA
 from rushes.text_reader import checked_text
 
 from ..durability.crash_points import TINY

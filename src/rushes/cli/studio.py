@@ -102,13 +102,13 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
     """
     from rushes.project.labeling_page import LABEL_ASSIGNMENTS, invitations
     from rushes.project.studio import open_studio
-    from rushes.web.accounts import Accounts
+    from rushes.web.labeling.assignments import AssignmentStore
     from rushes.web.server import serve
     from rushes.web.site import LOCAL
 
     page.check()
     if page.forget:
-        with Accounts(studio.folder / LABEL_ASSIGNMENTS) as accounts:
+        with AssignmentStore(studio.folder / LABEL_ASSIGNMENTS) as accounts:
             for name in page.forget:
                 accounts.forget(name)
                 print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites again")

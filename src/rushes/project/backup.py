@@ -25,6 +25,7 @@ from rushes.sidefile import connect, plainly
 from rushes.store.database import FOLDERS, Store
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import is_own
+from rushes.store.schema import check_own
 from rushes.training import checkpoint
 
 _BLOCK = 4 * 2**20
@@ -155,6 +156,7 @@ def _check_earlier(project: Path, to: Path) -> None:
         return
     try:
         with closing(_reader(project / "rushes.db")) as source, closing(connect(copy, read_only=True)) as target:
+            check_own(target, copy)
             ids = target.execute("SELECT id FROM rows")
             strange = any(source.execute("SELECT 1 FROM rows WHERE id = ?", id).fetchone() is None for id in ids)
     except sqlite3.Error as error:

@@ -20,7 +20,7 @@ from rushes.project.labeling_page import LABEL_ASSIGNMENTS
 from rushes.records import Clip, Decision, plain
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT
-from rushes.web.accounts import Accounts
+from rushes.web.labeling.assignments import AssignmentStore
 from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioProgress
 from rushes.web.review.review_session import MEASURED, ReviewSession, ReviewThreshold
 
@@ -87,7 +87,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         if not shelf.ids:
             raise ValueError(f"{folder} holds no clips to review; run `rushes import {shlex.quote(str(folder))}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
-        review = ReviewSession(store, shelf, Accounts(folder / LABEL_ASSIGNMENTS), bounds, cropped_to=cropped_to)
+        review = ReviewSession(store, shelf, AssignmentStore(folder / LABEL_ASSIGNMENTS), bounds, cropped_to=cropped_to)
     except BaseException:
         store.close()
         raise

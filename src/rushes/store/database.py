@@ -37,37 +37,13 @@ from rushes.store.in_use import HeldProject
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import check_no_links
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
+from rushes.store.schema import ADD_CRC, APPLICATION, COLUMNS, SCHEMA, TABLES, check_own
 
-# Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
-# 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
-# 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
-# 7: films of takes; 8: annotations; 9: segments whose label was made from spans.
-SCHEMA = 9
-APPLICATION = 0x52757368  # "Rush"; databases that were made before it have 0
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
 _LOG = logging.getLogger(__name__)
-
-# One table for all kinds: ids are unique across kinds, as preferences and scores refer to clips and candidates alike,
-# and the order of insertion is one order. The body holds the whole row; the other columns are its keys, kept to search.
-_COLUMNS = ("split", "kind", "system", "group", "judge", "supersedes", "metric", "subject", "name")
-_CRC = "ALTER TABLE rows ADD COLUMN crc INTEGER"  # of the body: SQLite notices no byte of a text that a disk changed
-_TABLES = (
-    f"""CREATE TABLE rows (seq INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
-    body TEXT NOT NULL, {", ".join(f'"{column}" TEXT' for column in _COLUMNS)})""",
-    _CRC,
-    "CREATE INDEX by_type ON rows (type)",
-    'CREATE INDEX by_group ON rows ("group") WHERE "group" IS NOT NULL',
-    "CREATE INDEX by_system ON rows (system) WHERE system IS NOT NULL",
-    "CREATE INDEX by_judge ON rows (judge) WHERE judge IS NOT NULL",
-    "CREATE INDEX by_superseded ON rows (supersedes) WHERE supersedes > ''",
-    "CREATE INDEX by_metric ON rows (metric) WHERE metric IS NOT NULL",
-    "CREATE INDEX by_subject ON rows (subject) WHERE subject IS NOT NULL",
-    "CREATE TRIGGER never_update BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never edited'); END",
-    "CREATE TRIGGER never_delete BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never deleted'); END",
-)
-_INSERT = f"""INSERT INTO rows (type, id, body, crc, {", ".join(f'"{column}"' for column in _COLUMNS)})
-    VALUES (?, ?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (id) DO NOTHING"""
+_INSERT = f"""INSERT INTO rows (type, id, body, crc, {", ".join(f'"{column}"' for column in COLUMNS)})
+    VALUES (?, ?, ?, ?{", ?" * len(COLUMNS)}) ON CONFLICT (id) DO NOTHING"""
 
 
 class Store:
@@ -110,16 +86,11 @@ class Store:
         try:
             with self._explained():
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._check_own()
+                check_own(self._connection, self._path)
                 if make and self._version() == 0:
                     self._use_wal()
                     self._make_tables()
                 version = self._version() or self._stamp_again()
-            if version > SCHEMA:
-                raise ValueError(
-                    f"{self._path}: written by a newer Rushes (schema {version}, this one reads up to {SCHEMA}); "
-                    "upgrade with `pip install --upgrade rushes`"
-                )
             with self._explained():
                 self._add_crc()
             if version < SCHEMA and not self._read_only:  # the number alone, which keeps older programs out
@@ -142,15 +113,6 @@ class Store:
                     raise
                 time.sleep(0.02)
 
-    def _check_own(self) -> None:
-        """Raise ValueError for a database of another program. Reads alone: nothing of it was written yet."""
-        # The number of tables first: another process may be making them.
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
-        (by,) = self._connection.execute("PRAGMA application_id").fetchone()
-        if by not in (0, APPLICATION) or (tables and not columns >= {"seq", "type", "id", "body", *_COLUMNS}):
-            raise ValueError(f"{self._path}: the database of another program; choose another folder")
-
     def _version(self) -> int:
         return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -159,7 +121,7 @@ class Store:
             if self._version() == 0:  # still so, now that we hold the lock
                 if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                     return  # another program's, or its stamp was lost
-                for statement in _TABLES:
+                for statement in TABLES:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
                 self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -173,7 +135,7 @@ class Store:
         elif there is None:
             with self._transaction():
                 if self._connection.execute(here).fetchone() is None:  # still so, now that we hold the lock
-                    self._connection.execute(_CRC)
+                    self._connection.execute(ADD_CRC)
 
     def _stamp_again(self) -> int:
         """The version of a database whose stamp was lost: the table is the same in all of them."""
@@ -220,7 +182,7 @@ class Store:
         kind, name = type(row), KIND_NAMES[type(row)]
         if isinstance(row, Preference) and row.supersedes and not isinstance(self._find(row.supersedes), Preference):
             raise ValueError(f"preference {row.id!r} supersedes {row.supersedes!r}, which must be stored before it")
-        keys = [getattr(row, column, None) for column in _COLUMNS]
+        keys = [getattr(row, column, None) for column in COLUMNS]
         if self._connection.execute(_INSERT, (name, row.id, body, _crc(body), *keys)).rowcount == 1:
             return True
         stored, old = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (row.id,)).fetchone()
@@ -277,7 +239,7 @@ class Store:
     def check_rows(self) -> Iterator[str]:
         """What is wrong with each row, "" = nothing: a body that was altered, or other keys beside it than in it."""
         # As bytes: a changed bit may make a text none, and SQLite's own module would then refuse the whole page.
-        texts = ", ".join(f'CAST("{column}" AS BLOB)' for column in ("type", "id", "body", *_COLUMNS))
+        texts = ", ".join(f'CAST("{column}" AS BLOB)' for column in ("type", "id", "body", *COLUMNS))
         query = f"SELECT seq, CAST({self._crc} AS INTEGER), {texts} FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
         after = 0
         while True:
@@ -302,7 +264,7 @@ class Store:
             row = self._read(KINDS[name], body, crc)
         except ValueError as error:
             return str(error)
-        right = row.id == id and keys == [getattr(row, column, None) for column in _COLUMNS]
+        right = row.id == id and keys == [getattr(row, column, None) for column in COLUMNS]
         return "" if right else f"{self._path}: row {id!r}: its indexed columns differ from its content; {RESTORE}"
 
     def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:

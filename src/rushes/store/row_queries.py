@@ -12,6 +12,7 @@ from typing import Any
 from rushes.sidefile import connect, plainly
 from rushes.store.own_files import own_path
 from rushes.store.rows import MOST_OF_NAME
+from rushes.store.schema import check_own
 from rushes.text_reader import MOST_CHARACTERS
 
 # A row of `rushes.records` as JSON, its texts cut. It stays a dict: pages hand most of it on as JSON, and a row of a
@@ -27,7 +28,7 @@ def reading(project: Path) -> Iterator[sqlite3.Connection | None]:
     """A connection that can only read, None where there is no database; each request has one of its own.
 
     Raises:
-        ValueError: a link, or no database.
+        ValueError: a link, no database, or one that `check_own` refuses.
         OSError: it cannot be read now.
     """
     path = own_path(project, DATABASE)
@@ -36,6 +37,7 @@ def reading(project: Path) -> Iterator[sqlite3.Connection | None]:
         return
     try:
         with closing(connect(path, read_only=True)) as connection:
+            check_own(connection, path)
             connection.row_factory = sqlite3.Row
             yield connection
     except sqlite3.Error as error:

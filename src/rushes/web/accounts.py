@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,12 +71,8 @@ class Accounts(SideFile):
 
     loss = "people are then invited anew, and all labels stay"
 
-    def __init__(self, path: Path, tables: Sequence[str] = ()) -> None:
-        super().__init__(path, (*_TABLES, *tables))
-        for table, column, kind in _ADDED:  # to a file from before there was such a column
-            if not self.run("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", table, column):
-                with suppress(sqlite3.OperationalError):  # another process was faster; else the next statement fails
-                    self.run(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    def __init__(self, path: Path, tables: Sequence[str] = (), added: Sequence[tuple[str, str, str]] = ()) -> None:
+        super().__init__(path, (*_TABLES, *tables), added=(*_ADDED, *added))
         self.run("INSERT INTO place (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", secrets.token_hex(8))
         self.key = secrets.token_urlsafe(24)
         self._open = False  # whether the open link lets people in; a server that is not asked for it does not

@@ -51,7 +51,7 @@ class Assignment:
 _NAMES = [field.name for field in fields(Assignment)]
 _COLUMNS = ", ".join(_NAMES)
 _TABLES = (
-    f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
+    f"CREATE TABLE IF NOT EXISTS items ({', '.join(_NAMES[:-1]).replace('id,', 'id PRIMARY KEY,', 1)})",
     "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
     "CREATE INDEX IF NOT EXISTS by_pair ON items (annotator, left, right, kind)",
     "CREATE TABLE IF NOT EXISTS practice "
@@ -63,9 +63,7 @@ class AssignmentStore(Accounts):
     """The file of the people, with their items."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _TABLES)
-        if not self.first("SELECT 1 FROM pragma_table_info('items') WHERE name = 'takes'"):
-            self.run("ALTER TABLE items ADD COLUMN takes")  # a file from before there were rankings
+        super().__init__(path, _TABLES, [("items", "takes", "")])  # which was added for rankings
 
     def put(self, item: Assignment) -> None:
         """Write an item, new or changed."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +100,29 @@ def test_a_file_of_other_clips_or_a_damaged_one_is_not_believed(store: Store, tm
     again = VoteTable(GROUPS, "overall")
     again.catch_up(store, file)
     assert same(again, fresh) and not file.exists()
+
+
+@pytest.mark.parametrize("what", ["packed", "locked", "array", "endless", "wider"])
+def test_a_file_from_elsewhere_fills_no_memory(what: str, store: Store, tmp_path: Path) -> None:
+    """A stranger's was unpacked whatever its size, or ended the page in an error of Python's."""
+    file, votes = tmp_path / "tally.npz", VoteTable(GROUPS, "overall")
+    votes.catch_up(store)
+    print_of: Any = {"print": votes._print, "last": 1, "names": np.array(["eve"])}
+    if what == "array":
+        with file.open("wb") as out:
+            np.save(out, np.zeros(3))
+    elif what == "packed":
+        np.savez_compressed(file, **print_of, marks=np.zeros((1, 2**26), np.int8))
+        assert file.stat().st_size < 100_000
+    else:
+        np.savez(file, **print_of, marks=np.zeros((1, votes.pairs + (what == "wider")), np.int8))
+        data, shape = file.read_bytes(), f"(1, {votes.pairs}), }}".encode()
+        if what == "locked":
+            data = data.replace(b"PK\x01\x02-\x03-\x00\x00\x00", b"PK\x01\x02-\x03-\x00\x01\x00")
+        elif what == "endless":
+            data = data.replace(shape + b" " * 9, shape.replace(b"), }", b"0" * 9 + b"), }"))
+        assert what == "wider" or data != file.read_bytes()
+        file.write_bytes(data)
+    before, again = votes.counts.copy(), VoteTable(GROUPS, "overall")
+    again.catch_up(store, file)
+    assert np.array_equal(again.counts, before) and not file.exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from rushes.files import whole_file
@@ -85,11 +86,17 @@ class VoteTable:
         if not file.is_file():
             return
         try:
-            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            with file.open("rb") as opened, NpzFile(opened, allow_pickle=False) as stored:
+                assert stored.zip is not None
+                if any(each.compress_type or each.flag_bits & 1 for each in stored.zip.infolist()):
+                    raise ValueError("packed or locked, as `save` leaves none: it may fill memory")
                 if str(stored["print"]) == self._print:
-                    self.marks = dict(zip(map(str, stored["names"]), stored["marks"], strict=True))
+                    marks = stored["marks"]
+                    if marks.dtype != np.int8 or marks.shape[1:] != (self.pairs,):
+                        raise ValueError("of other pairs")
+                    self.marks = dict(zip(map(str, stored["names"]), marks, strict=True))
                     self.last = int(stored["last"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, MemoryError, BadZipFile):
             file.unlink()  # a copy, damaged: the store has it all
             return
         self._count()

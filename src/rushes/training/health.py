@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import log, sqrt
 from statistics import fmean
 from typing import Any, Literal
 
@@ -50,6 +50,9 @@ MAX_WINNER_RISE = 0.02
 NEAR_PERFECT_ACCURACY = 0.95
 # The share of a margin that winners must have: pushing losers away alone is what a shortcut allows.
 MIN_WINNER_SHARE = 0.2
+# The share of the most that losers' error can rise by for the distance that predictions moved (Cauchy-Schwarz). It was
+# 0.03 to 0.4 in runs whose takes got better, and 1.0 to 1.1 with the released loader's fault, where they got worse.
+MIN_LOSER_SHARE = 0.7
 # At logits of 0.2 the loss is a straight line to one part in a hundred: all pairs pull alike.
 LINEAR_GRADIENT_WEIGHT = 0.45
 # Wrong pairs cost ten times what all pairs cost before anything was learned: they alone steer.
@@ -104,6 +107,11 @@ class _StepHistory:
         """How far the policy is from the reference, in units of the reference's own error."""
         drift, error = self.held("drift"), self.held("reference_error")
         return drift / error if drift is not None and error else None
+
+    def spread_out(self, rise: float) -> bool:
+        """Whether predictions moved much further than it takes to raise the losers' error by so much."""
+        drift, error = self.held("drift"), self.held("reference_error")
+        return bool(drift and error) and rise < MIN_LOSER_SHARE * (2 * sqrt(drift * error) + drift)
 
     @property
     def anchored(self) -> bool:
@@ -216,7 +224,7 @@ def _shortcut(history: _StepHistory) -> Iterable[Diagnosis]:
         if best < NEAR_PERFECT_ACCURACY or winner is None or loser is None or loser <= winner:
             continue
         share = max(0.0, -winner) / (loser - winner)
-        if share >= MIN_WINNER_SHARE:
+        if share >= MIN_WINNER_SHARE or history.spread_out(loser):
             continue
         picked = history.rows[0].get("shortcut/all")
         before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""

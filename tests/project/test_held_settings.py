@@ -183,11 +183,11 @@ def test_an_old_default_holds_until_it_is_upgraded(
     newer = {**realdpo.TINY, "objective": {"sft_weight": 500.0}, "steps": 300, "batch": 32}
     monkeypatch.setattr(realdpo, "TINY", newer)
     monkeypatch.setattr(held_settings, "VERSION", "0.2")
-    assert read_settings(project).train.objective.sft_weight == 1000.0
+    assert read_settings(project).train.objective.sft_weight == 20.0
     lines: list[str] = []
     open_project(project, read_settings(project), say=lines.append).store.close()
     (line,) = lines
-    assert "train.objective.sft_weight 1000.0 (now 500.0)" in line and "train.steps 200 (now 300)" in line
+    assert "train.objective.sft_weight 20.0 (now 500.0)" in line and "train.steps 96 (now 300)" in line
     assert "batch" not in line and f"`rushes set {project} --upgrade`" in line
     monkeypatch.setattr(held_defaults, "VERSION", "0.2")
     assert all(line in rushes(command, project)[2].splitlines() for command in ("status", "settings"))
@@ -203,7 +203,7 @@ def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.Lo
         read_settings(project, ["train.steps=3", "generate.steps=4", "train.init_from=a", "backbone.frames=33"])
     (line,) = caplog.messages
     assert line == (
-        "train.steps is 3 here and 200 in rushes.toml, generate.steps is 4 here and 16 by default, "
+        "train.steps is 3 here and 96 in rushes.toml, generate.steps is 4 here and 16 by default, "
         'train.init_from is a here and "base" by default, but other stages use the project\'s value; to store yours '
         f"run `rushes set {project} train.steps=3 generate.steps=4 train.init_from=a`"
     )

@@ -243,7 +243,7 @@ def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan:
     train = recipe_train(read_settings(tmp_path), "realdpo")
     assert train.options == {"beta": 5000.0} and train.objective == ObjectiveSettings()
     assert (train.learning_rate, train.lora_alpha, train.t_high, train.reference) == (1e-4, 32.0, 0.5, "ema")
-    assert recipe_train(Settings(), "realdpo").objective.sft_weight == 1000.0
+    assert recipe_train(Settings(), "realdpo").objective.sft_weight == 20.0
 
 
 def test_other_recipe_is_trained_in_the_memory_that_the_project_was_fitted_to(wan: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class ProjectExported:
             f"trained model by {self.read_back_difference or 0:.2g}"
         )
         comfy = f"put {self.weights / '*.safetensors'} in ComfyUI's models/loras, and choose it in a Load LoRA node"
-        return [*lines, f"load: {self.load or comfy}"]
+        return [*lines, *f"load: {self.load or comfy}".splitlines()]
 
 
 @dataclass(frozen=True)

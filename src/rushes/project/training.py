@@ -92,7 +92,7 @@ class TrainResult:
             f"{self.held_out} held out",
             *([f"gradients: {self.gradients} ({self.gradients_why})"] if self.gradients_why else []),
             *lines_of(self, *IN_SENTENCES),
-            *self.remedies,
+            *(line for remedy in self.remedies for line in remedy.splitlines()),
         ]
 
 

@@ -111,7 +111,9 @@ class _StepHistory:
     def spread_out(self, rise: float) -> bool:
         """Whether predictions moved much further than it takes to raise the losers' error by so much."""
         drift, error = self.held("drift"), self.held("reference_error")
-        return bool(drift and error) and rise < MIN_LOSER_SHARE * (2 * sqrt(drift * error) + drift)
+        if drift is None or error is None:
+            return False
+        return rise < MIN_LOSER_SHARE * (2 * sqrt(drift * error) + drift)
 
     @property
     def anchored(self) -> bool:

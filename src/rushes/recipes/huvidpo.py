@@ -41,9 +41,8 @@ PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
 TINY: Mapping[str, Any] = {
     "learning_rate": 3e-5,
-    "steps": 50,
+    "steps": 48,
     "batch": 8,
-    "shift": 1.0,
     "options": {"beta": 50.0, "metric": "world"},
 }
 _CODE = f"{PAPER}, the authors' code"

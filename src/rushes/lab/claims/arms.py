@@ -2,7 +2,8 @@
 
 All arms that papers are asked about have one rule (`RULE`): the same distribution of training times, learning rate and
 number of steps, and no SFT term, which is an arm of its own. Preference losses have the beta at which their held-out
-drift is alike (`BETA`, chosen on a seed that no table uses, LOG.md), and the published one is an arm of its own.
+drift is about alike (`BETA`, looked at on a seed that no table uses, LOG.md; PhysHPO's is larger). The published one is
+an arm of its own.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "bench generate": ("lab.sharing_bench:SharingBench",),
     "bench metrics": ("lab.metric_calibration:CalibrationResult",),
     "bench step": ("lab.step_cost:StepBench",),
-    "bench world": ("lab.world_tests:WorldBench",),
+    "bench world": ("lab.world_results:WorldBench",),
     "cache check-folder": ("training.comparison_checks:FolderCheck",),
     "cache explain": ("inspect.caches:ExplainResult",),
     "cache reference": ("project.training:ReferenceCacheResult",),

@@ -17,11 +17,11 @@ def test_rank_correlation_is_spearmans_and_its_interval_counts_scenes() -> None:
     x = rng.normal(size=60).round(1)
     y = x + rng.normal(size=60)
     rows = [(at, float(a), float(b)) for at, (a, b) in enumerate(zip(x, y, strict=True))]
-    found = calibration._agreement(rows)
-    assert found.value == pytest.approx(spearmanr(x, y).statistic, abs=5e-4)
-    assert found.low < found.value < found.high and found.n == 60
+    agreement = calibration._agreement(rows)
+    assert agreement.value == pytest.approx(spearmanr(x, y).statistic, abs=5e-4)
+    assert agreement.low < agreement.value < agreement.high and agreement.n == 60
     twice = calibration._agreement([*rows, *rows])
-    assert twice.high - twice.low == pytest.approx(found.high - found.low, abs=0.03)
+    assert twice.high - twice.low == pytest.approx(agreement.high - agreement.low, abs=0.03)
     assert plain(calibration._agreement([(0, 1.0, 2.0)] * 5))["value"] is None
     assert calibration._agreement([]).n == 0
 

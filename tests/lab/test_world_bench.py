@@ -22,7 +22,7 @@ from rushes.lab.world_bench import (
     within_kind_correlation,
     world_lines,
 )
-from rushes.lab.world_tests import JudgeTest
+from rushes.lab.world_results import JudgeTest
 from rushes.progress import no_bar
 from rushes.records import plain
 from rushes.world.scenes import wrong_captions

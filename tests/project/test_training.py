@@ -50,11 +50,11 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
 def test_where_no_comparison_can_be_held_out_this_is_said(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, said = Path(shutil.copytree(finished, tmp_path / "project")), list[str]()
-    project = open_project(folder, read_settings(folder, ("train.held_out=1", "train.name=new")), say=said.append)
+    folder, lines = Path(shutil.copytree(finished, tmp_path / "project")), list[str]()
+    project = open_project(folder, read_settings(folder, ("train.held_out=1", "train.name=new")), say=lines.append)
     monkeypatch.setattr(recipe_data, "check_latents", lambda every, *more: (every[:3], {}))
     _prepare(project, "new")
-    assert "more than a quarter of the 3 comparisons;" in said[-1]
+    assert "more than a quarter of the 3 comparisons;" in lines[-1]
     project.store.close()
 
 

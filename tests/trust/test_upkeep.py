@@ -318,7 +318,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
+@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="needs capabilities of the Linux kernel")
 def test_who_can_only_read_a_project_sees_its_locks_and_holds_it(tmp_path: Path) -> None:
     """A colleague's backup ended well without the checkpoints that the owner's `clean` removed meanwhile."""
     Store.create(tmp_path).close()
@@ -553,7 +553,7 @@ def test_a_backup_reads_a_video_of_the_project_once_and_counts_what_is_lost(
     assert [path for path in hashed if path.is_relative_to(project)] == [damaged]
 
 
-@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
+@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="needs capabilities of the Linux kernel")
 def test_a_project_that_cannot_be_written_is_read(project: Path, tmp_path: Path, command: Command) -> None:
     with sqlite3.connect(project / "embeddings.db") as side:  # its log is gone with the last who closed it
         side.executescript("PRAGMA journal_mode = WAL; CREATE TABLE one (x)")

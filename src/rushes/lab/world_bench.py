@@ -25,7 +25,7 @@ from rushes.backbones.sampling import sample
 from rushes.backbones.tiny import TinyBackbone, load
 from rushes.edits.renderings import flow
 from rushes.lab.bench_clips import BenchMeasures, BenchWorld, WorldClip
-from rushes.lab.world_tests import (
+from rushes.lab.world_results import (
     CaptionWeight,
     ClosedForm,
     Headroom,

@@ -108,7 +108,7 @@ class _StepHistory:
         drift, error = self.held("drift"), self.held("reference_error")
         return drift / error if drift is not None and error else None
 
-    def spread_out(self, rise: float) -> bool:
+    def moved_elsewhere(self, rise: float) -> bool:
         """Whether predictions moved much further than it takes to raise the losers' error by so much."""
         drift, error = self.held("drift"), self.held("reference_error")
         if drift is None or error is None:
@@ -226,7 +226,7 @@ def _shortcut(history: _StepHistory) -> Iterable[Diagnosis]:
         if best < NEAR_PERFECT_ACCURACY or winner is None or loser is None or loser <= winner:
             continue
         share = max(0.0, -winner) / (loser - winner)
-        if share >= MIN_WINNER_SHARE or history.spread_out(loser):
+        if share >= MIN_WINNER_SHARE or history.moved_elsewhere(loser):
             continue
         picked = history.rows[0].get("shortcut/all")
         before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""

@@ -17,8 +17,7 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.config.tables import BackboneSettings
 from rushes.edits import words as edits
-from rushes.media.images import STILL_SUFFIXES, read_image
-from rushes.media.read import read_video
+from rushes.media.read import read_still, read_video
 from rushes.media.resize import FitMode, resize_frame
 from rushes.progress import Sharing, in_turn
 from rushes.store.database import Store
@@ -136,11 +135,3 @@ def read_clip(path: Path, size: BackboneSettings, fit: FitMode) -> NDArray[np.ui
 def read_first_frame(path: Path, size: BackboneSettings, fit: FitMode) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
     return resize_frame(read_still(path), (size.height_px, size.width_px), fit)[None]
-
-
-def read_still(path: Path) -> NDArray[np.uint8]:
-    """The first frame of a clip, or a still, as it is, [H, W, 3]."""
-    if path.suffix.lower() in STILL_SUFFIXES:
-        return read_image(path)
-    first: NDArray[np.uint8] = read_video(path, frames=1).frames_FHWC[0]
-    return first

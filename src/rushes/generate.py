@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions, Precision, ReadsTogether
+from rushes.backbones.base import Backbone, BackboneSpec, ReadsTogether
 from rushes.backbones.first_frame_consistency import matched_colours, shared_noise
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
@@ -63,7 +63,7 @@ class TakeContext:
         """The same for takes of one shape, by its name."""
         if len(self.size.shapes) == 1:
             return self
-        tiling = in_tiles(self.size)  # of a model that takes them all
+        tiling = tiled(self.size)  # of a model that takes them all
         return replace(self, size=self.size.at(shape).model_copy(update={"tiling": tiling}))
 
     @property
@@ -109,29 +109,8 @@ class GenerationContext(TakeContext):
         if self.settings.shift and kind != "guided" and self.backbone.spec.image_cond_noise_scale is not None:
             more.append("levels follow the shift")
         # An offloaded network answers the same; the setting was in this digest before it was known to cost no take.
-        same = {"tiling": in_tiles(self.size), "offload": False}
+        same = {"tiling": tiled(self.size), "offload": False}
         return stable_hash([asked, size | same, *more])
-
-
-def in_tiles(size: BackboneSettings) -> bool:
-    """Whether the codec works in tiles, which is decided for the largest of several shapes."""
-    most = size.largest
-    return tiled(size.tiling, size.name, most.frames, most.height_px, most.width_px)
-
-
-def load_options(size: BackboneSettings, dtype: Precision) -> LoadOptions:
-    """How a model is held in memory; what else the settings ask of it costs none."""
-    return LoadOptions(
-        dtype,
-        size.gradient_checkpointing,
-        in_tiles(size),
-        fps=size.fps,
-        quantize=size.quantize,
-        offload=size.offload,
-        feed_forward_chunk=size.chunk_size_feed_forward,
-        text_quantize=size.text_quantize,
-        text_offload=size.text_offload,
-    )
 
 
 _ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take

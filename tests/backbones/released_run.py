@@ -39,10 +39,10 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.released import Released, released
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
-from rushes.config.tables import TrainSettings
+from rushes.config.tables import BackboneSettings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.project.project import make_trainable
+from rushes.project.networks import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
 from rushes.training.activations import Where
@@ -406,7 +406,9 @@ def main(name: str, jobs: Sequence[str]) -> None:
             precision, _, shape = job.partition("/")
             options = WAYS[precision][0] if shape else LoadOptions()
             # As projects do by default; what encodes first frames for the other jobs takes hours in tiles, for nothing.
-            tiles = job == "codec" and tiled("auto", released(name).family, SIZES[name][2], *SIZES[name][:2])
+            height_px, width_px, frames, *_ = SIZES[name]
+            size = BackboneSettings(name=released(name).family, frames=frames, height_px=height_px, width_px=width_px)
+            tiles = job == "codec" and tiled(size)
             options = replace(options, tiling=tiles)
             run = Run(name, opened(name, options, torch.device(NAME)), SIZES[name])
             if shape:

@@ -19,6 +19,7 @@ from rushes.backbones.decoders import AT_ONCE
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.model_defaults import families
 from rushes.backbones.tiling import codec_bytes, tiled
+from rushes.config.tables import BackboneSettings
 
 
 class Live(TorchDispatchMode):
@@ -103,8 +104,11 @@ def test_the_figures_are_those_of_the_released_codecs(family: str) -> None:
     ],
 )
 def test_by_size_alone(family: str, clip: tuple[int, int, int], wanted: bool) -> None:
-    assert tiled("auto", family, *clip) is wanted
-    assert tiled(True, family, *clip) is True and tiled(False, family, *clip) is False
+    frames, height_px, width_px = clip
+    size = BackboneSettings(name=family, frames=frames, height_px=height_px, width_px=width_px)
+    assert tiled(size) is wanted
+    for setting in (True, False):
+        assert tiled(size.model_copy(update={"tiling": setting})) is setting
 
 
 def test_a_clip_in_one_piece_is_in_one_piece(tiny_folder: Callable[[str], Path]) -> None:

@@ -28,7 +28,8 @@ from rushes.export.weights import export_weights
 from rushes.media.resize import resize_frame
 from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.project.project import OpenProject, load_run, open_project, run_folder
+from rushes.project.networks import load_run
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.recipe_table import recipe_table
 from rushes.project.times import training_times

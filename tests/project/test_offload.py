@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.project.project import load_start, open_project
+from rushes.project.networks import load_start
+from rushes.project.project import open_project
 from rushes.project.training import cache_reference, train_run
 
 from ..projects import SmallProject

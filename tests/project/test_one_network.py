@@ -15,7 +15,8 @@ from torch import nn
 from rushes.backbones.folders import Folder
 from rushes.config.tables import Settings
 from rushes.project.labels import label_pairs
-from rushes.project.project import load_run, open_project
+from rushes.project.networks import load_run
+from rushes.project.project import open_project
 from rushes.project.stages import evaluate_run, generate_takes, import_footage
 from rushes.project.training import train_run
 

@@ -14,7 +14,8 @@ from rushes.backbones.pipeline import load_model
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.project.project import OpenProject, precision_of
+from rushes.project.networks import precision_of
+from rushes.project.project import OpenProject
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore

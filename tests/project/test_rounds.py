@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from rushes.config.renamed import NAMES, with_first_names
 from rushes.project import labels, rounds, stages, training
-from rushes.project.project import OpenProject, load_run, load_start, open_project, run_folder
+from rushes.project.networks import load_run, load_start
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 from rushes.training.history import WEIGHTS

@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from rushes.project import labels, runs, stages, training
-from rushes.project.project import OpenProject, load_run, open_project, run_folder
+from rushes.project.networks import load_run
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import Clip, Run
 
 from ..projects import SmallProject, changed

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from rushes.cli import main
 from rushes.config.settings_files import load_settings
 from rushes.media.write import write_video
-from rushes.project.project import load_run, load_start, open_project
+from rushes.project.networks import load_run, load_start
+from rushes.project.project import open_project
 from rushes.project.settings import read_settings, write_settings
 from rushes.store.database import Store
 from rushes.world.render import render

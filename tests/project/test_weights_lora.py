@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.cli import main
-from rushes.config.settings_files import stored_settings
-from rushes.evaluate.stored import finished_run
 from rushes.export import weights
 from rushes.export.weights import WeightsFormat, export_weights
 from rushes.formats.exchange import ProjectExported
 from rushes.project import stages, training
-from rushes.project.project import OpenProject, load_run, open_project, run_folder
+from rushes.project.networks import load_run, run_network
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
@@ -155,7 +155,7 @@ def test_an_adapter_without_effect_is_refused(
     for name, p in expert.named_parameters():
         if ".lora_A." in name:  # the second factors stay, so the adapter does not look idle
             p.data.zero_()
-    monkeypatch.setattr(weights, "load_run", lambda project, name: run)
+    monkeypatch.setattr(weights, "load_network", lambda project, network: run)
     with pytest.raises(
         ValueError, match=r"does not change the prediction at noise level 0\.\d+, so its export would act"
     ):
@@ -174,8 +174,10 @@ def test_the_last_line_says_where_weights_without_python_go(change: float | None
 
 
 def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = finished_run(trained.store, "sft")
-    full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
-    monkeypatch.setattr(weights, "train_of", lambda project, name: stored_settings(full).train)
+    network, backbone = run_network(trained, "sft"), load_run(trained, "sft")
+    own = network.chain[0]
+    full = replace(own, train=own.train.model_copy(update={"trainable": "full"}))
+    monkeypatch.setattr(weights, "run_network", lambda project, name: replace(network, chain=(full,)))
+    monkeypatch.setattr(weights, "load_network", lambda project, network: backbone)
     with pytest.raises(ValueError, match=r"run 'sft' is not an adapter on .* leave --weights out"):
         export_weights(trained, "sft", tmp_path, "comfyui")

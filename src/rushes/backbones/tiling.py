@@ -8,6 +8,7 @@ everywhere.
 from __future__ import annotations
 
 from rushes.backbones.model_defaults import families
+from rushes.config.tables import BackboneSettings
 
 MOST_BYTES = 10 * 2**30  # for activations in float32; beside 14 billion weights in 4 bits they fit 24 GB
 
@@ -21,9 +22,11 @@ def codec_bytes(family: str, frames: int, height_px: int, width_px: int) -> int 
     return count
 
 
-def tiled(setting: str | bool, family: str, frames: int, height_px: int, width_px: int) -> bool:
-    """Whether clips of this size go through a family's codec in tiles; by "auto" also where its memory is not known."""
-    if isinstance(setting, bool):
-        return setting
-    peak = codec_bytes(family, frames, height_px, width_px)
+def tiled(size: BackboneSettings) -> bool:
+    """Whether a codec works in tiles, which is decided for the largest of several shapes; by "auto" also where its
+    memory is not known."""
+    if isinstance(size.tiling, bool):
+        return size.tiling
+    most = size.largest
+    peak = codec_bytes(size.name, most.frames, most.height_px, most.width_px)
     return peak is None or peak > MOST_BYTES

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, merge_lora
 from rushes.backbones.base import Backbone
 from rushes.backbones.folders import whole_folder
+from rushes.backbones.loading import load_model
 from rushes.backbones.pipeline import DiffusersBackbone, Experts
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
-from rushes.project.project import OpenProject, adapts_base, base_beside, load_model, load_run, precision_of, train_of
+from rushes.project.networks import base_in, load_network, run_network
+from rushes.project.project import OpenProject
 from rushes.tensor_files import save_tensors
 
 WeightsFormat = Literal["diffusers", "comfyui"]
@@ -53,11 +55,11 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: WeightsF
     Raises ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
     does not do what the run does.
     """
-    backbone = load_run(project, name)
-    train = train_of(project, name)
+    network = run_network(project, name)
+    backbone = load_network(project, network)
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would equal the base model; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
-    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):
+    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and network.adapter_alone:
         if adapter_is_idle(backbone.network):
             raise unchanged
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)
@@ -67,12 +69,11 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: WeightsF
             "these; leave --weights out to export the whole model"
         )
     merge_lora(backbone.network)
-    if backbone.fingerprint == base_beside(project, name).fingerprint:
+    if backbone.fingerprint == base_in(project, network.dtype).fingerprint:
         raise unchanged
     path = folder / (name if isinstance(backbone, DiffusersBackbone) else f"{name}.safetensors")
     backbone.save(path)
-    size, dtype = project.settings.backbone.model_copy(update={"path": str(path)}), precision_of(project, train)
-    again = load_model(size, dtype=dtype)
+    again = load_model(network.size.model_copy(update={"path": str(path)}), dtype=network.dtype)
     if again.fingerprint != backbone.fingerprint:
         raise ValueError(
             f"{path}: the file reads back differently from what was written; check the disk, then export again"

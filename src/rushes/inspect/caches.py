@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
+from rushes.backbones.loading import load_model
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import CaptionRows, TextCache
 from rushes.encode import PREPROCESSING, encode
-from rushes.project.project import OpenProject, load_model
+from rushes.project.project import OpenProject
 from rushes.store.latents import LatentKey, LatentStore
 
 SAME = 1e-3  # relative difference up to which two encodings are one: kernels round in their own ways

@@ -16,10 +16,10 @@ import torch
 
 from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
+from rushes.backbones.loading import load_model, load_options
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.generate import load_options
 from rushes.inspect.dry_run import Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import (
@@ -33,7 +33,7 @@ from rushes.inspect.step_forecast import (
 )
 from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
 from rushes.project.comparisons import comparisons_of_a_clip
-from rushes.project.project import load_model, make_trainable
+from rushes.project.networks import make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
 from rushes.training.gradients import waiting_views

@@ -35,8 +35,8 @@ from rushes.inspect.job_forecast import (
 from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_model_defaults, with_sizes, with_values
 from rushes.project.model_presets import folder_of, folder_preset
+from rushes.project.networks import check_offload
 from rushes.project.presets import HELD_OUT
-from rushes.project.project import check_offload
 from rushes.project.settings import overridden, read_settings
 from rushes.project.settings_checks import check_settings
 from rushes.records import Candidate, Clip

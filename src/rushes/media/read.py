@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
+from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.resize import FitMode, check_size, resize_frame
 from rushes.media.video_reader import Shown, VideoReader
 
@@ -114,6 +116,14 @@ def read_video(
             f"{path}: the frame size changes within the file; give size_px to scale all frames to one size"
         )
     return Video(np.stack(taken), own_fps if rate is None else float(rate))
+
+
+def read_still(path: Path) -> Frames:
+    """The first frame of a clip, or a still, as it is, [H, W, 3]. Raises MediaError: it cannot be read."""
+    if path.suffix.lower() in STILL_SUFFIXES:
+        return read_image(path)
+    first: Frames = read_video(path, frames=1).frames_FHWC[0]
+    return first
 
 
 def decode(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> Iterator[tuple[float, Frames]]:

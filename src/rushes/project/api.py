@@ -24,8 +24,9 @@ from rushes.project.held_settings import begin_project
 from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
 from rushes.project.negatives import CaptionResult
+from rushes.project.networks import load_run
 from rushes.project.presets import preset
-from rushes.project.project import OpenProject, load_run, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
 from rushes.project.settings import check_new, overridden, read_settings

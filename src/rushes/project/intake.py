@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from rushes.backbones.caption_tokens import caption_measure
+from rushes.backbones.loading import load_model
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
 from rushes.footage import preflight_costs, preflight_text
@@ -40,7 +41,7 @@ from rushes.formats.listing import find_bench, find_footage
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
 from rushes.project.pair_intake import import_own_pairs
-from rushes.project.project import OpenProject, load_model
+from rushes.project.project import OpenProject
 from rushes.records import INLINE, Clip, stable_hash
 
 

@@ -25,10 +25,11 @@ from rushes.media.strips import contact_sheet
 from rushes.metrics.base import Shot
 from rushes.metrics.motion_agreement import motion_agreement
 from rushes.project.labels import PROBE_PAIRS
-from rushes.project.processes import match_takes, share_takes
-from rushes.project.project import OpenProject, load_run
+from rushes.project.networks import load_network, network_of
+from rushes.project.processes import match_network, share_takes
+from rushes.project.project import OpenProject
 from rushes.project.stages import encode_missing, latents_of
-from rushes.records import BASE, Candidate, Clip, stable_hash
+from rushes.records import Candidate, Clip, stable_hash
 from rushes.text_reader import counted, read_by_line
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     """
     settings, system = project.settings, project.settings.train.init_from
     encode_missing(project, *latents_of(project, clips, whole=True), "eta: encode")
-    backbone = project.base if system == BASE else load_run(project, system)
+    network = network_of(project, system)
+    backbone = load_network(project, network) if network.chain else project.base
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
         project.latents, backbone, settings.backbone, ask, store=project.store, system=system, kind="probe"
@@ -63,8 +65,9 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
     missing = generate.missing(studio, wanted).requests
     with project.timed("eta", len(missing)) as tick:
-        spread = share_takes(project, studio, missing)
-        match_takes(project, studio, missing)
+        spread = share_takes(project.ranks, network, studio, missing)
+        if missing:
+            match_network(project.ranks, backbone, network)
         generate.generate(studio, missing, tick, spread)
     stored = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
     rows: dict[tuple[str, float], list[Candidate]] = {}

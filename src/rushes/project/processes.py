@@ -9,42 +9,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rushes import encode, generate
 from rushes.arrays import Frames
 from rushes.backbones.adapters import is_adapter
-from rushes.backbones.base import Backbone, Precision
-from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings, TrainSettings
+from rushes.backbones.base import Backbone
+from rushes.backbones.loading import load_model
+from rushes.config.tables import FootageSettings, GenerateSettings
 from rushes.evaluate.stored import measure_each
 from rushes.evaluate.suites import meter_of
+from rushes.media.read import read_still
 from rushes.media.resize import FitMode
 from rushes.progress import Sharing, in_turn
 from rushes.project.jobs import read_captions
-from rushes.project.project import (
-    OpenProject,
-    adapts_base,
-    load_model,
-    make_trainable,
-    precision_of,
-    train_of,
-)
-from rushes.records import BASE, Candidate
+from rushes.project.networks import Network, make_trainable
+from rushes.project.project import TEXTS, OpenProject
+from rushes.records import Candidate
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
 from rushes.training.parallel import Ranks, joined
-
-
-@dataclass(frozen=True)
-class NetworkOrder:
-    """Which network a helper is to have: the base's, or a run's, whose weights the first process sends."""
-
-    size: BackboneSettings
-    dtype: Precision
-    train: TrainSettings | None = None  # of the run; None = the base
-    adapter: bool = False  # is all in which the run differs from the base
 
 
 class Helper:
@@ -53,20 +38,20 @@ class Helper:
     def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder, self.ranks = folder, ranks
         self.media = MediaFolder(folder / "media")
-        self._model: tuple[NetworkOrder, Backbone] | None = None
+        self._model: tuple[Network, Backbone] | None = None
 
-    def model(self, network: NetworkOrder, read: Callable[[Backbone], None] | None = None) -> Backbone:
+    def model(self, network: Network, read: Callable[[Backbone], None] | None = None) -> Backbone:
         """The model of an order; one at a time is in memory, and what has to be read is read before it."""
         if self._model is None or self._model[0] != network or read:
             self.forget()
-            backbone = load_model(network.size, self.folder, network.dtype)
+            backbone = load_model(network.size, self.folder / TEXTS, network.dtype)
             if read:
                 read(backbone)
             if network.train is not None:
                 make_trainable(backbone, network.train)
             self._model = network, backbone
         backbone = self._model[1]
-        _match(self.ranks, backbone, network)
+        match_network(self.ranks, backbone, network)
         return backbone
 
     def forget(self) -> None:
@@ -95,11 +80,11 @@ def follow(folder: Path) -> None:
 def share_encoding(project: OpenProject) -> Sharing:
     """Who encodes batches of clips and first frames; each process writes its latents."""
     size = project.settings.backbone
-    network = NetworkOrder(size, size.dtype)
+    network = Network(size, size.dtype)
     return project.ranks.sharing(partial(_encode, network, project.settings.footage.fit, project.latents.fingerprint))
 
 
-def _encode(network: NetworkOrder, fit: FitMode, latents: str, helper: Helper) -> None:
+def _encode(network: Network, fit: FitMode, latents: str, helper: Helper) -> None:
     nothing: Sequence[LatentKey] = ()  # the first process sends what is to be encoded
     spread = helper.ranks.in_rounds
     backbone = helper.model(network)
@@ -107,51 +92,31 @@ def _encode(network: NetworkOrder, fit: FitMode, latents: str, helper: Helper) -
 
 
 def share_takes(
-    project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
+    ranks: Ranks, network: Network, studio: generate.GenerationContext, wanted: Sequence[generate.Request]
 ) -> Sharing:
-    """Who makes batches of takes, once all have read the captions.
-
-    `beside` names the run that the base is compared with, for its precision.
-    """
-    if project.ranks.size == 1 or not wanted:
+    """Who makes batches of takes with a network, once all have read the captions."""
+    if ranks.size == 1 or not wanted:
         return in_turn
-    network = _network_of(project, studio.system, beside)
-    spread = project.ranks.sharing(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
-    read_captions(studio.backbone, generate.captions_of(studio, wanted), project.ranks)
+    spread = ranks.sharing(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
+    read_captions(studio.backbone, generate.captions_of(studio, wanted), ranks)
     return spread
 
 
-def match_takes(
-    project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
-) -> None:
-    """Send the others the weights that takes are made with, once they have read what `share_takes` sent them."""
-    if project.ranks.size > 1 and wanted:
-        _match(project.ranks, studio.backbone, _network_of(project, studio.system, beside))
+def match_network(ranks: Ranks, backbone: Backbone, network: Network) -> None:
+    """A run's weights from the first process into all; those of the base are read from its files by each.
 
-
-def _network_of(project: OpenProject, system: str, beside: str) -> NetworkOrder:
-    size, run = project.settings.backbone, beside if system == BASE else system
-    if not run:
-        return NetworkOrder(size, size.dtype)
-    train = train_of(project, run)
-    dtype = precision_of(project, train)
-    if system == BASE:
-        return NetworkOrder(size, dtype)
-    return NetworkOrder(size, dtype, train, adapts_base(project, train))
-
-
-def _match(ranks: Ranks, backbone: Backbone, network: NetworkOrder) -> None:
-    """A run's weights from the first process into all; those of the base are read from its files by each."""
-    if network.train is None:
+    The first sends them once the others have read what `share_takes` sent them.
+    """
+    if ranks.size == 1 or not network.chain:
         return
     for name, p in backbone.network.named_parameters():
         p.requires_grad_(is_adapter(name))
-    ranks.match(backbone.network, frozen=not network.adapter)
+    ranks.match(backbone.network, frozen=not network.adapter_alone)
     backbone.network.requires_grad_(False)
 
 
 def _takes(
-    network: NetworkOrder,
+    network: Network,
     settings: GenerateSettings,
     latents: str,
     wanted: Sequence[generate.Request],
@@ -183,4 +148,4 @@ def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: Helper
 def still_of(media: MediaFolder, firsts: Mapping[str, str], candidate: Candidate) -> Frames | None:
     """The frame [H, W, 3] that a candidate was given to start from, where there is one."""
     first = firsts.get(candidate.id)
-    return None if first is None else encode.read_still(media.path(first))
+    return None if first is None else read_still(media.path(first))

@@ -15,8 +15,9 @@ from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.footage.split import film_of
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
-from rushes.project.project import OpenProject, base_beside, load_run, without_network
+from rushes.project.networks import base_in, load_network, network_of
+from rushes.project.processes import match_network, share_encoding, share_measuring, share_takes, still_of
+from rushes.project.project import OpenProject, without_network
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
 from rushes.text_reader import counted
@@ -72,17 +73,16 @@ def _generate(
 
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
-    made_by = "" if system == BASE else stored.finished_run(project.store, system).made_by  # before what may take hours
+    network = network_of(project, system, beside)  # before what may take hours
     encode_missing(project, *latents_of(project, clips, whole=settings.kind == "guided"), f"{stage}: encode")
-    base = base_beside(project, beside) if beside else project.base
     studio = generate.GenerationContext(
         project.latents,
-        base,
+        project.base if network.chain else base_in(project, network.dtype),
         project.settings.backbone,
         settings,
         store=project.store,
         system=system,
-        made_by=made_by,
+        made_by=network.made_by,
     )
     wanted = generate.requests(studio, clips, seed)
     with project.store.media.remembering():
@@ -93,11 +93,12 @@ def _generate(
     with project.timed(stage, len(missing)) as tick:
         if missing:  # captions are read before there is a network
             without_network(project)
-        spread = share_takes(project, studio, missing, beside)
+        spread = share_takes(project.ranks, network, studio, missing)
         generate.read(studio, missing)
-        if system != BASE:  # also where all takes are there: weights that are not the run's are refused
-            studio = replace(studio, backbone=load_run(project, system))
-        match_takes(project, studio, missing, beside)
+        if network.chain:  # also where all takes are there: weights that are not the run's are refused
+            studio = replace(studio, backbone=load_network(project, network))
+        if missing:
+            match_network(project.ranks, studio.backbone, network)
         seconds = generate.generate(studio, missing, tick, spread)
     counts, size = Counter(request.shape for request in missing), project.settings.backbone
     for shape, taken in seconds.items() if len(size.shapes) > 1 else ():

@@ -16,29 +16,21 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rushes.backbones.base import Backbone
+from rushes.backbones.loading import load_model
 from rushes.backbones.speed import check_attention_trains
-from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
+from rushes.config.settings_files import hashed_form, settings_hash
 from rushes.config.tables import Settings, TrainSettings, run_name
-from rushes.evaluate.stored import finished_run
 from rushes.files import whole_file
 from rushes.noise.draws import TimeDraw
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_words, steps_on, watch_run
+from rushes.project.networks import check_offload, load_start, make_trainable, precision_of, starts_of
 from rushes.project.processes import Helper, Order
-from rushes.project.project import (
-    OpenProject,
-    check_offload,
-    load_model,
-    load_start,
-    make_trainable,
-    precision_of,
-    run_folder,
-    without_network,
-)
+from rushes.project.project import TEXTS, OpenProject, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
-from rushes.records import BASE, INLINE, Run, lines_of, stable_hash
+from rushes.records import INLINE, Run, lines_of, stable_hash
 from rushes.sidefile import RESTORE
 from rushes.tensor_files import save_tensors
 from rushes.text_reader import counted
@@ -221,7 +213,7 @@ def _train_along(job: TrainingJob, helper: Helper) -> None:
 
 def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
     helper.forget()
-    backbone = load_model(job.settings.backbone, helper.folder, job.dtype, parked=True)
+    backbone = load_model(job.settings.backbone, helper.folder / TEXTS, job.dtype, parked=True)
     read_texts(job, helper.folder, backbone, helper.ranks)
     make_trainable(backbone, job.settings.train)
     return set_up(job, helper.folder, backbone, helper.ranks, no_bar)
@@ -396,14 +388,12 @@ def _start(project: OpenProject) -> Backbone:
 
 def _origin(project: OpenProject, name: str) -> str:
     """Fingerprint of the weights of the run that training starts from; "" for the base."""
-    start, origin = project.settings.train.init_from, ""
-    while start != BASE:
-        if start == name:
-            raise ValueError(f"train.init_from: run {name!r} cannot start from itself; set train.name to a new name")
-        run = finished_run(project.store, start)
-        origin = origin or run.made_by
-        start = stored_settings(run.settings).train.init_from
-    return origin
+    settings = project.settings.train
+    itself = settings.init_from == name
+    chain = () if itself else starts_of(project.store, settings)
+    if itself or name in (run.name for run in chain):
+        raise ValueError(f"train.init_from: run {name!r} cannot start from itself; set train.name to a new name")
+    return chain[0].made_by if chain else ""
 
 
 def _add_run(project: OpenProject, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:

@@ -12,7 +12,8 @@ from rushes.config.tables import ObjectiveSettings, TrainSettings, run_name
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_shortcuts, steps_on
-from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
+from rushes.project.networks import brought, load_start
+from rushes.project.project import OpenProject, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import training_times
 from rushes.records import INLINE, plain, stable_hash

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -150,25 +150,25 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises ValueError: a pair whose members answer different requests, labels that do not fit the clips, or labels of
     several judges of which the options choose none.
     """
-    clips, rows = {clip.id: clip for clip in training_clips(store)}, []
     slight = slight_shares(store, _wanted(options), options.dimension) if options.strength < 1 else {}
-    for preference, pair, term in _judged(store, options, grid):
-        if pair and isinstance(term, Term):
-            clip, own = clips.get(pair[0].clip_id), _grid_of(pair, clips, grid)
-            left, right = (candidate_view(take, clip, own) for take in pair)
-            share = slight.get(frozenset((preference.left, preference.right)), 0.0) if _by_people(preference) else 0.0
-            weighted = replace(term, weight=(1 - share) + share * options.strength)
-            rows.append(Comparison(preference.id, pair[0].group, (left, right), (weighted,)))
+    rows = []
+    for label in _labels(store, options, grid):
+        if isinstance(label.term, Term):
+            row, takes = label.preference, label.takes
+            share = slight.get(frozenset((row.left, row.right)), 0.0) if _by_people(row) else 0.0
+            weighted = replace(label.term, weight=(1 - share) + share * options.strength)
+            views = tuple(candidate_view(take, label.clip, label.grid) for take in takes)
+            rows.append(Comparison(row.id, takes[0].group, views, (weighted,)))
     return rows
 
 
 def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """How many labelled pairs are compared, and why the others are not; by length where labels are of several."""
     counts, lengths = Counter[str](), Counter[str]()
-    for preference, _, term in _judged(store, options, grid):
-        counts[term if isinstance(term, str) else "pairs"] += 1
-        if isinstance(term, Term):
-            length = preference.segment_s
+    for label in _labels(store, options, grid):
+        counts[label.term if isinstance(label.term, str) else "pairs"] += 1
+        if isinstance(label.term, Term):
+            length = label.preference.segment_s
             lengths["labels_of_whole_clips" if length is None else f"labels_of_{length:g}_s"] += 1
     rows = labels_of(store, _wanted(options), options.dimension)
     of_these = newest(rows, options.segment_s)
@@ -182,12 +182,21 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     return dict(counts | lengths if len(lengths) > 1 else counts)
 
 
-def _judged(
-    store: Store, options: Options, grid: LatentGrid
-) -> Iterator[tuple[Preference, tuple[Candidate, Candidate] | None, Term | str]]:
-    """Each label, the takes it compares, and its term or why there is none.
+@dataclass(frozen=True)
+class _Label:
+    """A label with the takes it compares, their real clip if there is one, and its term or why there is none."""
 
-    Raises ValueError: labels of several judges, of which the options choose none.
+    preference: Preference
+    term: Term | str
+    grid: LatentGrid  # of the takes
+    takes: tuple[Candidate, ...] = ()  # left and right
+    clip: Clip | None = None
+
+
+def _labels(store: Store, options: Options, grid: LatentGrid) -> Iterator[_Label]:
+    """Each label of the judge that the options choose.
+
+    Raises ValueError: labels of several judges, of which the options choose none; takes that are no pair.
     """
     kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
     candidates = {take.id: take for take in labelled_takes(store, grid, kind)}
@@ -197,22 +206,18 @@ def _judged(
         check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
     drawn = {row.subject: row for row in store.annotations() if row.spans} if options.mode == "dense" else {}
     for preference, answers in labels.items():
-        pair = _pair(preference, candidates, options)
-        if pair is None:
-            yield preference, None, "of_other_takes"
+        left, right = candidates.get(preference.left), candidates.get(preference.right)
+        if left is None or right is None:
+            yield _Label(preference, "of_other_takes", grid)
             continue
-        own = _grid_of(pair, clips, grid)
-        if reason := next(filter(None, (misfit(take, preference, own) for take in pair)), ""):
-            yield preference, pair, reason
-        else:
+        _check_pair(left, right, options.mixed_eta)
+        clip = clips.get(left.clip_id)  # an imported pair may be of none
+        own = grid.of(clip) if clip else grid.of(left, right)
+        term: Term | str = misfit(left, preference, own) or misfit(right, preference, own)
+        if not term:
             dense = partial(_dense_labels, preference, answers, drawn, own)
-            yield preference, pair, _term_or_reason(preference.labels, own, options, dense)
-
-
-def _grid_of(pair: tuple[Candidate, Candidate], clips: Mapping[str, Clip], grid: LatentGrid) -> LatentGrid:
-    """That of the clip that takes are of, or of an imported pair that is of none."""
-    clip = clips.get(pair[0].clip_id)
-    return grid.of(*pair) if clip is None else grid.of(clip)
+            term = _term_or_reason(preference.labels, own, options, dense)
+        yield _Label(preference, term, own, (left, right), clip)
 
 
 def _wanted(options: Options) -> str:
@@ -222,17 +227,6 @@ def _wanted(options: Options) -> str:
 
 def _by_people(preference: Preference) -> bool:
     return preference.judge == HUMAN or preference.judge.startswith(ANNOTATOR)
-
-
-def _pair(
-    preference: Preference, candidates: Mapping[str, Candidate], options: Options
-) -> tuple[Candidate, Candidate] | None:
-    """The takes that a label compares; None where they are not among the candidates."""
-    left, right = candidates.get(preference.left), candidates.get(preference.right)
-    if left is None or right is None:
-        return None
-    _check_pair(left, right, options.mixed_eta)
-    return left, right
 
 
 def _dense_labels(

@@ -124,18 +124,18 @@ def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
 
-def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
+def requests(context: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
     """All candidates that the settings ask for, clip by clip; clips of one shape together."""
     wanted: dict[str, list[Request]] = {}
     own: dict[str, str] = {}  # digest of the settings, by shape
     for clip in clips:
-        eta, shape = _eta(studio.settings, clip, seed), shape_of(studio.size, clip)
-        made_from = own.get(shape) or own.setdefault(shape, studio.at(shape).settings_hash)
-        for k in range(studio.settings.takes):
+        eta, shape = _eta(context.settings, clip, seed), shape_of(context.size, clip)
+        made_from = own.get(shape) or own.setdefault(shape, context.at(shape).settings_hash)
+        for k in range(context.settings.takes):
             number = take_seed(seed, clip, k)
-            id = stable_hash([clip.id, studio.weights, number, made_from, studio.system])
-            gap = studio.settings.kind == "gap"
-            caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
+            id = stable_hash([clip.id, context.weights, number, made_from, context.system])
+            gap = context.settings.kind == "gap"
+            caption = masked(clip.caption, context.settings.mask, number) if gap else clip.caption
             wanted.setdefault(shape, []).append(Request(id, clip, caption, seed=number, eta=eta, shape=shape))
     return [request for together in wanted.values() for request in together]
 
@@ -183,15 +183,17 @@ class Missing:
     lost: int  # of them whose video was lost or damaged; the others only complete the batches of these
 
 
-def missing(studio: GenerationContext, wanted: Sequence[Request]) -> Missing:
+def missing(context: GenerationContext, wanted: Sequence[Request]) -> Missing:
     """Requests that the store has no candidate for, and before them those whose video was lost or damaged.
 
     These come in the batches that they were made in: rounding depends on how many are made at once.
     """
-    stored = {candidate.id: candidate.media for candidate in studio.store.candidates(system=studio.system)}
-    lost = studio.store.media.lost(stored[request.id] for request in wanted if request.id in stored)
+    stored = {candidate.id: candidate.media for candidate in context.store.candidates(system=context.system)}
+    lost = context.store.media.lost(stored[request.id] for request in wanted if request.id in stored)
     ids = {request.id for request in wanted if stored.get(request.id) in lost}
-    again = [batch for batch in batches(wanted, studio.settings.batch) if not ids.isdisjoint(each.id for each in batch)]
+    again = [
+        batch for batch in batches(wanted, context.settings.batch) if not ids.isdisjoint(each.id for each in batch)
+    ]
     new = [request for request in wanted if request.id not in stored]
     done = {request.id for batch in again for request in batch}
     rest = [request for request in new if request.id not in done]
@@ -199,7 +201,7 @@ def missing(studio: GenerationContext, wanted: Sequence[Request]) -> Missing:
 
 
 def generate(
-    studio: GenerationContext,
+    context: GenerationContext,
     wanted: Sequence[Request],
     tick: Tick = no_tick,
     spread: Sharing = in_turn,
@@ -207,7 +209,7 @@ def generate(
     """Make candidates batch by batch, each stored before the next is begun.
 
     Args:
-        studio: what they are made with.
+        context: what they are made with.
         wanted: requests.
         tick: called with the number of candidates that were stored, and with fractions while a batch is made.
         spread: who makes the batches; processes that help call `make_clips`.
@@ -227,10 +229,10 @@ def generate(
         tick(now - early)
         early = now
 
-    for batch, files in make_clips(replace(studio, stepped=stepped), wanted, spread):
-        rows = _rows(studio, batch, files)
-        if studio.store.add(rows) < len(rows):
-            studio.store.add(_back(studio.store, rows))
+    for batch, files in make_clips(replace(context, stepped=stepped), wanted, spread):
+        rows = _rows(context, batch, files)
+        if context.store.add(rows) < len(rows):
+            context.store.add(_back(context.store, rows))
         tick(len(batch) - early)
         shape, ended = batch[0].shape, time.perf_counter()
         seconds[shape] = seconds.get(shape, 0.0) + ended - began
@@ -255,11 +257,11 @@ def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
 
 
 def make_clips(
-    studio: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
+    context: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
 ) -> Iterator[tuple[list[Request], list[bytes]]]:
     """Batches of requests, each with a video file of each of its requests; nothing is stored."""
-    read(studio, wanted)
-    return spread(batches(wanted, studio.settings.batch), partial(_files, studio))
+    read(context, wanted)
+    return spread(batches(wanted, context.settings.batch), partial(_files, context))
 
 
 def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
@@ -275,34 +277,36 @@ def negative_prompt(settings: GenerateSettings, spec: BackboneSpec) -> str | Non
     return settings.negative_prompt if guided and spec.guidance == "two_passes" else None
 
 
-def captions_of(studio: TakeContext, wanted: Sequence[Request]) -> list[str]:
+def captions_of(context: TakeContext, wanted: Sequence[Request]) -> list[str]:
     """All that the model has to read, once."""
-    return list(dict.fromkeys([*(request.caption for request in wanted), *(_negatives(studio) if wanted else ())]))
+    return list(dict.fromkeys([*(request.caption for request in wanted), *(_negatives(context) if wanted else ())]))
 
 
-def _negatives(studio: TakeContext) -> list[str]:
-    prompt = negative_prompt(studio.settings, studio.backbone.spec)
+def _negatives(context: TakeContext) -> list[str]:
+    prompt = negative_prompt(context.settings, context.backbone.spec)
     return [] if prompt is None else [prompt]
 
 
-def read(studio: TakeContext, wanted: Sequence[Request]) -> None:
+def read(context: TakeContext, wanted: Sequence[Request]) -> None:
     """Have all captions read before the first batch; those that were read before are not read again."""
-    backbone = studio.backbone
-    backbone.prepare(captions_of(studio, wanted))
+    backbone = context.backbone
+    backbone.prepare(captions_of(context, wanted))
     if isinstance(backbone, ReadsTogether):
-        pairs = [(request, caption) for request in wanted for caption in (request.caption, *_negatives(studio))]
-        backbone.prepare_together([caption for _, caption in pairs], (_stills(studio, request) for request, _ in pairs))
+        pairs = [(request, caption) for request in wanted for caption in (request.caption, *_negatives(context))]
+        backbone.prepare_together(
+            [caption for _, caption in pairs], (_stills(context, request) for request, _ in pairs)
+        )
 
 
-def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8]:
+def frames_of(context: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8]:
     """The clips [B, T, H, W, 3] that requests of one noise level and shape ask for; nothing is stored.
 
     At eta 0 these are the real clips after the codec.
     """
-    studio = studio.at(group[0].shape)
-    backbone, size, settings = studio.backbone, studio.size, studio.settings
+    context = context.at(group[0].shape)
+    backbone, size, settings = context.backbone, context.size, context.settings
     if group[0].eta == 0:
-        return backbone.decode(torch.stack([_whole(studio, request) for request in group]))
+        return backbone.decode(torch.stack([_whole(context, request) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -314,8 +318,8 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
     if settings.shared_noise:
         noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
     captions, away = [request.caption for request in group], negative_prompt(settings, spec)
-    first = _firsts(studio, group) if size.first_frame else {}
-    start = torch.stack([_whole(studio, r) for r in group]) if group[0].eta is not None else None
+    first = _firsts(context, group) if size.first_frame else {}
+    start = torch.stack([_whole(context, r) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
         backbone.condition(captions, **first).at_rate(group[0].shape),
@@ -330,9 +334,9 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.adain_share,
-        image_cond_noise_scale=studio.noise if studio.backbone.spec.image_cond_noise_scale else None,
+        image_cond_noise_scale=context.noise if context.backbone.spec.image_cond_noise_scale else None,
         seeds=[request.seed for request in group],
-        stepped=lambda share: studio.stepped(share * len(group)),
+        stepped=lambda share: context.stepped(share * len(group)),
     )
     frames = backbone.decode(latents)
     if settings.match_colours:
@@ -340,25 +344,25 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
     return frames
 
 
-def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
-    studio = studio.at(group[0].shape)
-    scale = studio.size.shape.stored_scale
-    return [encode_bytes(clip_frames, studio.size.fps, scale=scale) for clip_frames in frames_of(studio, group)]
+def _files(context: TakeContext, group: Sequence[Request]) -> list[bytes]:
+    context = context.at(group[0].shape)
+    scale = context.size.shape.stored_scale
+    return [encode_bytes(clip_frames, context.size.fps, scale=scale) for clip_frames in frames_of(context, group)]
 
 
-def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
-    weights, studio = studio.weights, studio.at(group[0].shape)
-    size, scale = studio.size, studio.size.shape.stored_scale
-    kind: CandidateKind = studio.kind or studio.settings.kind
+def _rows(context: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
+    weights, context = context.weights, context.at(group[0].shape)
+    size, scale = context.size, context.size.shape.stored_scale
+    kind: CandidateKind = context.kind or context.settings.kind
     return [
         Candidate(
             id=request.id,
-            media=_put(studio.store, request.id, file),
+            media=_put(context.store, request.id, file),
             caption=request.caption,
             kind=kind,
             group=request.clip.id,
             clip_id=request.clip.id,
-            system=studio.system,
+            system=context.system,
             made_by=weights,
             seed=request.seed,
             width_px=size.width_px * scale,
@@ -367,7 +371,7 @@ def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[b
             fps=size.fps,
             eta=request.eta,
             split=request.clip.split,
-            settings_hash=studio.settings_hash,
+            settings_hash=context.settings_hash,
         )
         for request, file in zip(group, files, strict=True)
     ]
@@ -389,25 +393,25 @@ def _put(store: Store, id: str, file: bytes) -> str:
     return store.put_media_bytes(file, ".mp4")
 
 
-def _firsts(studio: TakeContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
+def _firsts(context: TakeContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
     """First frames, as arguments of the backbone's `condition`."""
-    stills = [_stills(studio, request) for request in group]
-    tensors = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
-    firsts = [_stored_latent(studio, first_frame_key(_start(request), request.shape))[:, 0] for request in group]
+    stills = [_stills(context, request) for request in group]
+    tensors = {name: torch.stack([still[name] for still in stills]) for name in context.backbone.spec.still}
+    firsts = [_stored_latent(context, first_frame_key(_start(request), request.shape))[:, 0] for request in group]
     return {"first_frame_BCHW": torch.stack(firsts), **tensors}
 
 
-def _stills(studio: TakeContext, request: Request) -> dict[str, torch.Tensor]:
+def _stills(context: TakeContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
     return {
-        name: _stored_latent(studio, still_key(_start(request), name, shape=request.shape))
-        for name in studio.backbone.spec.still
+        name: _stored_latent(context, still_key(_start(request), name, shape=request.shape))
+        for name in context.backbone.spec.still
     }
 
 
-def _whole(studio: TakeContext, request: Request) -> torch.Tensor:
+def _whole(context: TakeContext, request: Request) -> torch.Tensor:
     """The latent of a request's clip."""
-    return _stored_latent(studio, str(LatentKey(request.clip.media, shape=request.shape)))
+    return _stored_latent(context, str(LatentKey(request.clip.media, shape=request.shape)))
 
 
 def _start(request: Request) -> str:
@@ -415,8 +419,8 @@ def _start(request: Request) -> str:
     return request.clip.first_frame or request.clip.media
 
 
-def _stored_latent(studio: TakeContext, key: str) -> torch.Tensor:
-    latent = studio.latents.get(key)
+def _stored_latent(context: TakeContext, key: str) -> torch.Tensor:
+    latent = context.latents.get(key)
     if latent is None:
         raise ValueError(f"no latent for {key[:12]}; run `rushes generate`, which encodes it")
     return latent.float()

@@ -17,9 +17,9 @@ from rushes.project.review_page import (
     open_review,
     progress_lines,
     progress_of,
+    queue_of,
     quotas_of,
     scenario_lines,
-    shelf_of,
     thresholds,
 )
 from rushes.records import Clip, Decision, Score
@@ -81,10 +81,10 @@ def test_scenarios_come_from_the_caption_that_programs_left_else_from_the_file(t
                 Decision("2", "a", True, person=True, caption="A dog on a leash", made_by="ada"),
             ]
         )
-        shelf = shelf_of(store, settings, {"a": 1.0})
-    assert [shelf.scenario(id) for id in "abcd"] == ["greeting and embracing", "cooking", "", "cooking"]
-    assert shelf.margin("a") == 1.0 and shelf.margin("b") is None
-    assert [count.name for count in shelf.counts()][:2] == ["greeting and embracing", "water sports"]
+        queue = queue_of(store, settings, {"a": 1.0})
+    assert [queue.scenario(id) for id in "abcd"] == ["greeting and embracing", "cooking", "", "cooking"]
+    assert queue.margin("a") == 1.0 and queue.margin("b") is None
+    assert [count.name for count in queue.counts()][:2] == ["greeting and embracing", "water sports"]
 
 
 def test_what_balance_holds_back_fills_a_gap_and_what_it_refuses_does_not(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_what_balance_holds_back_fills_a_gap_and_what_it_refuses_does_not(tmp_pa
         store.add([clip("x", "x"), Decision("0", "x", False, "balance: its caption matches no listed topic")])
         store.add([Decision("1", "b", False, "balance: topic greeting and embracing: rank 2 of 3, 1 stay")])
         store.add([Decision("2", "c", False, "technical: blur 0.9, at most 0.7")])
-        shelf = shelf_of(store, settings, {})
-        shelf.add(store.stream(Decision))
-    assert shelf.after("undecided", None, "", (), 9) == ("a", "b")
+        queue = queue_of(store, settings, {})
+        queue.add(store.stream(Decision))
+    assert queue.after("undecided", None, "", (), 9) == ("a", "b")
 
 
 def test_the_example_names_ten_scenarios_that_real_prompts_fall_into(real_data: Path) -> None:

@@ -185,8 +185,8 @@ class _FileUses:
         for table in (*tables, held_out_ask(settings)):
             latents, base = self.project.latents, self.project.base
             size = settings.backbone
-            studio = GenerationContext(latents, base, size, table, store=self.store, system=BASE)
-            yield from (studio.at(size.name_of(shape)).settings_hash for shape in size.shapes)
+            context = GenerationContext(latents, base, size, table, store=self.store, system=BASE)
+            yield from (context.at(size.name_of(shape)).settings_hash for shape in size.shapes)
 
     @cached_property
     def _texts(self) -> str:

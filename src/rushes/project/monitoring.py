@@ -99,7 +99,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
         )
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
-    studio = generate.TakeContext(project.latents, backbone, size, ask)
+    context = generate.TakeContext(project.latents, backbone, size, ask)
     seed = project.settings.project.seed
     wanted = [
         generate.Request(
@@ -109,7 +109,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
     ]
 
     def make() -> list[Frames]:
-        parts = (generate.frames_of(studio, part) for part in generate.batches(wanted, ask.batch))
+        parts = (generate.frames_of(context, part) for part in generate.batches(wanted, ask.batch))
         return [frames for part in parts for frames in part]
 
     rates = [size.at(request.shape).fps for request in wanted]

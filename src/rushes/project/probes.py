@@ -59,16 +59,16 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     network = network_of(project, system)
     backbone = load_network(project, network) if network.chain else project.base
     ask = settings.generate.model_copy(update={"kind": "guided"})
-    studio = generate.GenerationContext(
+    context = generate.GenerationContext(
         project.latents, backbone, settings.backbone, ask, store=project.store, system=system, kind="probe"
     )
-    wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
-    missing = generate.missing(studio, wanted).requests
+    wanted = list(_requests(context, clips, (REAL, *levels, FREE), settings.project.seed))
+    missing = generate.missing(context, wanted).requests
     with project.timed("eta", len(missing)) as tick:
-        spread = share_takes(project.ranks, network, studio, missing)
+        spread = share_takes(project.ranks, network, context, missing)
         if missing:
             match_network(project.ranks, backbone, network)
-        generate.generate(studio, missing, tick, spread)
+        generate.generate(context, missing, tick, spread)
     stored = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
     rows: dict[tuple[str, float], list[Candidate]] = {}
     for request in wanted:
@@ -79,16 +79,16 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
 
 
 def _requests(
-    studio: generate.GenerationContext, clips: Sequence[Clip], levels: Sequence[float], seed: int
+    context: generate.GenerationContext, clips: Sequence[Clip], levels: Sequence[float], seed: int
 ) -> Iterator[generate.Request]:
-    shapes = {clip.id: generate.shape_of(studio.size, clip) for clip in clips}
-    own = {shape: studio.at(shape).settings_hash for shape in dict.fromkeys(shapes.values())}
+    shapes = {clip.id: generate.shape_of(context.size, clip) for clip in clips}
+    own = {shape: context.at(shape).settings_hash for shape in dict.fromkeys(shapes.values())}
     for level in levels:
         for clip in clips:
             shape = shapes[clip.id]
             for k in range(1 if level == REAL else 2):
                 number = generate.take_seed(seed, clip, k)
-                id = stable_hash([clip.id, studio.weights, number, own[shape], studio.system, "eta", level])
+                id = stable_hash([clip.id, context.weights, number, own[shape], context.system, "eta", level])
                 eta = None if level == FREE else level
                 yield generate.Request(id, clip, clip.caption, number, eta=eta, shape=shape)
 

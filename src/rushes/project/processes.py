@@ -92,13 +92,13 @@ def _encode(network: Network, fit: FitMode, latents: str, helper: Helper) -> Non
 
 
 def share_takes(
-    ranks: Ranks, network: Network, studio: generate.GenerationContext, wanted: Sequence[generate.Request]
+    ranks: Ranks, network: Network, context: generate.GenerationContext, wanted: Sequence[generate.Request]
 ) -> Sharing:
     """Who makes batches of takes with a network, once all have read the captions."""
     if ranks.size == 1 or not wanted:
         return in_turn
-    spread = ranks.sharing(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
-    read_captions(studio.backbone, generate.captions_of(studio, wanted), ranks)
+    spread = ranks.sharing(partial(_takes, network, context.settings, context.latents.fingerprint, wanted))
+    read_captions(context.backbone, generate.captions_of(context, wanted), ranks)
     return spread
 
 
@@ -123,16 +123,16 @@ def _takes(
     helper: Helper,
 ) -> None:
 
-    def studio_of(backbone: Backbone) -> generate.TakeContext:
+    def context_of(backbone: Backbone) -> generate.TakeContext:
         return generate.TakeContext(helper.latents(latents), backbone, network.size, settings)
 
     def read(backbone: Backbone) -> None:
-        studio = studio_of(backbone)
-        read_captions(backbone, generate.captions_of(studio, wanted), helper.ranks)
-        generate.read(studio, wanted)
+        context = context_of(backbone)
+        read_captions(backbone, generate.captions_of(context, wanted), helper.ranks)
+        generate.read(context, wanted)
 
-    studio = studio_of(helper.model(network, read))
-    deque(generate.make_clips(studio, wanted, helper.ranks.in_rounds), maxlen=0)
+    context = context_of(helper.model(network, read))
+    deque(generate.make_clips(context, wanted, helper.ranks.in_rounds), maxlen=0)
 
 
 def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Sharing:

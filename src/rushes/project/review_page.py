@@ -83,11 +83,11 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
     cropped_to = settings.backbone.shape_of if settings.footage.fit == "crop" else None
     try:
         limits = thresholds(settings)
-        shelf = shelf_of(store, settings, margins(store, limits))
-        if not shelf.ids:
+        queue = queue_of(store, settings, margins(store, limits))
+        if not queue.ids:
             raise ValueError(f"{folder} holds no clips to review; run `rushes import {shlex.quote(str(folder))}`")
         bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
-        review = ReviewSession(store, shelf, AssignmentStore(folder / LABEL_ASSIGNMENTS), bounds, cropped_to=cropped_to)
+        review = ReviewSession(store, queue, AssignmentStore(folder / LABEL_ASSIGNMENTS), bounds, cropped_to=cropped_to)
     except BaseException:
         store.close()
         raise
@@ -97,7 +97,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         review.close()
 
 
-def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> ReviewQueue:
+def queue_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> ReviewQueue:
     """Every clip that was imported, in order, with its scenario by the caption that programs left it."""
     written = {row.subject: row.caption for row in store.stream(Decision) if not row.person and row.made_by != IMPORT}
     clips = [(clip.id, written.get(clip.id) or clip.caption, clip.source) for clip in store.stream(Clip)]

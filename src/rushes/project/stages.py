@@ -75,7 +75,7 @@ def _generate(
     """
     network = network_of(project, system, beside)  # before what may take hours
     encode_missing(project, *latents_of(project, clips, whole=settings.kind == "guided"), f"{stage}: encode")
-    studio = generate.GenerationContext(
+    context = generate.GenerationContext(
         project.latents,
         project.base if network.chain else base_in(project, network.dtype),
         project.settings.backbone,
@@ -84,22 +84,22 @@ def _generate(
         system=system,
         made_by=network.made_by,
     )
-    wanted = generate.requests(studio, clips, seed)
+    wanted = generate.requests(context, clips, seed)
     with project.store.media.remembering():
-        lacking = generate.missing(studio, wanted)
+        lacking = generate.missing(context, wanted)
     missing = lacking.requests
     if lacking.lost:
         project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are generated again")
     with project.timed(stage, len(missing)) as tick:
         if missing:  # captions are read before there is a network
             without_network(project)
-        spread = share_takes(project.ranks, network, studio, missing)
-        generate.read(studio, missing)
+        spread = share_takes(project.ranks, network, context, missing)
+        generate.read(context, missing)
         if network.chain:  # also where all takes are there: weights that are not the run's are refused
-            studio = replace(studio, backbone=load_network(project, network))
+            context = replace(context, backbone=load_network(project, network))
         if missing:
-            match_network(project.ranks, studio.backbone, network)
-        seconds = generate.generate(studio, missing, tick, spread)
+            match_network(project.ranks, context.backbone, network)
+        seconds = generate.generate(context, missing, tick, spread)
     counts, size = Counter(request.shape for request in missing), project.settings.backbone
     for shape, taken in seconds.items() if len(size.shapes) > 1 else ():
         words = (ClipShape.read(shape) if shape else size.shape).words

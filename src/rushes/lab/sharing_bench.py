@@ -169,9 +169,9 @@ def _takes(folder: Path, ranks: Ranks, system: str, count: int) -> list[Any]:
         wanted: list[generate.Request] = ranks.send(None)
         deque(generate.make_clips(context, wanted, ranks.in_rounds), maxlen=0)
         return []
-    studio = generate.GenerationContext(**vars(context), store=store, system=system)
-    requests = ranks.send(generate.requests(studio, clips[:count], seed=0))
-    generate.generate(studio, requests, spread=ranks.in_rounds)
+    own = generate.GenerationContext(**vars(context), store=store, system=system)
+    requests = ranks.send(generate.requests(own, clips[:count], seed=0))
+    generate.generate(own, requests, spread=ranks.in_rounds)
     return list(store.candidates(system=system))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from safetensors.torch import save_file
@@ -38,3 +39,12 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     # not flatten: torch calls a tensor with one element contiguous whatever its strides, and flatten leaves them
     flat = values.as_strided((values.numel(),), (1,))
     return flat.view(torch.uint8).numpy().data
+
+
+def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 of names, shapes, dtypes and bytes, in the order given; of those made one by one, one is held."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()

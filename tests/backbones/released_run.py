@@ -30,13 +30,13 @@ if not __package__:  # run as a program
 
 from tests.backbones import tiny_pipelines as tiny
 from tests.backbones.fake_gpu import NAME, fake_gpu
+from tests.backbones.random_weights import RandomWeights
 
-from rushes.backbones import hunyuan, inflated_sd, quantized
+from rushes.backbones import inflated_sd, quantized
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.model_defaults import all_models
+from rushes.backbones.model_defaults import Released, all_models, released
 from rushes.backbones.offload import is_offloaded
 from rushes.backbones.pipeline import DiffusersBackbone, Family
-from rushes.backbones.released import Released, released
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
 from rushes.config.tables import BackboneSettings, TrainSettings
@@ -146,7 +146,7 @@ class Unpacked(torch.autograd.Function):
         return grad @ Unpacked.weight(ctx.layer, grad), None
 
 
-class StandIn(Released):
+class StandIn(RandomWeights, Released):
     """A released model whose tokenizers and image processors, which are files, are stood in for."""
 
     def config(self, part: str) -> dict[str, Any]:
@@ -205,12 +205,8 @@ def _siglip_images() -> Any:
 def opened(name: str, options: LoadOptions, device: torch.device) -> DiffusersBackbone:
     """The backbone of a released model without its folder, as its family's `load` makes it from one."""
     model = StandIn(**vars(released(name)))
-    cls: type[DiffusersBackbone] = DiffusersBackbone
-    if model.pipeline == hunyuan.FROM_IMAGE:
-        cls = hunyuan.HunyuanFromImage
     family = _family(model)
-    if model.family == "inflated_sd":
-        cls = inflated_sd.InflatedSD
+    cls = inflated_sd.InflatedSD if model.family == "inflated_sd" else family.model(model)
     return cls(model, family, options, device)
 
 

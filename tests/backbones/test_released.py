@@ -14,8 +14,9 @@ import torch
 
 from rushes.backbones.base import DEFAULTS
 from rushes.backbones.folders import Folder
-from rushes.backbones.released import RENAMED, Released, released, released_models, released_names
+from rushes.backbones.model_defaults import RENAMED, all_models, released
 
+from .random_weights import RandomWeights
 from .tiny_pipelines import write
 
 # Billions of weights. Wan: model cards and technical report (arXiv 2503.20314; 14B with image attention 16.4);
@@ -96,11 +97,13 @@ CASES += [(name, part, billions) for (name, part), billions in OTHERS.items()]
 
 def made(name: str, part: str) -> torch.nn.Module:
     with torch.device("meta"):
-        return released(name).load(part, torch.bfloat16)
+        return RandomWeights(released(name).path, released(name).index, released(name).configs).load(
+            part, torch.bfloat16
+        )
 
 
 def test_every_model_is_counted() -> None:
-    assert released_names() == list(NETWORKS)
+    assert list(all_models()) == list(NETWORKS)
 
 
 @pytest.mark.parametrize(("name", "part", "billions"), CASES)
@@ -109,7 +112,7 @@ def test_configurations_have_the_released_size(name: str, part: str, billions: f
     assert sum(p.numel() for p in made(name, part).parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
 
 
-@pytest.mark.parametrize("name", released_names())
+@pytest.mark.parametrize("name", list(all_models()))
 def test_a_configuration_says_what_the_whole_folder_says(name: str, tmp_path: Path) -> None:
     """Its family reads the same facts out of a folder whose configurations have all defaults of their classes."""
     model = released(name)
@@ -146,7 +149,7 @@ def test_a_part_without_its_folder_is_as_one_with_it(pipeline: str, part: str, t
     with torch.random.fork_rng():
         path = write(pipeline, tmp_path / pipeline)
     folder = Folder(path, json.loads((path / "model_index.json").read_text()))
-    alone = Released(path, folder.index, "tiny", "wan", "", {part: folder.config(part)}, {})
+    alone = RandomWeights(path, folder.index, {part: folder.config(part)})
     for dtype in (torch.bfloat16, torch.float32):
         theirs, ours = folder.load(part, dtype), alone.load(part, dtype)
         facts = [{name: (p.shape, p.dtype, p.device) for name, p in of.named_parameters()} for of in (theirs, ours)]
@@ -157,7 +160,7 @@ def test_a_part_without_its_folder_is_as_one_with_it(pipeline: str, part: str, t
 
 
 def test_every_part_has_a_source() -> None:
-    for name, model in released_models().items():
+    for name, model in all_models().items():
         assert all(model.sources.values()) and model.sources[""], name
         assert set(model.sources) == {"", *filter(model.has, model.index)}
 
@@ -177,5 +180,5 @@ def test_a_name_that_is_not_there(name: str, words: str) -> None:
 
 
 def test_renamed_models_are_there() -> None:
-    assert {name for names in RENAMED.values() for name in names} <= set(released_names())
-    assert not set(RENAMED) & set(released_names())
+    assert {name for names in RENAMED.values() for name in names} <= set(list(all_models()))
+    assert not set(RENAMED) & set(list(all_models()))

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.released import released, released_names
+from rushes.backbones.model_defaults import all_models, released
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.step_forecast import ForecastRequest, forecast
 from rushes.training.recipe import recipe_names
@@ -39,7 +39,7 @@ def went_through(model: str, *jobs: str) -> dict[str, Any]:
 
 
 def test_every_model_has_a_size() -> None:
-    assert list(released_run.SIZES) == released_names()
+    assert list(released_run.SIZES) == list(all_models())
 
 
 def test_every_recipe_has_a_shape() -> None:
@@ -62,7 +62,7 @@ def test_a_step_of_wan_at_released_size() -> None:
 @pytest.mark.whole
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("jobs", ["stages", "lora", "full"])
-@pytest.mark.parametrize("model", released_names())
+@pytest.mark.parametrize("model", list(all_models()))
 def test_all_of_a_model_at_released_size(model: str, jobs: str) -> None:
     """All stages, and a step of each recipe with adapters and in full; each asserts in its process what it sees."""
     names = STAGES if jobs == "stages" else [f"{jobs}/{shape}" for shape in released_run.SHAPES]

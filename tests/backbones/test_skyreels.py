@@ -12,7 +12,7 @@ import torch
 
 from rushes.backbones.base import DEFAULTS, LoadOptions
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.released import released
+from rushes.backbones.model_defaults import released
 from rushes.backbones.sampling import sample
 from rushes.backbones.skyreels import spec
 

@@ -16,7 +16,7 @@ from rushes.backbones import ltx
 from rushes.backbones.adapters import LORA_FILE
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.released import released
+from rushes.backbones.model_defaults import released
 from rushes.cli import main
 from rushes.config.tables import (
     BackboneSettings,

@@ -29,22 +29,19 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
             f"{folder.path / 'unet'}: an image UNet without motion modules; load it with its motion adapter as "
             "diffusers' AnimateDiffPipeline, save that, and set backbone.path to the new folder"
         )
-    path, solver = noise_schedule(folder, diffusers.DDIMScheduler)
     network, codec = folder.config("unet"), folder.config("vae")
     spatial = 2 ** (len(codec["block_out_channels"]) - 1)
     return BackboneSpec(
         name="animatediff",
         modes=("text",),
-        path=path,
+        **noise_schedule(folder, diffusers.DDIMScheduler),
         channels=codec["latent_channels"],
         temporal_ratio=1,
         spatial_ratio=spatial,
         fps=8.0,
-        shift=1.0,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         multiple_px=spatial * 2 ** (len(network["block_out_channels"]) - 1),
         most_frames=network.get("motion_max_seq_length") or 32,
-        solver=solver,
     )
 
 

@@ -5,7 +5,6 @@ Shapes: B batch, T pixel frames, C latent channels, F latent frames, H, W latent
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.noise.paths import NoisePath
-from rushes.tensor_files import tensor_bytes
+from rushes.tensor_files import tensors_digest
 
 MAIN_MEMORY = torch.device("cpu")
 _LOG = logging.getLogger(__name__)
@@ -233,9 +232,13 @@ class Condition:
     first_frame: Tensor | None = None
     more: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """The same with all tensors changed alike."""
+        first = None if self.first_frame is None else change(self.first_frame)
+        return Condition(change(self.text), first, {name: change(tensor) for name, tensor in self.more.items()})
+
     def __getitem__(self, rows: Any) -> Condition:
-        first = None if self.first_frame is None else self.first_frame[rows]
-        return Condition(self.text[rows], first, {name: tensor[rows] for name, tensor in self.more.items()})
+        return self.each(lambda tensor: tensor[rows])
 
     def at_rate(self, shape: str) -> Condition:
         """The same for clips of a shape that has a rate of its own, by its name; see `rate`."""
@@ -319,12 +322,7 @@ class ReadsTogether(Protocol):
 
 def weights_fingerprint(*modules: nn.Module) -> str:
     """24 hex digits over names, shapes, dtypes and bytes of parameters and buffers."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()[:24]
+    return tensors_digest(named for module in modules for named in sorted(module.state_dict().items()))[:24]
 
 
 def main_memory(size: int, device: torch.device) -> Tensor:

@@ -25,7 +25,6 @@ OFFSET = 2.0  # what the network of 1.5 with a first frame is told beside the ti
 
 def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds."""
-    path, solver = noise_schedule(folder, diffusers.CogVideoXDDIMScheduler)
     network, codec = folder.config("transformer"), folder.config("vae")
     channels, spatial = codec["latent_channels"], 2 ** (len(codec["block_out_channels"]) - 1)
     group = network.get("patch_size_t") or 1
@@ -34,12 +33,11 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     return BackboneSpec(
         name="cogvideox",
         modes=("first_frame",) if network["in_channels"] != channels else ("text",),
-        path=path,
+        **noise_schedule(folder, diffusers.CogVideoXDDIMScheduler),
         channels=channels,
         temporal_ratio=codec["temporal_compression_ratio"],
         spatial_ratio=spatial,
         fps=8.0 if group == 1 else 16.0,
-        shift=1.0,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         first_frame="channels",
         multiple_px=spatial * network["patch_size"],
@@ -48,7 +46,6 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
         only_frames=network["sample_frames"] if learned else 0,
         most_px=sample_px if group > 1 else None,
         lead=group - 1,
-        solver=solver,
     )
 
 

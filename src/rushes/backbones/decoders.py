@@ -6,14 +6,13 @@ and give none, unless asked; what a release advises stands on its model card.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, LoadOptions
-from rushes.backbones.folders import Folder
 from rushes.files import content_hash
 from rushes.noise.draws import seeded
 
@@ -40,11 +39,9 @@ def noise_of(clip_CFHW: Tensor) -> Tensor:
     return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
 
 
-def check_decoder(folder: Folder, family: str, options: LoadOptions) -> None:
-    """Refuse a time or noise for a decoder that takes none. Raises ValueError."""
-    if (options.decode_timestep or options.decode_noise_scale) and not folder.config("vae").get(
-        "timestep_conditioning"
-    ):
+def check_decoder(codec: Mapping[str, Any], family: str, options: LoadOptions) -> None:
+    """Refuse a time or noise for a decoder that takes none, by the codec's configuration. Raises ValueError."""
+    if (options.decode_timestep or options.decode_noise_scale) and not codec.get("timestep_conditioning"):
         raise ValueError(
             f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} has no time input; set them "
             "to 0 and -1"

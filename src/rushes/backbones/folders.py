@@ -13,7 +13,8 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Folder:
 
     path: Path
     index: Mapping[str, Any]
+    configs: dict[str, Any] = field(default_factory=dict, compare=False)  # by part, those that were read so far
 
     def __post_init__(self) -> None:
         """Refuse an index that chooses code: diffusers imports whatever one names.
@@ -76,15 +78,9 @@ class Folder:
             ValueError: the index names no such part, or its configuration is missing or torn.
         """
         self._check_named(part)
-        folder = self.path / part
-        names = ("config.json", "scheduler_config.json", "guider_config.json")
-        file = next((folder / name for name in names if (folder / name).is_file()), None)
-        if file is None:
-            raise ValueError(f"{folder}: has no {names[0]}, so the model is incomplete; {_AGAIN}")
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{file}: not JSON ({error}); {_AGAIN}") from None
+        if part not in self.configs:
+            self.configs[part] = _read_config(self.path / part)
+        return deepcopy(dict(self.configs[part]))
 
     def cls(self, part: str) -> Any:
         """The class of a part.
@@ -140,6 +136,17 @@ class Folder:
         """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
         parts = [part for part in self.index if part not in idle and self.has(part)]
         return {part: self.load(part, dtype) for part in parts if self.variant(part)}
+
+
+def _read_config(part: Path) -> dict[str, Any]:
+    names = ("config.json", "scheduler_config.json", "guider_config.json")
+    file = next((part / name for name in names if (part / name).is_file()), None)
+    if file is None:
+        raise ValueError(f"{part}: has no {names[0]}, so the model is incomplete; {_AGAIN}")
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON ({error}); {_AGAIN}") from None
 
 
 def _may_name(library: object) -> bool:

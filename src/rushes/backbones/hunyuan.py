@@ -30,13 +30,12 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows, load_model
+from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
 from rushes.files import content_hash
-from rushes.noise.paths import Flow
 
 LONGEST, CLIP_LONGEST = 256, 77  # tokens of a caption
 FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
@@ -63,7 +62,6 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     Raises:
         ValueError: a network that takes a first frame in a way that is not known.
     """
-    shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial = codec.get("spatial_compression_ratio", 8)
     starts = folder.pipeline == FROM_IMAGE
@@ -76,19 +74,17 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     return BackboneSpec(
         name="hunyuan",
         modes=("first_frame",) if starts else ("text",),
-        path=Flow(),
+        **flow_schedule(folder, even_levels),
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio", 4),
         spatial_ratio=spatial,
         fps=24.0,
-        shift=shift,
         lora_targets=LAYERS,
         first_frame="channels" if condition_type == "latent_concat" else "clean",
         still=("look",) if starts else (),
         multiple_px=spatial * network["patch_size"],
         start_share=TRACE if starts else 0.0,
         guidance="embedded" if network.get("guidance_embeds", True) else "two_passes",
-        solver=solver,
     )
 
 
@@ -194,6 +190,7 @@ FAMILY = Family(
     still=still,
     adjust=mask_keys_alone,
     comfy=COMFY,
+    model=lambda folder: HunyuanFromImage if folder.pipeline == FROM_IMAGE else DiffusersBackbone,
 )
 
 
@@ -261,9 +258,3 @@ class HunyuanFromImage(DiffusersBackbone):
 def _pair(caption: str, look: Tensor) -> str:
     """Name of a caption together with a first frame."""
     return f"{content_hash(look.cpu().half().numpy().tobytes())} {caption}"
-
-
-def load(path: str, options: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The HunyuanVideo model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    model = load_model(path, FAMILY, options)
-    return HunyuanFromImage(model.folder, FAMILY, options) if model.folder.pipeline == FROM_IMAGE else model

@@ -23,30 +23,26 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels, mask_keys_alone, without_padding
 from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
-from rushes.noise.paths import Flow
 
 SEEN = 729  # tokens that an image embedding has
 
 
 def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the model."""
-    shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")
     looks = folder.has("image_encoder")
     return BackboneSpec(
         name="hunyuan15",
         modes=("first_frame",) if looks else ("text",),
-        path=Flow(),
+        **flow_schedule(folder, even_levels),
         channels=codec["latent_channels"],
         temporal_ratio=codec["temporal_compression_ratio"],
         spatial_ratio=codec["spatial_compression_ratio"],
         fps=24.0,
-        shift=shift,
         lora_targets=LAYERS,
         first_frame="channels",
         still=("first", "image") if looks else (),
         multiple_px=codec["spatial_compression_ratio"] * network["patch_size"],
-        solver=solver,
     )
 
 

@@ -11,16 +11,18 @@ A model that was saved is a Stable Diffusion folder too, with what was added to 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import diffusers
 from torch import Tensor, nn
 
+from rushes.backbones import animatediff
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
-from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.inflation import MOTION, VideoUNet
-from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
+from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.schedules import noise_schedule, training_steps
 
 
@@ -30,9 +32,6 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     Raises:
         ValueError: a UNet that needs more than latents, a time and a caption, as those of XL or for inpainting do.
     """
-    from diffusers import DDIMScheduler
-
-    path, solver = noise_schedule(folder, DDIMScheduler)
     network, codec = folder.config("unet"), folder.config("vae")
     channels = codec["latent_channels"]
     if network["in_channels"] != channels or network.get("addition_embed_type") or network.get("class_embed_type"):
@@ -43,22 +42,14 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     return BackboneSpec(
         name="inflated_sd",
         modes=("text", "first_frame"),
-        path=path,
+        **noise_schedule(folder, diffusers.DDIMScheduler),
         channels=channels,
         temporal_ratio=1,
         spatial_ratio=2 ** (len(codec["block_out_channels"]) - 1),
         fps=8.0,
-        shift=1.0,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
-        solver=solver,
         tunable={"motion": MOTION},
     )
-
-
-def text(pipeline: Any, caption: str) -> TensorRows:
-    """Embeddings of a caption, cut or padded to the encoder's length."""
-    embeddings, _ = pipeline.encode_prompt(caption, pipeline.device, 1, do_classifier_free_guidance=False)
-    return {"text": embeddings[0]}
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
@@ -67,16 +58,8 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     return prediction
 
 
-FAMILY = Family(
-    name="inflated_sd",
-    pipelines=("StableDiffusionPipeline",),
-    spec=spec,
-    text=text,
-    predict=predict,
-    tokens={"text": (77, "cross_attention_dim")},
-    networks=("unet",),
-    encode=encode_frames,
-    decode=decode_frames,
+FAMILY = replace(  # text encoder and codec are those of Stable Diffusion 1.x
+    animatediff.FAMILY, name="inflated_sd", pipelines=("StableDiffusionPipeline",), spec=spec, predict=predict, idle=()
 )
 
 

@@ -20,7 +20,6 @@ from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
-from rushes.noise.paths import Flow
 
 CONDITIONS = "LTXConditionPipeline"
 # What Lightricks' own trainer shifts training times by, whatever the pipeline (its timestep_samplers.py).
@@ -32,20 +31,17 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec = folder.config("vae")
     halvings = sum(codec["spatio_temporal_scaling"])
-    shift, solver = flow_schedule(folder, quadratic if folder.pipeline == CONDITIONS else by_length)
     return BackboneSpec(
         name="ltx",
         modes=("text", "first_frame"),
-        path=Flow(),
+        **flow_schedule(folder, quadratic if folder.pipeline == CONDITIONS else by_length),
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio") or codec.get("patch_size_t", 1) * 2**halvings,
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
         fps=options.fps or 25.0,
         told_rate=True,
-        shift=shift,
         image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
-        solver=solver,
         shift_of=(shift_by_length(folder, mu) if folder.pipeline != CONDITIONS else None) or training_shift,
     )
 

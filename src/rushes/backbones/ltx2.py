@@ -8,17 +8,17 @@ stream is carried along silent, sees nothing, is not scored, and none of its wei
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from rushes.backbones import ltx
 from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
-from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
-from rushes.backbones.ltx import by_length, denormalise, mu, normalise
-from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
+from rushes.backbones.ltx import by_length, mu
+from rushes.backbones.pipeline import DiffusersBackbone, TensorRows
 from rushes.backbones.schedules import flow_schedule, shift_by_length
-from rushes.noise.paths import Flow
 
 LONGEST = 1024  # tokens of a caption
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -29,19 +29,16 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec, network = folder.config("vae"), folder.config("transformer")
     time, space, _ = network.get("vae_scale_factors") or (8, 32, 32)
-    shift, solver = flow_schedule(folder, by_length)
     return BackboneSpec(
         name="ltx2",
         modes=("text", "first_frame"),
-        path=Flow(),
+        **flow_schedule(folder, by_length),
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio") or time,
         spatial_ratio=codec.get("spatial_compression_ratio") or space,
         fps=options.fps or 24.0,
         told_rate=True,
-        shift=shift,
         lora_targets=VIDEO,
-        solver=solver,
         shift_of=shift_by_length(folder, mu),
     )
 
@@ -81,16 +78,14 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     return tokens.transpose(1, 2).reshape(noised_BCFHW.shape)
 
 
-FAMILY = Family(
+FAMILY = replace(
+    ltx.FAMILY,
     name="ltx2",
     pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
     tokens={"text": (LONGEST, "caption_channels"), "mask": (LONGEST, "")},
     idle=("audio_vae", "vocoder", "prompt_enhancer", "duration_head", "processor"),
-    decode=decode,
-    comfy=(),  # ComfyUI has diffusers' names
+    longest=None,
 )

@@ -27,7 +27,6 @@ from rushes.backbones.hunyuan import masks_nothing, without_padding
 from rushes.backbones.ltx import quadratic
 from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
-from rushes.noise.paths import Flow
 
 LONGEST = 256  # tokens of a caption
 # Those of the release's trainer: without the path, "to_q" would also be a layer that pools the caption.
@@ -43,21 +42,18 @@ COMFY = (  # its names are those of the first release
 
 def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     """Facts of the model that the folder holds."""
-    shift, solver = flow_schedule(folder, quadratic)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial = math.prod(codec.get("spatial_expansions", (2, 2, 2)))
     return BackboneSpec(
         name="mochi",
         modes=("text",),
-        path=Flow(),
+        **flow_schedule(folder, quadratic),
         channels=codec["latent_channels"],
         temporal_ratio=math.prod(codec.get("temporal_expansions", (1, 2, 3))),
         spatial_ratio=spatial,
         fps=30.0,
-        shift=shift,
         lora_targets=LAYERS,
         multiple_px=spatial * network["patch_size"],
-        solver=solver,
     )
 
 

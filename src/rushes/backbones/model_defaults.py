@@ -1,7 +1,7 @@
-"""What each released model is sampled and trained with, and which release a folder holds.
+"""Released models: what the folder of each says, what it is sampled and trained with, and which one a folder holds.
 
-The numbers stand in `models.toml`, each with its source; this reads them, and the configurations in a model's folder.
-No weights are read and nothing heavy is imported.
+All of it stands in `models.toml`, each number with its source; this reads them, and the configurations in a model's
+folder. No weights are read and nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from rushes.config.settings_files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
 OWN = "rushes.toml"  # in a model's folder: settings of its own, as in a project's file
+# Names of earlier versions -> those that took their place.
+RENAMED = {
+    "wan2.1-i2v-14b": ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"),
+    "ltx-video-2b": ("ltx-video-0.9", "ltx-video-0.9.1", "ltx-video-0.9.5"),
+    "ltx-video-13b": ("ltx-video-0.9.7-13b", "ltx-video-0.9.8-13b"),
+}
 IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a row that are no settings
 
 
@@ -44,15 +50,19 @@ class ModelResult:
     settings: Mapping[str, Sourced]  # by their dotted paths
 
 
-@dataclass(frozen=True)
-class ModelDefaults:
-    """A released model: how its folder is recognised, and its settings by their dotted paths in rushes.toml."""
+@dataclass(frozen=True, kw_only=True)
+class Released(Folder):
+    """A released model: what its folder says, without the folder, and its settings by their dotted paths.
+
+    `path` is the repository's name, for messages.
+    """
 
     name: str  # such as wan2.1-t2v-1.3b
     family: str  # the backbone that reads it
     repository: str  # repository on the Hugging Face hub
+    sources: Mapping[str, str]  # where each part's configuration, and under "" the index, was read
     pipelines: tuple[str, ...]  # classes that its model_index.json may name
-    variant: Mapping[str, Any]  # configurations ("part.key" or "index.key") that every model of this kind has
+    kind: Mapping[str, Any]  # configurations ("part.key" or "index.key") that every model of this kind has
     sizes: Mapping[str, Any]  # those that this release has
     settings: Mapping[str, Sourced]  # such as "generate.guidance_scale"; `evaluate.steps` is that of `generate`
     difference: str = ""  # what its pipeline does by default and is not done here, and why; "" = nothing
@@ -68,30 +78,52 @@ class ModelDefaults:
 class ModelMatch:
     """The row of the table for a model, and what a user should know of the choice; "" where there was none."""
 
-    model: ModelDefaults
+    model: Released
     note: str = ""
+
+    def with_settings(self, own: Mapping[str, Sourced]) -> ModelMatch:
+        """The match with settings in place of the table's."""
+        return replace(self, model=replace(self.model, settings=MappingProxyType({**self.model.settings, **own})))
 
 
 @cache
-def all_models() -> Mapping[str, ModelDefaults]:
-    """The rows of the table by the models' names, in its order."""
-    rows: dict[str, ModelDefaults] = {}
+def all_models() -> Mapping[str, Released]:
+    """The released models by name, in the table's order."""
+    rows: dict[str, Released] = {}
     for name, row in _data()["settings"].items():
         about = _data()["models"][name]
+        parts = {part: _data()["parts"][which] for part, which in about["parts"].items()}
         settings = dict(rows[row["like"]].settings) if "like" in row else {}
         settings |= _settings({key: value for key, value in row.items() if key not in IDENTITY})
         settings["evaluate.steps"] = settings["generate.steps"]  # the model is judged as it is sampled
-        rows[name] = ModelDefaults(
-            name,
-            about["family"],
-            about["repository"],
+        classes = {part: [its["library"], its["class"]] for part, its in parts.items()}
+        rows[name] = Released(
+            path=Path(about["repository"]),
+            index={"_class_name": about["pipeline"], **classes, **about.get("index", {})},
+            configs={part: its.get("config", {}) for part, its in parts.items()},
+            name=name,
+            family=about["family"],
+            repository=about["repository"],
+            sources={"": about["source"], **{part: its["source"] for part, its in parts.items()}},
             pipelines=tuple(row["pipelines"]),
-            variant=row["variant"],
+            kind=row["variant"],
             sizes=row["sizes"],
             settings=MappingProxyType(settings),
             difference=row.get("difference", ""),
         )
     return MappingProxyType(rows)
+
+
+def released(name: str) -> Released:
+    """The released model of this name. Raises ValueError: there is none; the sentence names the nearest."""
+    models = all_models()
+    if name in models:
+        return models[name]
+    if name in RENAMED:
+        raise ValueError(f"no model {name!r} any more: use {' or '.join(RENAMED[name])}, which it stood for")
+    near = get_close_matches(name, models, 1)
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(models)}"
+    raise ValueError(f"no model {name!r}; {hint}")
 
 
 class OwnSettingsError(ValueError):
@@ -110,20 +142,20 @@ def start_settings() -> Mapping[str, Sourced]:
     return MappingProxyType(_settings(_data()["start"]))
 
 
-def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
+def settings_of(model: Released) -> dict[str, Sourced]:
     """All settings that the table has for a model: those of the start, and its own, which come first."""
     family = Sourced(model.family, "the family that reads the classes in model_index.json")
     return {"backbone.name": family, **start_settings(), **model.settings}
 
 
-def shift_at(model: ModelDefaults, size: tuple[int, int]) -> Sourced:
+def shift_at(model: Released, size: tuple[int, int]) -> Sourced:
     """The shift of takes of a height and width: that of the release for it, where one of the same configurations is,
     and the model's folder does not set its own.
     """
     shift = model.settings["generate.shift"]
     for row in all_models().values() if shift == all_models()[model.name].settings["generate.shift"] else ():
         own = (row.settings["backbone.height_px"].value, row.settings["backbone.width_px"].value)
-        same = (row.pipelines, row.variant, row.sizes) == (model.pipelines, model.variant, model.sizes)
+        same = (row.pipelines, row.kind, row.sizes) == (model.pipelines, model.kind, model.sizes)
         if same and sorted(own) == sorted(size):
             return row.settings["generate.shift"]
     return shift
@@ -172,7 +204,7 @@ def _with_guider(match: ModelMatch, folder: Folder) -> ModelMatch:
     own = {"generate.guidance_scale": Sourced(scale, "guider_config.json in the model's folder")}
     if scale == match.model.settings["generate.guidance_scale"].value:
         return match
-    return replace(match, model=replace(match.model, settings=MappingProxyType({**match.model.settings, **own})))
+    return match.with_settings(own)
 
 
 def _with_own(match: ModelMatch, path: Path) -> ModelMatch:
@@ -192,7 +224,7 @@ def _with_own(match: ModelMatch, path: Path) -> ModelMatch:
     own = {key: Sourced(value, f"{OWN} in the model's folder") for key, value in given.items()}
     if "generate.steps" in own:
         own = {"evaluate.steps": own["generate.steps"], **own}
-    return replace(match, model=replace(match.model, settings=MappingProxyType({**match.model.settings, **own})))
+    return match.with_settings(own)
 
 
 def _may_be_own(key: str, value: object) -> bool:
@@ -224,7 +256,7 @@ def identify(folder: Folder, called: str = "") -> ModelMatch:
         ValueError: a pipeline of no family that is read here, or a configuration that is missing.
     """
     read = [row for row in all_models().values() if folder.pipeline in row.pipelines]
-    rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())] or read
+    rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.kind.items())] or read
     if not rows:
         raise ValueError(
             f"{folder.path} holds a {folder.pipeline}, which no family supports; `rushes models` lists the families, "
@@ -268,7 +300,7 @@ def _names(folder: Folder) -> list[str]:
     return [str(each["_name_or_path"]) for each in (folder.index, *configs) if each.get("_name_or_path")]
 
 
-def _named(rows: list[ModelDefaults], names: list[str]) -> ModelDefaults | None:
+def _named(rows: list[Released], names: list[str]) -> Released | None:
     """The row whose repository or name stands in one of the names; of several the one of the longest."""
     hits = [
         (len(own), -rank)

@@ -72,6 +72,7 @@ class Family:
         comfy: patterns of layers' names and what ComfyUI has in their place; None = its names are not known.
         longest: model -> tokens of a caption at most, where models of the family differ; None = as `tokens` says.
         tokenizers: what each passes on; empty = there is one, which passes on the longest caption.
+        model: the class of the model that a folder holds.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Family:
     comfy: Sequence[tuple[str, str]] | None = None
     longest: Callable[[Folder], int] | None = None
     tokenizers: Mapping[str, TokenLimit] = field(default_factory=dict)
+    model: Callable[[Folder], type[DiffusersBackbone]] = lambda folder: DiffusersBackbone
 
     def longest_caption(self, folder: Folder) -> int:
         """Tokens of a caption that the network is given, marks at its ends included."""
@@ -124,7 +126,7 @@ class DiffusersBackbone:
     def __init__(self, folder: Folder, family: Family, options: LoadOptions, device: torch.device | None = None):
         """Nothing is loaded. `device`: where networks work; None = the GPU where there is one."""
         self.folder, self.family, self.options = folder, family, options
-        check_decoder(folder, family.name, options)
+        check_decoder(folder.config("vae"), family.name, options)
         self.spec = family.spec(folder, options)
         self.device = device or default_device()
         half = options.dtype == "bfloat16" or (options.dtype == "auto" and self.device.type != "cpu")
@@ -347,9 +349,7 @@ class DiffusersBackbone:
     def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
         """The network's prediction, in float32 on the device of what it was asked."""
         network = self.network
-        at = Condition(
-            self._moved(condition.text), None, {name: self._moved(value) for name, value in condition.more.items()}
-        )
+        at = replace(condition, first_frame=None).each(self._moved)  # families go by what is in `more`
         noised, t = self._moved(noised_BCFHW), t_BF.to(self.device)
         with self._precision():
             if isinstance(network, Experts):
@@ -443,7 +443,7 @@ def load_model(path: str, family: Family, options: LoadOptions) -> DiffusersBack
     for part in ("vae", *family.networks):
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks
-    return DiffusersBackbone(folder, family, options)
+    return family.model(folder)(folder, family, options)
 
 
 def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:

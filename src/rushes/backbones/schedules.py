@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,11 +12,19 @@ from torch import Tensor
 from rushes.backbones.base import BackboneSpec, LatentSize, MakeSolver, Solver
 from rushes.backbones.folders import Folder
 from rushes.backbones.sampling import PathSolver
-from rushes.noise.paths import VariancePreserving, first_time
+from rushes.noise.paths import Flow, NoisePath, VariancePreserving, first_time
 
 FLOW = ("FlowMatchEulerDiscreteScheduler", "UniPCMultistepScheduler", "DPMSolverMultistepScheduler")
 # steps, latent frames, height and width, the scheduler's configuration -> further arguments of its `set_timesteps`
 Grid = Callable[[int, tuple[int, int, int], Mapping[str, Any]], dict[str, Any]]
+
+
+class Schedule(TypedDict):
+    """How a model is noised and sampled, by the names in `BackboneSpec`."""
+
+    path: NoisePath
+    shift: float
+    solver: MakeSolver
 
 
 def count_alone(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,8 +55,8 @@ class SchedulerSolver:
         return stepped
 
 
-def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, MakeSolver]:
-    """Shift of a flow model's schedule (not followed where it depends on a clip's size) and its solver.
+def flow_schedule(folder: Folder, grid: Grid = count_alone) -> Schedule:
+    """The schedule of a flow model; its shift is not followed where it depends on a clip's size.
 
     Raises:
         ValueError: a scheduler that we cannot follow.
@@ -77,7 +85,7 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
         scheduler.set_timesteps(**arguments)
         return SchedulerSolver(scheduler, begin)
 
-    return float(full[shift_name]), solver
+    return {"path": Flow(), "shift": float(full[shift_name]), "solver": solver}
 
 
 def shift_by_length(
@@ -100,8 +108,8 @@ def training_steps(spec: BackboneSpec, t_B: Tensor) -> Tensor:
     return (t_B * (len(spec.path.alphas_bar) - 1)).round().long()
 
 
-def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeSolver]:
-    """Path of a model with a variance-preserving schedule, and its DDIM solver.
+def noise_schedule(folder: Folder, ddim: Any) -> Schedule:
+    """The schedule of a variance-preserving model, which has no shift, with a DDIM solver.
 
     Folders may name a scheduler that draws fresh noise at each step. A take must follow from its noise alone, so we go
     by DDIM on the same schedule, `ddim` being its class in diffusers.
@@ -136,4 +144,4 @@ def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeS
     def level(index: int) -> float:
         return index / (many - 1) if index else first_time(many)
 
-    return path, solver
+    return {"path": path, "shift": 1.0, "solver": solver}

@@ -16,7 +16,7 @@ from torch import Tensor
 from rushes.backbones import wan
 from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone, Family
+from rushes.backbones.pipeline import DiffusersBackbone
 
 FORCING = "SkyReelsV2DiffusionForcingPipeline"
 
@@ -48,15 +48,11 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     return prediction
 
 
-FAMILY = Family(
+FAMILY = replace(
+    wan.FAMILY,
     name="skyreels",
     pipelines=("SkyReelsV2Pipeline", "SkyReelsV2ImageToVideoPipeline", FORCING),
     spec=spec,
-    text=wan.text,
     predict=predict,
-    tokens=wan.FAMILY.tokens,
-    normalise=wan.normalise,
-    denormalise=wan.denormalise,
-    still=wan.still,
-    comfy=wan.COMFY,
+    networks=("transformer",),
 )

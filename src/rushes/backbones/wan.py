@@ -19,7 +19,6 @@ from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, TensorRows
 from rushes.backbones.schedules import flow_schedule
-from rushes.noise.paths import Flow
 
 LONGEST = 512  # tokens of a caption
 COMFY = (  # its names are those of the first release
@@ -40,7 +39,6 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     Raises:
         ValueError: a network that is shown a last frame too; two networks and no level at which they change.
     """
-    shift, solver = flow_schedule(folder)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial, temporal = codec.get("scale_factor_spatial") or 8, codec.get("scale_factor_temporal") or 4
     clean = bool(folder.index.get("expand_timesteps"))  # TI2V-5B
@@ -62,12 +60,11 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
     return BackboneSpec(
         name="wan",
         modes=("text", "first_frame") if clean else ("first_frame",) if channels else ("text",),
-        path=Flow(),
+        **flow_schedule(folder),
         channels=codec["z_dim"],
         temporal_ratio=temporal,
         spatial_ratio=spatial,
         fps=24.0 if clean else 16.0,
-        shift=shift,
         lora_targets=(*TARGETS, "add_k_proj", "add_v_proj") if looks else TARGETS,
         first_frame="channels" if channels else "clean",
         still=(("start", "image") if looks else ("start",)) if channels else (),
@@ -76,7 +73,6 @@ def spec(folder: Folder, options: LoadOptions) -> BackboneSpec:
         most_frames=1 + (positions * patch_frames - 1) * temporal,
         shown="start",
         boundary=boundary if folder.has("transformer_2") else None,
-        solver=solver,
     )
 
 

@@ -11,9 +11,8 @@ from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, at_commit, open_folder
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of, shift_at
+from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, released, settings_of, shift_at
 from rushes.backbones.pipeline import Family
-from rushes.backbones.released import released
 from rushes.config.held_defaults import GIVEN
 from rushes.config.settings_files import SettingsError, flat
 from rushes.config.tables import Settings, TrainSettings

@@ -54,14 +54,14 @@ class Batch:
         """The same with what the network sees on another device; terms stay where they are."""
         if self.clean_RCFHW.device == device:
             return self
-        first, more = self.condition.first_frame, self.condition.more
-        condition = Condition(
-            self.condition.text.to(device),
-            None if first is None else first.to(device),
-            {name: tensor.to(device) for name, tensor in more.items()},
-        )
         clean, noise, t = (x.to(device) for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        condition = self.condition.each(lambda tensor: tensor.to(device))
         return Batch(clean, noise, t, condition=condition, place=self.place, terms=self.terms)
+
+    def rows(self, rows: slice, place: tuple[tuple[int, int], ...], terms: TermBatch) -> Batch:
+        """Some of the rows, at other places under other terms."""
+        clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        return Batch(clean, noise, t, condition=self.condition[rows], place=place, terms=terms)
 
     def parts(self, comparisons: int) -> Iterator[tuple[slice, Batch]]:
         """The batch cut into batches of at most so many comparisons, and which of them each holds."""
@@ -73,8 +73,7 @@ class Batch:
             of = [row for row, (b, _) in enumerate(self.place) if at <= b < at + comparisons]
             rows, span = slice(of[0], of[-1] + 1), slice(at, min(at + comparisons, count))
             place = tuple((b - at, v) for b, v in self.place[rows])
-            clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-            yield span, Batch(clean, noise, t, condition=self.condition[rows], place=place, terms=self.terms[span])
+            yield span, self.rows(rows, place, self.terms[span])
 
     def idle(self) -> Batch:
         """The batch of a process without a comparison: nothing counts, and its rows only go along with others'."""
@@ -82,13 +81,12 @@ class Batch:
 
     def stand_in(self, time: float | None) -> Batch:
         """The first row, for a pass in which a process has none; at a noise level, or at its own (None)."""
-        clean, noise, t = (x[:1] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-        t = t if time is None else torch.full_like(t, time)
-        return Batch(clean, noise, t, condition=self.condition[:1], place=(), terms=self.terms[:0])
+        first = self.rows(slice(0, 1), (), self.terms[:0])
+        return first if time is None else replace(first, t_RF=torch.full_like(first.t_RF, time))
 
-    def scatter(self, errors_RF: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Errors of rows -> [B, V, F]; views that a comparison lacks are zero."""
-        b, v = torch.tensor(self.place[rows]).T
+    def scatter(self, errors_RF: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+        """Errors of rows, or of all of them -> [B, V, F]; others, and views that a comparison lacks, are zero."""
+        b, v = torch.tensor([self.place[row] for row in rows] if rows is not None else self.place).T
         shape = (len(self.terms.coefficients_BKV), self.views, errors_RF.shape[-1])
         return errors_RF.new_zeros(shape).index_put((b, v), errors_RF)
 

@@ -7,13 +7,12 @@ processes can read it. Both carry checksums, so what was torn or altered is pass
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rushes.files import content_hash, locked, whole_file, write_json
-from rushes.tensor_files import save_tensors, tensor_bytes
+from rushes.tensor_files import save_tensors, tensors_digest
 from rushes.training.continuation import CheckpointFacts
 from rushes.training.history import LOCK
 from rushes.training.optimisers import begin_state, set_steps, state_of
@@ -283,21 +282,13 @@ def weights_fault(path: Path) -> str:
 def _file_is_whole(path: Path, checksum_needed: bool = False) -> bool:
     with safe_open(path, "pt") as file:
         checksum = (file.metadata() or {}).get("sha256")
-        digest = _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))  # one in memory at a time
+        digest = tensors_digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
         return digest == checksum or (checksum is None and not checksum_needed)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Digest of names, kinds and bytes."""
-    return _digest((name, tensors[name]) for name in sorted(tensors))
-
-
-def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors:
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()
+    return tensors_digest(sorted(tensors.items()))
 
 
 def drop_old(folder: Path) -> None:

@@ -161,13 +161,10 @@ def _pass_errors(backbone: Backbone, batch: Batch, each: Pass) -> Tensor:
 
 
 def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> Tensor:
-    """Errors of passes -> [B, V, F]."""
-    out = no_errors(batch)
-    for each, errors_RF in zip(passes, errors, strict=True):
-        if each.rows:
-            b, v = torch.tensor([batch.place[row] for row in each.rows]).T
-            out = out.to(errors_RF.dtype).index_put((b, v), errors_RF.detach())
-    return out
+    """Errors of passes -> [B, V, F]; those of stand-ins count nothing."""
+    rows = [row for each in passes for row in each.rows]
+    own = [errors_RF.detach() for each, errors_RF in zip(passes, errors, strict=True) if each.rows]
+    return batch.scatter(torch.cat(own), rows) if own else no_errors(batch)
 
 
 def measured_strategy(

@@ -16,7 +16,7 @@ import torch
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.released import released
+from rushes.backbones.model_defaults import released
 from rushes.backbones.tiny import TinyBackbone
 from rushes.cli import main
 from rushes.config.clip_shapes import ClipShape

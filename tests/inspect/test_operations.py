@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rushes.backbones.base import LoadOptions, Precision
-from rushes.backbones.released import Released, released
+from rushes.backbones.model_defaults import Released, released
 from rushes.config.clip_shapes import ClipShape as Clip
 from rushes.inspect.blank import condition_of, no_values
 from rushes.inspect.dry_run import Cost, _StepAsk, blank_network, dry_run, latent_size, open_blank

@@ -17,8 +17,8 @@ from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Condition, LoadOptions
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.loading import load_backbone
+from rushes.backbones.model_defaults import released
 from rushes.backbones.quantized import Quantize
-from rushes.backbones.released import released
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.blank import condition_of
@@ -310,7 +310,7 @@ def test_what_it_cannot_forecast(
 
 def test_what_small_cards_hold_is_forecast() -> None:
     """By hand: where weights are, moments of 8 bits, a layer of 4 bits at work, and what is in main memory instead."""
-    cost = replace(COST, resident=10**8, main_memory=5 * GIB, unpacked=10**6, networks=2)
+    cost = replace(COST, stays=10**8, main_memory=5 * GIB, unpacked=10**6, networks=2)
     streamed = replace(ASK, options=LoadOptions("bfloat16", offload=True))
     idle = replace(ASK, options=LoadOptions("bfloat16", quantize="4bit", offload="idle_expert"))
     assert static_memory(cost, streamed)["weights"] == 10**8

@@ -63,15 +63,15 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-CONDITIONS = "LTXConditionPipeline"  # whose captions are twice as long
 # Tokens of the first frame that stand before a caption's, by HunyuanVideo's image_condition_type.
 SEEN = {"token_replace": 144, "latent_concat": 288}
 
 
 def tokens_of(backbone: DiffusersBackbone) -> dict[str, int]:
     """Tokens of a caption at its longest, by the texts that a network is given."""
-    longer = 2 if backbone.folder.pipeline == CONDITIONS else 1
-    return {name: longer * tokens for name, (tokens, _) in backbone.family.tokens.items()}
+    family = backbone.family
+    longer = family.longest_caption(backbone.folder) // family.tokens["text"][0]  # where models of it differ
+    return {name: longer * tokens for name, (tokens, _) in family.tokens.items()}
 
 
 def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], first_frame: bool) -> Condition:

@@ -48,19 +48,31 @@ class Cost:
     forward: float  # operations of a forward pass
     both: float  # of a forward and a backward pass, activations computed again where they are not kept
     saved: int  # bytes that a forward pass keeps for the backward pass
-    peak: int = 0  # most bytes that are alive at once in both, beside weights and their gradients
+    # most bytes that are alive at once in a forward pass and in a backward pass, beside weights and their gradients
+    forward_peak: int = 0
+    backward_peak: int = 0
     sampling: int = 0  # most bytes that are alive at once in a forward pass of frozen weights
     weights_4bit: int = 0  # bytes of the weights where the frozen ones are held in 4 bits
-    # bytes of weights that stay on the GPU where blocks are brought there one by one, and of the two that are there
-    resident: int = 0
+    stays: int = 0  # bytes of weights that are in no block or are trained
+    two_blocks: int = 0  # bytes of the frozen weights of the two largest
     main_memory: int = 0  # bytes of activations that wait in main memory, where they do
     unpacked: int = 0  # most bytes that a layer in 4 bits takes when it is at work
     networks: int = 1  # of the model; one of them is asked at a time
 
     @property
+    def peak(self) -> int:
+        """Most bytes that are alive at once in both passes, beside weights and their gradients."""
+        return max(self.forward_peak, self.backward_peak)
+
+    @property
     def activations(self) -> int:
         """Most bytes that a view's activations take at once."""
         return max(self.peak, self.saved)
+
+    @property
+    def resident(self) -> int:
+        """Bytes of weights on the GPU where blocks are brought there one by one: one comes while one works."""
+        return self.stays + self.two_blocks
 
 
 def find_family(pipeline: str) -> Family:
@@ -87,8 +99,7 @@ def latent_size(backbone: Backbone, clip: ClipShape) -> tuple[int, int, int, int
     """C, F, H, W of a clip's latents. Raises ValueError: a size or length that the model cannot take."""
     spec = backbone.spec
     spec.check_size(clip.height_px, clip.width_px)
-    ratio = spec.spatial_ratio
-    return spec.channels, spec.latent_frames(clip.frames), clip.height_px // ratio, clip.width_px // ratio
+    return spec.channels, *spec.latent_size(clip.frames, clip.height_px, clip.width_px)
 
 
 def dry_run(
@@ -129,8 +140,8 @@ def dry_run(
         raise ValueError(
             f"no forecast for this {backbone.spec.name}, because its network's operations depend on values ({why})"
         ) from error
-    networks = sum(folder.has(part) for part in backbone.family.networks)
-    return _cost(_at_depth(least, more), networks, size)
+    cost, networks = _at_depth(least, more), sum(folder.has(part) for part in backbone.family.networks)
+    return replace(cost, networks=networks, **{name: networks * getattr(cost, name) for name in _BY_NETWORK})
 
 
 @dataclass(frozen=True)
@@ -145,64 +156,21 @@ class _StepAsk:
     activations: Where = "keep"
 
 
-@dataclass(frozen=True)
-class _NetworkCounts:
-    """What is counted of one network. All of it grows by the same amount with each block, but for `two_blocks`."""
-
-    frozen: float  # number of weights
-    trained: float
-    trained_bytes: float
-    weights: float
-    forward: float
-    both: float
-    saved: float
-    forward_peak: float
-    backward_peak: float
-    sampling: float
-    weights_4bit: float
-    stays: float  # bytes of weights that are in no block or are trained
-    two_blocks: float  # bytes of the frozen weights of the two largest
-    main_memory: float
-    unpacked: float
-
-    def __sub__(self, other: _NetworkCounts) -> _NetworkCounts:
-        return _NetworkCounts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
-
-    def plus(self, count: int, each: _NetworkCounts) -> _NetworkCounts:
-        """This and so many times another."""
-        return _NetworkCounts(**{f.name: getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)})
+_BY_BLOCK = [each.name for each in fields(Cost) if each.name not in ("latents", "two_blocks", "networks")]
+_BY_NETWORK = ("parameters", "trained", "trained_bytes", "weights", "weights_4bit", "stays", "two_blocks")
 
 
-def _at_depth(least: _NetworkCounts, more: Mapping[str, tuple[_NetworkCounts, int]]) -> _NetworkCounts:
-    """Counts of the whole network, from those of a small one and of those with one block more of a kind."""
-    total = least
+def _at_depth(least: Cost, more: Mapping[str, tuple[Cost, int]]) -> Cost:
+    """Cost of the whole network, from that of a small one and of those with one block more of a kind."""
+    totals = {name: getattr(least, name) for name in _BY_BLOCK}
     for other, count in more.values():
-        each = other - least
+        each = {name: getattr(other, name) - getattr(least, name) for name in _BY_BLOCK}
         # A block's kept bytes are alive at any peak: one that small networks have elsewhere must not hide them.
-        peaks = (max(each.forward_peak, each.saved), max(each.backward_peak, each.saved))
-        total = total.plus(count, replace(each, forward_peak=peaks[0], backward_peak=peaks[1]))
+        each |= {peak: max(each[peak], each["saved"]) for peak in ("forward_peak", "backward_peak")}
+        totals = {name: total + count * each[name] for name, total in totals.items()}
     # The last block may be a smaller one: a block more then makes another the second largest, and once.
-    return replace(total, two_blocks=max(each.two_blocks for each in (least, *(other for other, _ in more.values()))))
-
-
-def _cost(counts: _NetworkCounts, networks: int, size: tuple[int, int, int, int]) -> Cost:
-    return Cost(
-        parameters=networks * round(counts.frozen),
-        trained=networks * round(counts.trained),
-        trained_bytes=networks * round(counts.trained_bytes),
-        weights=networks * round(counts.weights),
-        latents=size,
-        forward=counts.forward,
-        both=counts.both,
-        saved=round(counts.saved),
-        peak=round(max(counts.forward_peak, counts.backward_peak)),
-        sampling=round(counts.sampling),
-        weights_4bit=networks * round(counts.weights_4bit),
-        resident=networks * round(counts.stays + counts.two_blocks),
-        main_memory=round(counts.main_memory),
-        unpacked=round(counts.unpacked),
-        networks=networks,
-    )
+    two_blocks = max(cost.two_blocks for cost in (least, *(other for other, _ in more.values())))
+    return replace(least, **totals, two_blocks=two_blocks)
 
 
 def _depths(folder: Folder, part: str) -> dict[str, int]:
@@ -213,7 +181,8 @@ def _depths(folder: Folder, part: str) -> dict[str, int]:
     return {name: depth for name, depth in depths.items() if isinstance(depth, int) and depth > SMALL + 1}
 
 
-def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> _NetworkCounts:
+def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> Cost:
+    """Cost of one network with so many blocks."""
     backbone, options = ask.backbone, ask.backbone.options
     with no_values(backbone.dtype, blank_network(ask, depths)) as network:
         backbone.__dict__["network"] = network
@@ -226,11 +195,12 @@ def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> _NetworkCounts:
         finally:
             del backbone.__dict__["network"]
     own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
-    return _NetworkCounts(
-        frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
+    return Cost(
+        parameters=sum(p.numel() for p in network.parameters() if id(p) not in own),
         trained=sum(p.numel() for p in trained),
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
         weights=held - _saved(network, options.quantize),
+        latents=ask.size,
         weights_4bit=held - _saved(network, "4bit"),
         **_resident(network, options),
         unpacked=_unpacked(network) if options.quantize == "4bit" else 0,
@@ -256,8 +226,8 @@ class _Noted(Plain):
 
 def measured_passes(
     backbone: Backbone, size: tuple[int, int, int, int], condition: Condition, activations: Where = "keep"
-) -> dict[str, float]:
-    """Operations and bytes of a clip's passes through a network, by the names in `Cost`; peaks of each pass apart."""
+) -> dict[str, Any]:
+    """Operations and bytes of a clip's passes through a network, by the names in `Cost`."""
     network = backbone.network
     # A gradient that is there is added to in place: its bytes are not those of activations.
     for p in network.parameters():
@@ -326,7 +296,7 @@ def _saved(network: nn.Module, bits: Quantize) -> int:
     return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
 
 
-def _resident(network: nn.Module, options: LoadOptions) -> dict[str, float]:
+def _resident(network: nn.Module, options: LoadOptions) -> dict[str, int]:
     """Bytes of the weights that are in no list of blocks or are trained, and of the two largest blocks: one comes while
     one works."""
 
@@ -340,7 +310,7 @@ def _resident(network: nn.Module, options: LoadOptions) -> dict[str, float]:
     return {"stays": size(network) - sum(blocks), "two_blocks": sum(sorted(blocks)[-2:])}
 
 
-def _unpacked(network: nn.Module) -> float:
+def _unpacked(network: nn.Module) -> int:
     """Bytes of the largest layer's weights in bfloat16, and of its scales in float32."""
     layers = [layer.weight.numel() for path, layer in linear_layers(network) if ".lora_" not in path]
-    return max(layers, default=0) * (2 + 4 / 64)
+    return round(max(layers, default=0) * (2 + 4 / 64))

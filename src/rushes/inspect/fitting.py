@@ -191,8 +191,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
 
 
 def _asked(settings: Settings) -> Change:
-    size = settings.backbone
-    return Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
+    return Change(settings.backbone.shape, settings.backbone.quantize)
 
 
 def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[Change]:
@@ -236,7 +235,7 @@ def _smaller(model: Model, share: float) -> Model:
 
     return replace(
         model,
-        cost=scaled(model.cost, "saved", "peak", "sampling"),
+        cost=scaled(model.cost, "saved", "forward_peak", "backward_peak", "sampling"),
         codec=scaled(model.codec, "encode_bytes", "decode_bytes"),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.released import Released, released, released_names
+from rushes.backbones.model_defaults import Released, all_models, released
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.files import write_text
@@ -57,7 +57,7 @@ class Costs:
     def model(self, folder: Released, settings: Settings, whole: ClipShape) -> Model:
         """Costs of a model. Those of its codec are in proportion to pixels, and measured at the length of `whole`."""
         size, options = settings.backbone, options_of(settings)
-        clip = ClipShape(size.height_px, size.width_px, size.frames)
+        clip = size.shape
         spec = find_family(folder.pipeline).spec(folder, options)
         part = "unet" if folder.has("unet") else "transformer"
         two = folder.has("transformer_2")
@@ -100,7 +100,7 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
     )
     settings, _ = settings_of(asked, 1)
     size = settings.backbone
-    whole = ClipShape(size.height_px, size.width_px, size.frames)
+    whole = size.shape
     spec = find_family(folder.pipeline).spec(folder, options_of(settings))
     if short:
         frames = spec.largest(max(2, round(SHORT * size.frames)))
@@ -112,8 +112,7 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
         for card, machine in machines.items()
     }
     least = forecast_job(model, settings, numbers_of(settings, CLIPS[0]), Machine(1, 1.0))
-    clip = ClipShape(size.height_px, size.width_px, settings.backbone.frames)
-    return CardForecast(clip, short, tune, max(least.gib.values()), cards)
+    return CardForecast(settings.backbone.shape, short, tune, max(least.gib.values()), cards)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class HardwarePage:
 def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
     """Write the page, which takes minutes; each model is reported when it is done."""
     costs, models = Costs(), dict[str, list[CardForecast]]()
-    for name in released_names():
+    for name in list(all_models()):
         models[name] = rows_of(name, costs)
         say(f"{name}: {len(models[name])} rows")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.loading import load_model, load_options
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
@@ -120,12 +119,11 @@ def model_of(folder: Folder, settings: Settings) -> Model:
     Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     size, train, options = settings.backbone, settings.train, options_of(settings)
-    clip = ClipShape(size.height_px, size.width_px, size.frames)
     spec = find_family(folder.pipeline).spec(folder, options)
     cost = dry_run(
-        folder, options, clip, train.trainable, train.lora_rank, size.first_frame, activations=train.activations
+        folder, options, size.shape, train.trainable, train.lora_rank, size.first_frame, activations=train.activations
     )
-    return Model(spec, cost, codec_cost(folder, options, clip), reader_cost(folder, options))
+    return Model(spec, cost, codec_cost(folder, options, size.shape), reader_cost(folder, options))
 
 
 def model_at_hand(settings: Settings) -> Model:
@@ -134,9 +132,8 @@ def model_at_hand(settings: Settings) -> Model:
     backbone = load_model(size)
     assert not isinstance(backbone, DiffusersBackbone)
     make_trainable(backbone, settings.train)
-    latents = latent_size(backbone, ClipShape(size.height_px, size.width_px, size.frames))
+    latents = latent_size(backbone, size.shape)
     first = torch.zeros(1, latents[0], *latents[2:]) if size.first_frame else None
-    passes = measured_passes(backbone, latents, backbone.condition(["a caption"], first))
     weights = list(backbone.network.parameters())
     trained = [p for p in weights if p.requires_grad]
     cost = Cost(
@@ -145,33 +142,21 @@ def model_at_hand(settings: Settings) -> Model:
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
         weights=sum(p.numel() * p.element_size() for p in weights),
         latents=latents,
-        forward=passes["forward"],
-        both=passes["both"],
-        saved=round(passes["saved"]),
-        peak=round(max(passes["forward_peak"], passes["backward_peak"])),
-        sampling=round(passes["sampling"]),
+        **measured_passes(backbone, latents, backbone.condition(["a caption"], first)),
     )
     return Model(backbone.spec, cost, _codec_at_hand(backbone, settings, latents), ReaderCost())
 
 
 def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int]) -> CodecCost:
     size = settings.backbone
-    counted = []
-    for frames in (size.frames, 1):
-        with Meter() as meter, torch.no_grad():
-            backbone.encode(np.zeros((1, frames, size.height_px, size.width_px, 3), np.uint8))
-        counted.append(meter)
+    first = np.zeros((1, 1, size.height_px, size.width_px, 3), np.uint8)
+    with Meter() as of_clip, torch.no_grad():
+        backbone.encode(first.repeat(size.frames, 1))
+    with Meter() as of_first, torch.no_grad():
+        backbone.encode(first)
     with Meter() as decoded, torch.no_grad():
         backbone.decode(torch.zeros(1, *latents))
-    of_clip, of_first = counted
-    return CodecCost(
-        0,
-        of_clip.operations,
-        decoded.operations,
-        encode_first=of_first.operations,
-        encode_bytes=of_clip.peak,
-        decode_bytes=decoded.peak,
-    )
+    return CodecCost.counted(0, of_clip, of_first, decoded)
 
 
 def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> JobForecast:
@@ -267,7 +252,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     size, train = settings.backbone, settings.train
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     ask = ForecastRequest(
-        ClipShape(size.height_px, size.width_px, size.frames),
+        size.shape,
         options_of(settings),
         train.trainable,
         rank=train.lora_rank,

@@ -42,6 +42,18 @@ class CodecCost:
     encode_bytes: int = 0  # most bytes that are alive at once while a clip is encoded, beside the weights
     decode_bytes: int = 0  # while one is decoded
 
+    @classmethod
+    def counted(cls, weights: int, clip: Meter, first: Meter, decoded: Meter) -> CodecCost:
+        """The cost that was counted of encoding a clip and one frame, and of decoding a clip."""
+        return cls(
+            weights,
+            clip.operations,
+            decoded.operations,
+            first.operations,
+            encode_bytes=clip.peak,
+            decode_bytes=decoded.peak,
+        )
+
 
 @dataclass(frozen=True)
 class ReaderCost:
@@ -70,14 +82,7 @@ def codec_cost(folder: Folder, options: LoadOptions, clip: ClipShape) -> CodecCo
         )
         c, f, h, w = latents
         decoded = _run(codec, partial(_decoded, backbone), torch.empty(1, c, f - backbone.spec.lead, h, w))
-    return CodecCost(
-        _own_bytes(codec.parameters()),
-        of_clip.operations,
-        decoded.operations,
-        encode_first=of_first.operations,
-        encode_bytes=of_clip.peak,
-        decode_bytes=decoded.peak,
-    )
+    return CodecCost.counted(_own_bytes(codec.parameters()), of_clip, of_first, decoded)
 
 
 def reader_cost(folder: Folder, options: LoadOptions) -> ReaderCost:

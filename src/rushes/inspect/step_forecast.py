@@ -6,7 +6,6 @@ own habits: AdamW with two moments in the weights' dtype, a reference in float32
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from math import ceil
 from pathlib import Path
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.folders import Folder, open_folder
-from rushes.backbones.released import released, released_names
+from rushes.backbones.folders import Folder, open_folder, read_folder
+from rushes.backbones.model_defaults import all_models, released
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.dry_run import Cost, dry_run, find_family
 from rushes.project.settings_checks import unknown
@@ -120,19 +119,12 @@ def find_model(model: str) -> Folder:
     Raises ValueError: neither; a folder that is not a model, is not whole, or of a family without a forecast.
     """
     folder = Path(model)
-    if model in released_names() or not folder.is_dir():
+    if model in list(all_models()) or not folder.is_dir():
         try:
             return released(model)
         except ValueError as error:
             raise ValueError(f"--model: {error}; or give the folder of a model in diffusers' layout") from None
-    index = folder / "model_index.json"
-    try:
-        pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""
-    except (ValueError, KeyError):
-        pipeline = ""
-    if not pipeline:  # which says what is wrong with it
-        return open_folder(model, "", ())
-    family = find_family(pipeline)
+    family = find_family(read_folder(model).pipeline)
     return open_folder(model, family.name, family.pipelines)
 
 

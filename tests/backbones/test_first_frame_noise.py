@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.model_defaults import all_models
@@ -14,7 +15,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.training.batches import Batch, Draws, first_noise, make_batch
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.history import read_history
@@ -42,6 +43,12 @@ def comparison(frames: int, id: str = "c") -> Comparison:
     return Comparison(id, "g", views, (Term("clip", (1.0, -1.0), (1,) * frames, beta=20.0),))
 
 
+def noise_of(of: Comparison, shape: tuple[int, ...]) -> Tensor:
+    noise = Draws(0, TIMES, first_frame_noise=PUBLISHED).of(of, 0, shape).shown_noise_CHW
+    assert noise is not None
+    return noise
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
     name: str, tiny_model: Models, tmp_path: Path
@@ -65,9 +72,7 @@ def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
     shown = added[SHOWN[name]]
     assert bool(shown[:, :, 0].any()) and not shown[:, :, 1:].any()
     torch.testing.assert_close(shown[0], shown[1])  # both views
-    torch.testing.assert_close(
-        shown[0, :, 0], first_noise(shown[0, :, 0].shape, one, 0, 0, PUBLISHED), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(shown[0, :, 0], noise_of(one, shown[0].shape), rtol=0, atol=1e-6)
     again = batch(1, PUBLISHED).condition.more[SHOWN[name]] - clean.condition.more[SHOWN[name]]
     assert not torch.allclose(again, shown)
     with torch.no_grad():  # and the network sees it
@@ -76,7 +81,7 @@ def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
 
 
 def test_its_scale_is_log_normal() -> None:
-    drawn = [first_noise((8, 8, 8), comparison(1, str(at)), 0, 0, PUBLISHED).std().log() for at in range(400)]
+    drawn = [noise_of(comparison(1, str(at)), (8, 1, 8, 8)).std().log() for at in range(400)]
     logs = torch.stack(drawn)
     assert float(logs.mean()) == pytest.approx(-3.0, abs=0.1)
     assert float(logs.std()) == pytest.approx(0.5, abs=0.06)

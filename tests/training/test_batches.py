@@ -12,8 +12,8 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.batches import Batch, Draws, make_batch, schedule, seen_caption
-from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
+from rushes.training.batches import Batch, Draws, make_batch, schedule
+from rushes.training.comparison import Comparison, View, hashed_comparisons, with_captions
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data
 
@@ -163,11 +163,15 @@ def test_one_caption_of_several_is_drawn_at_each_visit(tmp_path: Path, data_in: 
     several, single = with_captions(pair, {"0": ("a cat", "a swing")})
     assert single == pair[1] and several.captions == (own, "a cat", "a swing")
     assert {view.caption for view in several.every_view()} == {own, "a cat", "a swing"}
-    drawn = [seen_caption(several, several.views[0], visit, 0) for visit in range(300)]
+
+    def caption(view: View, visit: int) -> str:
+        return Draws(0, data.times).of(several, visit, (1, 1, 1, 1)).caption(view)
+
+    drawn = [caption(several.views[0], visit) for visit in range(300)]
     assert all(80 <= drawn.count(caption) <= 120 for caption in several.captions)
-    assert drawn == [seen_caption(several, several.views[1], visit, 0) for visit in range(300)]  # all views alike
+    assert drawn == [caption(several.views[1], visit) for visit in range(300)]  # all views alike
     other = replace(several.views[0], caption="no caption of this clip")
-    assert {seen_caption(several, other, visit, 0) for visit in range(9)} == {other.caption}
+    assert {caption(other, visit) for visit in range(9)} == {other.caption}
     chosen = [(several, drawn.index("a cat")), (single, 0)]
     text = make_batch(chosen, data.latents, model, Draws(0, data.times)).condition.text
     assert torch.equal(text[:2], model.condition(["a cat"] * 2).text)

@@ -17,7 +17,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import reference_cache as banks
-from rushes.training.batches import Batch, Draws, drops_caption, make_batch
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
 from rushes.training.loop import Data, train
@@ -173,7 +173,7 @@ def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: 
     assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
     fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW)
     chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
-    dropped = [drops_caption(c, draw, 0, share) for c, draw in chosen]
+    dropped = [Draws(0, TimeDraw(), share).of(c, draw, (1, 1, 1, 1)).drops_caption for c, draw in chosen]
     changed = (bank.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
     assert changed.tolist() == dropped and 0 < sum(dropped) < len(dropped)
     backbone = small()

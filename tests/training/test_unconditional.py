@@ -9,7 +9,7 @@ import torch
 
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
-from rushes.training.batches import Batch, Draws, make_batch, seen_caption
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.history import read_history
 from rushes.training.loop import train
@@ -43,7 +43,8 @@ def test_drifts_are_those_of_predictions_under_captions_and_under_the_negative_p
     assert len(asked) == 2 * COMPARISONS * DRAWS  # the reference's predictions are kept
     for name, away in (("conditional_drift", False), ("unconditional_drift", True)):
         seen = [(c, visit, c.views[0]) for (c, _), visit in probe.chosen]
-        views = [replace(v, caption=negative if away else seen_caption(c, v, visit, 0)) for c, visit, v in seen]
+        drawn = [Draws(0, data.times).of(c, visit, (1, 1, 1, 1)).caption(v) for c, visit, v in seen]
+        views = [replace(v, caption=negative if away else at) for (*_, v), at in zip(seen, drawn, strict=True)]
         bare = [(replace(c, views=(v, v), captions=()), at) for (c, at, _), v in zip(seen, views, strict=True)]
         batch = make_batch(bare, data.latents, backbone, Draws(0, data.times))
         x = backbone.spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF)

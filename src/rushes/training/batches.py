@@ -5,7 +5,7 @@ Nothing here has state: a resumed run asks for step s and gets what the first on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,14 +21,51 @@ EMPTY = ""  # the caption of the unconditional prediction
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What a comparison is seen with at a visit, all its views alike."""
+
+    time: Tensor  # [1]
+    noise_CFHW: Tensor
+    drops_caption: bool
+    captions: Mapping[str, str]  # of its views -> those that are drawn in their place
+    shown_noise_CHW: Tensor | None  # on a first frame that is shown beside the latents
+
+    def caption(self, view: View) -> str:
+        """The caption that a view is seen under."""
+        return EMPTY if self.drops_caption else self.captions.get(view.caption, view.caption)
+
+
+@dataclass(frozen=True)
 class Draws:
     """What a batch is drawn from, beside its comparisons and their visits."""
 
     seed: int  # of all draws
     times: TimeDraw  # distribution of t
     caption_dropout: float = 0.0  # share of the comparisons that are seen under the empty caption; 1 = all
-    # mean and spread of log noise on a first frame that is shown beside the latents; empty = none
+    # Mean and spread of log noise on a first frame that is shown beside the latents; empty = none. CogVideoX' trainer
+    # has N(-3, 0.5), on pixels in [-1, 1] before the codec. This is for latents, encoded once: noise on pixels
+    # would need the codec beside the network at each step.
     first_frame_noise: Sequence[float] = ()
+
+    def of(self, comparison: Comparison, visit: int, shape: Sequence[int]) -> Drawn:
+        """What is drawn for a visit of a comparison whose latents have a shape [C, F, H, W].
+
+        Each part has a generator of its own, so that none depends on whether another is drawn.
+        """
+        seed, id, share, shown = self.seed, comparison.id, self.caption_dropout, None
+        generator = seeded(seed, id, visit)
+        time, noise = self.times.of(comparison.shape)(1, generator), torch.randn(*shape, generator=generator)
+        drops = share > 0 and float(torch.rand(1, generator=seeded(seed, "caption", id, visit))) < share
+        captions: dict[str, str] = {}
+        if several := comparison.captions:
+            at = torch.randint(len(several), (1,), generator=seeded(seed, "captions", id, visit))
+            captions[several[0]] = several[int(at)]
+        if self.first_frame_noise:
+            generator = seeded(seed, "first frame noise", id, visit)
+            mean, spread = self.first_frame_noise
+            scale = (mean + spread * torch.randn(1, generator=generator)).exp()
+            shown = scale * torch.randn(shape[0], *shape[2:], generator=generator)
+        return Drawn(time, noise, drops, captions, shown)
 
 
 @dataclass(frozen=True)
@@ -102,29 +139,9 @@ def schedule(count: int, batch: int, step: int, seed: int) -> list[tuple[int, in
     return [(int(orders[position // count][position % count]), position // count) for position in positions]
 
 
-def draw(shape: Sequence[int], comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> tuple[Tensor, Tensor]:
-    """Time [1] and noise of a comparison's visit."""
-    generator = seeded(seed, comparison.id, visit)
-    return times.of(comparison.shape)(1, generator), torch.randn(*shape, generator=generator)
-
-
 def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> Tensor:
-    """Time [1] of a comparison's visit, as `draw` has it."""
+    """Time [1] of a comparison's visit, as `Draws.of` has it."""
     return times.of(comparison.shape)(1, seeded(seed, comparison.id, visit))
-
-
-def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -> bool:
-    """Whether all views of a comparison are seen under the empty caption at a visit, as `share` of all are."""
-    return share > 0 and float(torch.rand(1, generator=seeded(seed, "caption", comparison.id, visit))) < share
-
-
-def seen_caption(comparison: Comparison, view: View, visit: int, seed: int) -> str:
-    """The caption of a view at a visit: where it is the clip's own and the clip has several, the one that is drawn."""
-    captions = comparison.captions
-    if not captions or view.caption != captions[0]:
-        return view.caption
-    generator = seeded(seed, "captions", comparison.id, visit)
-    return captions[int(torch.randint(len(captions), (1,), generator=generator))]
 
 
 def make_batch(
@@ -141,14 +158,14 @@ def make_batch(
     Raises:
         ValueError: a latent is missing.
     """
-    clean, noise, t, place, firsts = [], [], [], [], []
+    clean, drawn, t, place, firsts, captions = [], [], [], [], [], []
     stills: dict[str, list[Tensor]] = {}
     for b, (comparison, visit) in enumerate(chosen):
-        shared: tuple[Tensor, Tensor] | None = None
         for v, view in enumerate(comparison.views):
             latent = seen(view, latents)
-            shared = shared or draw(latent.shape, comparison, visit, draws.seed, draws.times)
-            time = shared[0].expand(latent.shape[1]).clone()
+            if not v:
+                shared = draws.of(comparison, visit, latent.shape)
+            time = shared.time.expand(latent.shape[1]).clone()
             if view.first_frame:
                 firsts.append(latent[:, 0])
                 for name, still in stills_of(view, latents, backbone.spec.still).items():
@@ -158,25 +175,21 @@ def make_batch(
                 else:  # it is shown beside the latents, all of which are noised and scored
                     latent = _latent(latents, view.key)
             clean.append(latent)
-            noise.append(shared[1])
+            drawn.append(shared)
             t.append(time)
             place.append((b, v))
+            captions.append(shared.caption(view))
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
-    empty = [drops_caption(*each, draws.seed, draws.caption_dropout) for each in chosen]
-    captions = [
-        EMPTY if empty[b] else seen_caption(chosen[b][0], chosen[b][0].views[v], chosen[b][1], draws.seed)
-        for b, v in place
-    ]
     shown = {name: torch.stack(many) for name, many in stills.items()}
     condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
     condition = condition.at_rate(chosen[0][0].shape)
-    if scale := draws.first_frame_noise:
-        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], draws.seed, scale) for b, _ in place]
-        condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
+    if draws.first_frame_noise:
+        noise = [each.shown_noise_CHW for each in drawn if each.shown_noise_CHW is not None]
+        condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(noise))
     return Batch(
         torch.stack(clean),
-        torch.stack(noise),
+        torch.stack([each.noise_CFHW for each in drawn]),
         torch.stack(t),
         condition=condition,
         place=tuple(place),
@@ -190,21 +203,6 @@ def one_of_each_shape(
     """A batch of the first comparison of each shape, at its first visit."""
     for first, *_ in by_shape(comparisons):
         yield make_batch([(comparisons[first], 0)], latents, backbone, draws).to(device)
-
-
-def first_noise(
-    shape: Sequence[int], comparison: Comparison, visit: int, seed: int, log_scale: Sequence[float]
-) -> Tensor:
-    """Noise on the first frame that is shown to all views of a comparison's visit, of scale exp(N(mean, spread)).
-
-    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1] before the
-    codec. This is for latents, which are encoded once: noise on pixels would need the codec beside the network at each
-    step.
-    """
-    generator = seeded(seed, "first frame noise", comparison.id, visit)
-    mean, spread = log_scale
-    scale = (mean + spread * torch.randn(1, generator=generator)).exp()
-    return scale * torch.randn(*shape, generator=generator)
 
 
 def _shown_noisy(condition: Condition, name: str, noise_RCHW: Tensor) -> Condition:

@@ -13,7 +13,7 @@ from rushes.records import VOTE
 from rushes.web.accounts import CROWD, AccessDenied, Accounts
 from rushes.web.labeling.campaign import dashboard
 from rushes.web.labeling.labeling_progress import progress_of
-from rushes.web.labeling.labeling_section import VOTE_PAGES, labeling_section
+from rushes.web.labeling.labeling_section import labeling_section, vote_section
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.site import make_site
 
@@ -24,7 +24,7 @@ ADDRESS = "http://127.0.0.1:8765"
 
 @contextmanager
 def visiting(session: LabelingSession, token: str = "") -> Iterator[TestClient]:
-    sections = [labeling_section(session, "t"), labeling_section(session, "t", VOTE_PAGES)]
+    sections = [labeling_section(session, "t"), vote_section(session, "t")]
     headers = {"origin": ADDRESS, **({"authorization": f"Bearer {token}"} if token else {})}
     yield TestClient(make_site(session.assignments, "t", sections), ADDRESS, headers=headers)
 

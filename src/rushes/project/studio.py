@@ -33,17 +33,11 @@ from rushes.store.database import Store
 from rushes.store.own_files import LOG
 from rushes.text_reader import counted
 from rushes.web.labeling.assignments import AssignmentStore
-from rushes.web.labeling.labeling_section import VOTE_PAGES, labeling_section
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.owner_pages import campaign_section
-from rushes.web.review.review_section import review_section
 from rushes.web.review.review_session import ReviewSession
-from rushes.web.site import NotThere, SiteSection, make_site
-from rushes.web.studio.compare_page import compare_section
-from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState, home_section
-from rushes.web.studio.report_page import report_section
-from rushes.web.studio.runs_page import runs_section
-from rushes.web.studio.takes import takes_section
+from rushes.web.sections import StudioProject, all_sections
+from rushes.web.site import NotThere, make_site
+from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState
 
 LOOK_S, REOPEN_S = 2.0, 30.0  # between looks at what a project holds; between openings of a section that grew
 
@@ -213,25 +207,17 @@ def title_of(folder: Path, settings: Settings) -> str:
     return settings.project.name or folder.resolve().name
 
 
-def _campaign(studio: Studio) -> SiteSection:
-    return campaign_section(
+def _project(studio: Studio) -> StudioProject:
+    """What its sections are made from."""
+    return StudioProject(
         studio.folder,
-        cast(LabelingSession, studio.labeling),
-        lambda: vote_standing(studio.folder, studio.settings(), studio.run),
+        studio.title,
+        facts=lambda: home_facts(status_of(studio.folder, studio.settings()), studio.settings()),
+        review=cast(ReviewSession, studio.review),
+        labeling=cast(LabelingSession, studio.labeling),
+        vote=cast(LabelingSession, studio.vote),
+        standing=lambda: vote_standing(studio.folder, studio.settings(), studio.run),
     )
-
-
-SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
-    lambda studio: home_section(lambda: home_facts(status_of(studio.folder, studio.settings()), studio.settings())),
-    lambda studio: review_section(cast(ReviewSession, studio.review), studio.title),
-    lambda studio: takes_section(studio.folder),
-    lambda studio: labeling_section(cast(LabelingSession, studio.labeling), studio.title),
-    lambda studio: runs_section(studio.folder),
-    lambda studio: compare_section(studio.folder),
-    lambda studio: labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_PAGES),
-    _campaign,
-    lambda studio: report_section(studio.folder),
-)
 
 
 @contextmanager
@@ -247,7 +233,7 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
     warning = toy_note(settings.backbone.name, settings.footage.kind)
     with AssignmentStore(studio.folder / LABEL_ASSIGNMENTS) as people:
         try:
-            yield make_site(people, studio.title, [make(studio) for make in SECTIONS], local, warning)
+            yield make_site(people, studio.title, all_sections(_project(studio)), local, warning)
         finally:
             studio.labeling.close()
             studio.vote.close()

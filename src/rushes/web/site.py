@@ -66,6 +66,7 @@ class SiteSection:
     title: str  # in the navigation
     pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
     routes: Callable[[Any], APIRouter]  # of the dependency that says who asks; it sets request.state.owner
+    place: int = 0  # in the navigation, rising
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
     nameless: frozenset[str] = frozenset()  # what right under /api/NAME/ the owner may look at before saying a name

@@ -17,8 +17,9 @@ from rushes.web.labeling.disputes import disputes
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.owner_pages import campaign_section
+from rushes.web.labeling.owner_pages import sections
 from rushes.web.labeling.remarks import Remarks
+from rushes.web.sections import StudioProject
 from rushes.web.site import make_site
 
 from ..conftest import NewSession, say
@@ -31,8 +32,9 @@ def client_of() -> Iterator[Callable[[LabelingSession, str], TestClient]]:
     """A client of the owner's pages, under a token."""
 
     def make(session: LabelingSession, token: str = "") -> TestClient:
-        section = campaign_section(session.store.project, session, lambda: None)
-        site = make_site(session.assignments, "test", [section])
+        none: Any = None
+        project = StudioProject(session.store.project, "test", none, none, session, none, lambda: None)
+        site = make_site(session.assignments, "test", [*sections(project)])
         address = "http://127.0.0.1:8765"
         bearer = token or session.assignments.key
         return TestClient(site, address, headers={"authorization": f"Bearer {bearer}", "origin": address})

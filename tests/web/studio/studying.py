@@ -16,6 +16,7 @@ from rushes.evaluate.suites import general_meter
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
 from rushes.web.accounts import Accounts
+from rushes.web.sections import StudioProject
 from rushes.web.site import SiteSection, make_site
 
 from ..conftest import FPS, FRAMES, encoded
@@ -100,9 +101,15 @@ class Caller:
         return self.client.post(f"/api/{self.section}/{path}", json=body)
 
 
+def only_folder(folder: Path) -> StudioProject:
+    """A project of which nothing is asked but its folder."""
+    none: Any = None
+    return StudioProject(folder, "test", none, none, none, none, none)
+
+
 @contextmanager
-def calling(folder: Path, make: Callable[[Path], SiteSection]) -> Iterator[Caller]:
+def calling(folder: Path, make: Callable[[StudioProject], Iterable[SiteSection]]) -> Iterator[Caller]:
     """Requests to the server of one section of a project by a person whom it knows."""
     with Accounts(folder.parent / "people.db") as people:
-        section = make(folder)
+        (section,) = make(only_folder(folder))
         yield Caller(make_site(people, "project", [section]), people.key, section.name)

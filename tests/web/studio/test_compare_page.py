@@ -13,7 +13,7 @@ from rushes.evaluate.compare import compare_runs
 from rushes.files import write_json
 from rushes.store.database import Store
 from rushes.web.studio import compare_page
-from rushes.web.studio.compare_page import compare_section
+from rushes.web.studio.compare_page import sections
 
 from .studying import Caller, calling, make_project
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def caller(folder: Path) -> Iterator[Caller]:
-    with calling(folder, compare_section) as found:
+    with calling(folder, sections) as found:
         yield found
 
 
@@ -39,7 +39,7 @@ def test_systems_are_those_with_held_out_clips(caller: Caller, tmp_path: Path) -
     assert caller.get("systems").json()["systems"] == ["base", "one", "two"]
     Store.create(tmp_path / "empty").close()
     for folder in (tmp_path / "empty", tmp_path / "none"):
-        with calling(folder, compare_section) as other:
+        with calling(folder, sections) as other:
             assert f"`rushes evaluate {folder}`" in other.get("systems").json()["nothing"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.web.studio.report_page import OpenAddresses, report_section
+from rushes.web.studio.report_page import OpenAddresses, sections
 
 from .studying import Caller, calling, make_project
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def caller(folder: Path) -> Iterator[Caller]:
-    with calling(folder, report_section) as found:
+    with calling(folder, sections) as found:
         yield found
 
 
@@ -96,5 +96,5 @@ def test_a_folder_of_reports_that_is_a_link_is_not_followed(caller: Caller, fold
 
 
 def test_a_project_without_reports_says_what_writes_one(tmp_path: Path) -> None:
-    with calling(tmp_path / "none", report_section) as caller:
+    with calling(tmp_path / "none", sections) as caller:
         assert f"`rushes report {tmp_path / 'none'}`" in caller.get("list").json()["nothing"]

@@ -15,7 +15,7 @@ from rushes.files import locked
 from rushes.project.reports import health_of_run
 from rushes.project.settings import create_project
 from rushes.web.studio import run_state
-from rushes.web.studio.runs_page import runs_section
+from rushes.web.studio.runs_page import sections
 
 from .studying import Caller, calling, make_project, row, write_run, write_samples
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def caller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     monkeypatch.setattr(run_state, "_ASK_S", 0.0)
-    with calling(folder, runs_section) as found:
+    with calling(folder, sections) as found:
         yield found
 
 
@@ -44,10 +44,10 @@ def test_an_empty_project_says_what_begins_a_run(caller: Caller, folder: Path) -
 
 
 def test_a_folder_without_a_database_opens_too(tmp_path: Path) -> None:
-    with calling(tmp_path / "nothing", runs_section) as caller:
+    with calling(tmp_path / "nothing", sections) as caller:
         assert caller.get("list").json()["runs"] == []
     write_run(tmp_path / "old", "sft", [row(0), row(1)])
-    with calling(tmp_path / "old", runs_section) as caller:
+    with calling(tmp_path / "old", sections) as caller:
         (run,) = caller.get("list").json()["runs"]
     assert (run["name"], run["state"], run["step"], run["steps"]) == ("sft", "stopped", 1, None)
 
@@ -81,14 +81,14 @@ def test_a_run_trains_while_a_process_holds_it(caller: Caller, tmp_path: Path) -
     folder = tmp_path / "made"
     create_project(folder, Settings.model_validate({"train": {"recipe": "realdpo", "steps": 50}}))
     place = write_run(folder, "realdpo", [row(step) for step in range(11)])
-    with calling(folder, runs_section) as other, locked(place / ".lock"):
+    with calling(folder, sections) as other, locked(place / ".lock"):
         run = read(other, "realdpo")["runs"][0]
         assert (run["state"], run["step"], run["steps"], run["left_s"]) == ("training", 10, 50, 80.0)
         assert (run["seconds"], run["memory_gib"]) == (2.0, 1.5)
-    with calling(folder, runs_section) as other:
+    with calling(folder, sections) as other:
         assert read(other, "realdpo")["runs"][0]["state"] == "stopped"
     write_run(folder, "realdpo", [row(step) for step in range(51)], finished=True)
-    with calling(folder, runs_section) as other:
+    with calling(folder, sections) as other:
         assert other.get("list").json()["runs"][0]["state"] == "finished"
 
 
@@ -154,7 +154,7 @@ def test_nobody_sees_anything_without_a_token(caller: Caller, folder: Path) -> N
 def test_nothing_is_written(folder: Path) -> None:
     write_run(folder, "one", [row(step) for step in range(3)], finished=True)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    with calling(folder, runs_section) as caller:
+    with calling(folder, sections) as caller:
         caller.get("list")
         read(caller, "one")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before

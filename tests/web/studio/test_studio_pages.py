@@ -15,20 +15,17 @@ import pytest
 from rushes.text_reader import printable
 from rushes.web.accounts import Accounts
 from rushes.web.site import make_site
-from rushes.web.studio.compare_page import compare_section
-from rushes.web.studio.report_page import report_section
-from rushes.web.studio.runs_page import runs_section
-from rushes.web.studio.takes import takes_section
+from rushes.web.studio import compare_page, report_page, runs_page, takes
 
 from ..conftest import NewTab, serving
-from .studying import make_project, row, write_run, write_samples
+from .studying import make_project, only_folder, row, write_run, write_samples
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
-SECTIONS = (runs_section, takes_section, compare_section, report_section)
+MODULES = (runs_page, takes, compare_page, report_page)
 PAGES = ("/runs", "/takes", "/compare", "/report")
 
 
@@ -45,7 +42,13 @@ def site(folder: Path) -> Iterator[tuple[str, str]]:
     """Address of the server, and the token of a person whom it knows."""
     with Accounts(folder.parent / "people.db") as people:
         token = people.key
-        with serving(make_site(people, "my <i>project</i>", [make(folder) for make in SECTIONS])) as address:
+        with serving(
+            make_site(
+                people,
+                "my <i>project</i>",
+                [each for module in MODULES for each in module.sections(only_folder(folder))],
+            )
+        ) as address:
             yield address, token
 
 

@@ -12,7 +12,7 @@ import pytest
 from rushes.records import Preference
 from rushes.store.database import Store
 from rushes.web.studio import takes
-from rushes.web.studio.takes import takes_section
+from rushes.web.studio.takes import sections
 
 from .studying import Caller, calling, make_project
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def caller(folder: Path) -> Iterator[Caller]:
-    with calling(folder, takes_section) as found:
+    with calling(folder, sections) as found:
         yield found
 
 
@@ -54,7 +54,7 @@ def test_names_of_a_strangers_project_fill_no_page(
 def test_a_project_without_takes_says_what_makes_them(tmp_path: Path) -> None:
     Store.create(tmp_path / "empty").close()
     for folder in (tmp_path / "empty", tmp_path / "none"):
-        with calling(folder, takes_section) as caller:
+        with calling(folder, sections) as caller:
             assert f"`rushes generate {folder}`" in caller.get("choices").json()["nothing"]
             assert groups(caller) == [] and caller.post("group", group="g").status_code == 404
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -18,9 +18,10 @@ from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.labeling.remarks import LabelSpan, Remarks
+from rushes.web.looked import Looked
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, SiteSection, video_answer
 
 EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
@@ -117,34 +118,38 @@ class Wanted(Body):
     text: Annotated[str, Field(max_length=200)] = ""
 
 
-@dataclass(frozen=True)
-class LabelingPages:
-    """What a section is called in which people compare takes."""
-
-    name: str
-    title: str
-    pages: Mapping[str, str]
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """Labels, and votes."""
+    yield labeling_section(project.labeling, project.title)
+    yield vote_section(project.vote, project.title)
 
 
-LABEL_PAGES = LabelingPages("label", "Label", {"/label": "label.html", "/progress": "progress.html"})
-VOTE_PAGES = LabelingPages("vote", "Vote", {"/vote": "label.html"})
-
-
-def labeling_section(session: LabelingSession, title: str, about: LabelingPages = LABEL_PAGES) -> SiteSection:
-    """The labelling page and how far everybody is, or the same page for votes."""
+def labeling_section(session: LabelingSession, title: str) -> SiteSection:
+    """The labelling page and how far everybody is."""
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         _add_person(router, session, title, person)
-        if "/progress" in about.pages:
-            _add_progress(router, session, title, person)
-            _add_instructions(router, session, person)
+        _add_progress(router, session, title, person)
+        _add_instructions(router, session, person)
         _add_labels(router, session, person)
         return router
 
-    plain = about is LABEL_PAGES
-    nameless = frozenset({"progress"} if plain else ())
-    return SiteSection(about.name, about.title, about.pages, routes, invited=True, nameless=nameless, crowd=plain)
+    pages = {"/label": "label.html", "/progress": "progress.html"}
+    nameless = frozenset({"progress"})
+    return SiteSection("label", "Label", pages, routes, place=30, invited=True, nameless=nameless, crowd=True)
+
+
+def vote_section(session: LabelingSession, title: str) -> SiteSection:
+    """The same page for votes."""
+
+    def routes(person: Any) -> APIRouter:
+        router = APIRouter()
+        _add_person(router, session, title, person)
+        _add_labels(router, session, person)
+        return router
+
+    return SiteSection("vote", "Vote", {"/vote": "label.html"}, routes, place=60, invited=True)
 
 
 def _add_person(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:

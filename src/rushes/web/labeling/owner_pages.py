@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
-from rushes.evaluate.votes import VoteStanding
 from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
 from rushes.web.labeling.disputes import Dispute, disputes, settled_pairs, settlement, settlement_id
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.looked import Looked
+from rushes.web.looked import Looked
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, SiteSection
 from rushes.web.studio.clip_files import add_videos
 
 _LISTED = 100  # disputes at once
+BEGIN = "rushes campaign {project} --people ada,bob"
 OWNER = "owner"  # signs a settlement where the owner has said no name
 
 
@@ -36,16 +35,17 @@ class Settle(Body):
     revises: Id | Literal[""] = ""
 
 
-def campaign_section(
-    folder: Path, session: LabelingSession, standing: Callable[[], VoteStanding | None]
-) -> SiteSection:
-    """The owner's pages; `standing` is that of the vote, None where there is nothing to vote on."""
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The owner's pages."""
+    session = project.labeling
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        add_videos(router, folder, person)
-        facts = Looked(lambda: dashboard(progress_of(session), read_campaign(folder), session.assignments.crowd()))
-        votes = Looked(standing)
+        add_videos(router, project.folder, person)
+        facts = Looked(
+            lambda: dashboard(progress_of(session), read_campaign(project.folder), session.assignments.crowd())
+        )
+        votes = Looked(project.standing)
         _add_disputes(router, session, person)
 
         @router.get("/facts", dependencies=[person])
@@ -55,13 +55,12 @@ def campaign_section(
             except ValueError:
                 stands = None
             vote = {**plain(stands), "words": stands.in_words(), "enough": stands.enough} if stands else None
-            begin = f"rushes campaign {shlex.quote(str(folder))} --people ada,bob"
-            return {**facts.read(), "vote": vote, "begin": begin}
+            return {**facts.read(), "vote": vote, "begin": project.named_in(BEGIN)}
 
         return router
 
     pages = {"/campaign": "campaign.html", "/disputes": "disputes.html"}
-    return SiteSection("campaign", "Campaign", pages, routes)
+    yield SiteSection("campaign", "Campaign", pages, routes, place=70)
 
 
 def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> None:

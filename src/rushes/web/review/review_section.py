@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from rushes.records import Decision
 from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.review_session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, NotThere, SiteSection, video_answer
 from rushes.web.videos import Busy, posters, small_copies
 
@@ -57,6 +59,11 @@ class SaveDecision(Body):
     caption: Annotated[str, Field(max_length=8000)] = ""
 
 
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The clips of the project."""
+    yield review_section(project.review, project.title)
+
+
 def review_section(session: ReviewSession, title: str) -> SiteSection:
     """The review page and the contact sheet, at which the owner looks without saying a name."""
 
@@ -74,7 +81,8 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
         return router
 
     pages = {"/review": "review.html", "/sheet": "sheet.html"}
-    return SiteSection("review", "Footage", pages, routes, invited=True, nameless=frozenset({"sheet", "media"}))
+    nameless = frozenset({"sheet", "media"})
+    return SiteSection("review", "Footage", pages, routes, place=10, invited=True, nameless=nameless)
 
 
 def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:

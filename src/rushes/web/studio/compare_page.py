@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from rushes.store.row_queries import (
     values_of,
 )
 from rushes.text_reader import checked_text
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection
 from rushes.web.studio.clip_files import add_videos, shown
 
@@ -77,8 +78,9 @@ class HeadToHead:
     wins: Mapping[str, tuple[int, int, int]]  # metric -> pairs won, tied and lost by the second, where it is known
 
 
-def compare_section(folder: Path) -> SiteSection:
-    """The page on two systems of the project in `folder`; nothing is read before it is asked for."""
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The page on two systems of the project."""
+    folder = project.folder
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
@@ -89,14 +91,14 @@ def compare_section(folder: Path) -> SiteSection:
             with reading(folder) as connection:
                 first = held_out_systems(connection) if connection is not None else {}
             names = sorted(first, key=lambda name: (name != BASE, first[name]))  # then in the order in which they came
-            nothing = NONE_YET.format(project=shlex.quote(str(folder))) if len(names) < 2 else ""
+            nothing = project.named_in(NONE_YET) if len(names) < 2 else ""
             return {"systems": names, "nothing": nothing, "page": PAGE}
 
         @router.post("/pairs", dependencies=[person])
         def pairs(body: TwoSystems) -> dict[str, Any]:
             with reading(folder) as connection:
                 if connection is None:
-                    raise HTTPException(404, NONE_YET.format(project=shlex.quote(str(folder))))
+                    raise HTTPException(404, project.named_in(NONE_YET))
                 return _page(connection, body)
 
         @router.post("/pair", dependencies=[person])
@@ -114,7 +116,7 @@ def compare_section(folder: Path) -> SiteSection:
 
         return router
 
-    return SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes)
+    yield SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes, place=50)
 
 
 def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[StoredRow, StoredRow]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import Field
 
 from rushes.store.own_files import own_path
 from rushes.web.guard import HEADERS
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection
 
 REPORTS, ENDING = "reports", ".html"
@@ -68,8 +68,9 @@ class OpenAddresses:
         return name if until > self.clock() else None
 
 
-def report_section(folder: Path) -> SiteSection:
-    """The page on the reports of the project in `folder`."""
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The page on the reports of the project."""
+    folder = project.folder
 
     def routes(person: Any) -> APIRouter:
         router, addresses = APIRouter(), OpenAddresses()
@@ -77,7 +78,7 @@ def report_section(folder: Path) -> SiteSection:
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
             rows = _reports(folder)
-            return {"reports": rows, "nothing": "" if rows else NONE_YET.format(project=shlex.quote(str(folder)))}
+            return {"reports": rows, "nothing": "" if rows else project.named_in(NONE_YET)}
 
         @router.post("/open", dependencies=[person])
         def opened(body: OpenReport) -> dict[str, str]:
@@ -97,7 +98,7 @@ def report_section(folder: Path) -> SiteSection:
 
         return router
 
-    return SiteSection("report", "Report", {"/report": "report.html"}, routes, policy=FRAME)
+    yield SiteSection("report", "Report", {"/report": "report.html"}, routes, place=80, policy=FRAME)
 
 
 def _reports(folder: Path) -> list[dict[str, Any]]:

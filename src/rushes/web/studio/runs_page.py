@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException
@@ -12,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from rushes.report.curves import PANELS, Panel, panels
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection, video_answer
 from rushes.web.studio.run_log import POINTS, RunLog
 from rushes.web.studio.run_state import ProjectRuns, RunFiles
@@ -36,33 +35,33 @@ class ReadRuns(Body):
     runs: list[ShownRun] = Field(max_length=AT_ONCE)
 
 
-def runs_section(folder: Path) -> SiteSection:
-    """The page on the runs of the project in `folder`; nothing is read before it is asked for."""
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The page on the runs of the project."""
 
     def routes(person: Any) -> APIRouter:
-        router, project = APIRouter(), ProjectRuns(folder)
+        router, runs = APIRouter(), ProjectRuns(project.folder)
 
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
-            names = _refused(project.names)
-            nothing = "" if names else NONE_YET.format(project=shlex.quote(str(folder)))
-            return {"runs": [project.summary(_refused(lambda name=name: project.run(name))) for name in names],
+            names = _refused(runs.names)
+            nothing = "" if names else project.named_in(NONE_YET)
+            return {"runs": [runs.summary(_refused(lambda name=name: runs.run(name))) for name in names],
                     "nothing": nothing, "points": POINTS, "at_once": AT_ONCE}  # fmt: skip
 
         @router.post("/read", dependencies=[person])
         def read(body: ReadRuns) -> Response:
-            runs = [(each, _refused(lambda name=each.name: project.run(name))) for each in body.runs]
-            figures = [{**project.state(run), **_news(run, each)} for each, run in runs]
+            asked = [(each, _refused(lambda name=each.name: runs.run(name))) for each in body.runs]
+            figures = [{**runs.state(run), **_news(run, each)} for each, run in asked]
             # As it is: FastAPI would copy each of up to a hundred thousand numbers first.
-            return JSONResponse({"runs": figures, "panels": _drawn([run.log for _, run in runs])})
+            return JSONResponse({"runs": figures, "panels": _drawn([run.log for _, run in asked])})
 
         @router.get("/media/{run}/{sample}", dependencies=[person])
         def media(run: str, sample: str) -> Response:
-            return video_answer(lambda: project.run(run).sample(sample))
+            return video_answer(lambda: runs.run(run).sample(sample))
 
         return router
 
-    return SiteSection("runs", "Runs", {"/runs": "runs.html"}, routes)
+    yield SiteSection("runs", "Runs", {"/runs": "runs.html"}, routes, place=40)
 
 
 def _refused(find: Any) -> Any:

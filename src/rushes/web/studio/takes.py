@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sqlite3
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, HTTPException
@@ -15,6 +13,7 @@ from rushes.records import CandidateKind, Split
 from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import StoredRow, distinct, range_of, reading, row_of, scores_of, takes_of
 from rushes.store.take_search import TakeChoice, VoteOutcome, find_requests, takes_in, votes_on
+from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection
 from rushes.web.studio.clip_files import add_videos, shown
 
@@ -52,8 +51,9 @@ class OneRequest(TakeFilter):
     group: Text
 
 
-def takes_section(folder: Path) -> SiteSection:
-    """The page on the takes of the project in `folder`; nothing is read before it is asked for."""
+def sections(project: StudioProject) -> Iterator[SiteSection]:
+    """The page on the takes of the project."""
+    folder = project.folder
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
@@ -63,7 +63,7 @@ def takes_section(folder: Path) -> SiteSection:
         def choices() -> dict[str, Any]:
             with reading(folder) as connection:
                 if connection is None or not (systems := distinct(connection, "system")):
-                    return {"nothing": NONE_YET.format(project=shlex.quote(str(folder)))}
+                    return {"nothing": project.named_in(NONE_YET)}
                 metrics = [name for name in distinct(connection, "metric") if not name.startswith(_CURATION)]
                 judges = [name for name in distinct(connection, "judge") if not name.endswith(AGAIN)]
             return {"nothing": "", "systems": systems, "metrics": metrics, "judges": judges, "page": PAGE,
@@ -84,7 +84,7 @@ def takes_section(folder: Path) -> SiteSection:
 
         return router
 
-    return SiteSection("takes", "Takes", {"/takes": "takes.html"}, routes)
+    yield SiteSection("takes", "Takes", {"/takes": "takes.html"}, routes, place=20)
 
 
 def _page(connection: sqlite3.Connection, filter: TakeFilter) -> dict[str, Any]:

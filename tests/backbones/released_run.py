@@ -54,8 +54,8 @@ CHUNK = 4096  # tokens that feed-forward layers take at once
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
 SIZES = {
-    name: tuple(row.settings[f"backbone.{side}"].value for side in ("height_px", "width_px", "frames"))
-    for name, row in all_models().items()
+    name: (of["backbone.height_px"].whole, of["backbone.width_px"].whole, of["backbone.frames"].whole)
+    for name, of in ((name, row.settings) for name, row in all_models().items())
 }
 # What a step sees: coefficients of the terms over the views, and how their frames are put together.
 SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {

@@ -128,4 +128,4 @@ def test_the_table_says_that_the_published_noise_is_on_pixels_and_ours_on_latent
     rows = {name: row for name, model in all_models().items() if (row := model.settings.get("train.first_frame_noise"))}
     assert set(rows) == {"cogvideox-5b-i2v", "cogvideox-1.5-5b-i2v"}
     for row in rows.values():
-        assert tuple(row.value) == PUBLISHED and "to pixels before the codec and we to the latent" in row.source
+        assert row.value == [*PUBLISHED] and "to pixels before the codec and we to the latent" in row.source

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -21,6 +21,7 @@ from rushes.config.settings_files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
 OWN = "rushes.toml"  # in a model's folder: settings of its own, as in a project's file
+SettingValue = str | float | bool | Sequence[str] | Sequence[float] | Sequence[Sequence[int]] | None
 # Names of earlier versions -> those that took their place.
 RENAMED = {
     "wan2.1-i2v-14b": ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"),
@@ -34,8 +35,14 @@ IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a 
 class Sourced:
     """A setting's value, and where it comes from."""
 
-    value: Any  # text, number, `true` or `false`, or a list: whichever the setting has, see settings.md
+    value: SettingValue  # whichever the setting has, see settings.md
     source: str  # repository and file, model card, or what decided it
+
+    @property
+    def whole(self) -> int:
+        """The value of a setting that is a whole number."""
+        assert isinstance(self.value, int), self
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ def shift_at(model: Released, size: tuple[int, int]) -> Sourced:
     """
     shift = model.settings["generate.shift"]
     for row in all_models().values() if shift == all_models()[model.name].settings["generate.shift"] else ():
-        own = (row.settings["backbone.height_px"].value, row.settings["backbone.width_px"].value)
+        own = (row.settings["backbone.height_px"].whole, row.settings["backbone.width_px"].whole)
         same = (row.pipelines, row.kind, row.sizes) == (model.pipelines, model.kind, model.sizes)
         if same and sorted(own) == sorted(size):
             return row.settings["generate.shift"]

@@ -248,8 +248,10 @@ def _check_takes_first_frame(recipe: str, match: ModelMatch, spec: BackboneSpec)
 def _both_experts(rows: Mapping[str, Sourced], spec: BackboneSpec) -> Iterator[tuple[str, Sourced]]:
     """A range of times that reaches both experts, where the paper's leaves one without a draw."""
     highest = rows.get("train.t_high", Sourced(1.0, DEFAULT))
-    if spec.boundary is not None and highest.value <= spec.boundary:
-        why = f"1, as {highest.value:g} ({highest.source}) would leave the high-noise expert untrained"
+    t_high = highest.value
+    assert isinstance(t_high, int | float), highest
+    if spec.boundary is not None and t_high <= spec.boundary:
+        why = f"1, as {t_high:g} ({highest.source}) would leave the high-noise expert untrained"
         yield "train.t_high", Sourced(1.0, why)
 
 
@@ -257,7 +259,7 @@ def _clip(
     rows: Mapping[str, Sourced], size: tuple[int, int] | None, frames: int, spec: BackboneSpec, folder: Folder
 ) -> Iterator[tuple[str, Sourced]]:
     """Size and length where they are not the table's: given, or the nearest that an unreleased model can take."""
-    own = (rows["backbone.height_px"].value, rows["backbone.width_px"].value)
+    own = (rows["backbone.height_px"].whole, rows["backbone.width_px"].whole)
     height, width = size or own
     fitting = spec.nearest_size(height, width)
     if size and fitting != size:
@@ -269,13 +271,13 @@ def _clip(
     if fitting != own:
         yield "backbone.height_px", Sourced(fitting[0], source)
         yield "backbone.width_px", Sourced(fitting[1], source)
-    asked = frames or rows["backbone.frames"].value
+    asked = frames or rows["backbone.frames"].whole
     length = nearest_length(spec, asked)
     if frames and length != frames:
         raise ValueError(
             f"--frames {frames}: the model does not support this length; the nearest that it supports is {length}"
         )
-    if length != rows["backbone.frames"].value:
+    if length != rows["backbone.frames"].whole:
         source = GIVEN if frames else f"the nearest to {asked} that {folder.path} supports"
         yield "backbone.frames", Sourced(length, source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from markupsafe import Markup
@@ -18,11 +19,17 @@ T = TypeVar("T")
 def typed(kind: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass of values that have its types. Raises ValueError, which names the first that has not."""
     try:
-        return TypeAdapter(kind).validate_python(values)
+        adapter: TypeAdapter[T] = _adapter(kind)
+        return adapter.validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"{place}: {first['msg']}, got {first['input']!r:.40}") from error
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip, Strength
+from rushes.report.model import typed
 from rushes.web.accounts import CROWD
 from rushes.web.labeling.assignments import Assignment, ClipSide
 from rushes.web.labeling.instructions import read_instructions
@@ -19,7 +20,6 @@ from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
-from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.looked import Looked
 from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, SiteSection, video_answer
@@ -67,20 +67,6 @@ class RemarksBody(Body):
     seconds: SubmittedSeconds | None = None
     plays: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
-    def remarks(self) -> Remarks:
-        """The same, frozen."""
-        spans = tuple(LabelSpan(span.start_s, span.end_s, span.mark, tuple(span.reasons)) for span in self.spans)
-        return Remarks(
-            reasons=tuple(map(tuple, self.reasons)),
-            spans=spans,
-            from_spans=tuple(self.from_spans),
-            note=self.note,
-            broken=tuple(self.broken),
-            strength=self.strength,
-            seconds=self.seconds,
-            plays=self.plays,
-        )
-
 
 class SaveLabels(Body):
     """What a person says of an item: labels of a pair, or a ranking of several takes."""
@@ -102,11 +88,7 @@ class SaveLabels(Body):
 
     def submission(self) -> LabelSubmission:
         """The same, as the session takes it."""
-        ranking = tuple(map(tuple, self.ranking))
-        return LabelSubmission(
-            self.event, self.revises, self.labels, self.scores, remarks=self.remarks.remarks(), ranking=ranking,
-            segment_s=self.segment_s,
-        )  # fmt: skip
+        return typed(LabelSubmission, self.model_dump(exclude={"item"}))
 
 
 class Wanted(Body):

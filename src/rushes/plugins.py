@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,11 @@ def constant(room: str, name: str, constant: str) -> Any:
             if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
                 return ast.literal_eval(node.value)
     return None
+
+
+def toml_table(room: str, name: str) -> dict[str, Any]:
+    """What a file of TOML beside the modules of `rushes.ROOM` holds."""
+    return tomllib.loads((Path(__file__).parent / room / name).read_text(encoding="utf-8"))
 
 
 def needs_under(

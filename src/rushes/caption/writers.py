@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -15,6 +13,7 @@ from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.questions import QuestionPart
 from rushes.metrics.base import Shot
+from rushes.plugins import toml_table
 from rushes.records import seed_of
 from rushes.world.law_fit import CAP_PX
 from rushes.world.mechanics import SIZE_PX
@@ -46,7 +45,7 @@ def by_rules() -> Writer:
     return Writer("rules", False, None, lambda caption, real, take, seed, faults=(): wrong_by_rule(caption, seed))
 
 
-_WORDS = tomllib.loads(resources.files("rushes.caption").joinpath("words.toml").read_text("utf-8"))
+_WORDS = toml_table("caption", "words.toml")
 
 
 def _verbs() -> list[tuple[str, ...]]:
@@ -115,27 +114,17 @@ class WrongCaption(BaseModel):
     caption: str
 
 
-SYSTEM = "You compare a real video with a generated one and edit captions. You answer with one JSON object."
-_ASK = """The caption of the real video is:
-{caption}
-Rewrite it so that it describes the generated video. Change as few words as possible: only what the generated video
-shows otherwise (what happens, how things move, how many there are, which colour they have). Keep everything else word
-for word.
-If both show the same, make one statement about the motion untrue.
-Answer with {{"caption": "..."}}."""
-_FAULTS = """
-People who watched the generated video found this wrong with it: {faults}. Say that, if the video shows it."""
-
-
 def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
     """A vision-language model that sees `frames` frames of each clip and changes the caption only where they differ."""
+    asked: Mapping[str, str] = _WORDS["model"]
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         assert real is not None and take is not None
         parts: list[QuestionPart] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
         parts += ["Frames of the generated video, in order:", *evenly(take.frames_FHWC, frames)]
-        ask = _ASK.format(caption=caption) + (_FAULTS.format(faults=", ".join(faults)) if faults else "")
-        answer = endpoint.ask([*parts, ask], WrongCaption, SYSTEM)
+        ask = asked["ask"].format(caption=caption)
+        ask += asked["faults"].format(faults=", ".join(faults)) if faults else ""
+        answer = endpoint.ask([*parts, ask], WrongCaption, asked["system"])
         return " ".join(answer.parsed.caption.split()) if answer.parsed else ""
 
     return Writer(f"model {endpoint.settings.model}", True, None, write)

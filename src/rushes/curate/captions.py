@@ -21,20 +21,12 @@ from rushes.curate.asking import ModelClient, asking_stage, first_model, last_li
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.files import MediaError
 from rushes.judges.questions import QuestionPart
+from rushes.plugins import toml_table
 
 NAME, VERSION = "captions", 1
 
-CHECK = """These are frames of one video clip, in order. Its caption says: "CAPTION"
-Is the caption true of this clip? Look at each thing that it names: who or what is there, how many, which colours, what
-happens, in which direction and order. What the caption leaves out does not matter. Say no when one statement is plainly
-wrong, or when it describes another clip.
-Answer with one JSON object and nothing else: {"reason": one short sentence, "true": "yes" or "no"}"""
-
-WRITE = """These are frames of one video clip, in order. Describe the clip in three to six plain sentences: who or what
-is seen and how many; clothing, shapes and colours; what happens and how it moves, from beginning to end; the place; the
-light; and what the camera does if it moves. Say only what can be seen. No guesses about before or after, no opinions,
-no mention of frames or images.
-Answer with one JSON object and nothing else: {"caption": "..."}"""
+_ASKED = toml_table("curate", "questions.toml")["captions"]
+CHECK, WRITE = _ASKED["check"], _ASKED["write"]
 
 
 class Truth(BaseModel):

@@ -18,18 +18,12 @@ from rushes.config.curate import Unreadable
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, last_line, one_line, text_model, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
+from rushes.plugins import toml_table
 
 NAME, VERSION = "dynamics", 1
 
-QUESTION = """This is the caption of a video clip: "CAPTION"
-Does the clip show hard motion in the foreground?
-
-Yes: people, animals or things make large movements that must be coordinated, as in sport, dance, acrobatics, skating or
-martial arts. Yes as well: eating, cutting, squeezing, pouring, and other large changes of shape.
-No: only the camera or the background moves; slow motion, time lapse or a view from the air; more than five main
-subjects; a screen within the picture or a recording of one; effects added by editing; cartoons; television news; games.
-When you are not sure, say no.
-Answer with one JSON object and nothing else: {"reason": one short sentence, "dynamic": "yes" or "no"}"""
+_WORDS = toml_table("curate", "questions.toml")["dynamics"]
+QUESTION = _WORDS["question"]
 
 
 class Motion(BaseModel):  # answers and findings are kept under a hash that has this name and the line below in it
@@ -40,29 +34,16 @@ class Motion(BaseModel):  # answers and findings are kept under a hash that has 
     dynamic: Literal["yes", "no"]
 
 
-# Stems of verbs of large movement; below, those whose other forms are as often nouns, so that only "-ing" counts.
-_VERBS = """
-run sprint jog walk march hike chas jump leap hop skip bounc climb crawl dive diving swim surf paddl snowboard
-skateboard skat slid roll spin twirl rotat flip tumbl somersault danc kick punch wrestl throw toss catch hit swing
-dribbl lift push pull drag carr clap stretch bend twist shak hug embrac rid gallop pedal cycl driv skid fall drop crash
-collid smash crack shatter burst explod splash pour spill stir whisk knead chop slic peel squeez crush fold tear chew
-eat juggl hammer dig sweep scrub wip mop fly flap soar swoop pounc charg
-"""
-_NOUNS_TOO = "rac row sail ski box fight fenc bat serv shoot wav bow nod break cut drink saw bit gestur"
-_IRREGULAR = """
-ran swam threw thrown caught fell fallen broke broken tore torn shook shaken flew flown flies rode ridden drove driven
-ate eaten bent fought leapt swung spun dug swept bitten drank
-"""
 _TWIN = "(?:[bdgmnprt](?=ed|ing))?"  # running, hopped
 
 
-def _any(words: str) -> str:
-    return "|".join(words.split())
+def _any(sort: str) -> str:
+    return "|".join(_WORDS[sort].split())
 
 
 _MOVES = re.compile(
-    rf"\b(?:(?:{_any(_VERBS)}){_TWIN}(?:e|es|s|ed|ing|y|ies|ied|ying)?|(?:{_any(_NOUNS_TOO)}){_TWIN}ing"
-    rf"|{_any(_IRREGULAR)})\b",
+    rf"\b(?:(?:{_any('verbs')}){_TWIN}(?:e|es|s|ed|ing|y|ies|ied|ying)?|(?:{_any('nouns_too')}){_TWIN}ing"
+    rf"|{_any('irregular')})\b",
     re.IGNORECASE,
 )
 _STILL = re.compile(

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +26,7 @@ from rushes.config.curate import FidelitySettings
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, text_model, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
+from rushes.plugins import toml_table
 
 NAME, VERSION = "fidelity", 1
 
@@ -56,8 +55,7 @@ class Group:
         return create_model(self.name.capitalize(), __config__=ConfigDict(extra="forbid"), **fields)
 
 
-_TABLE = tomllib.loads(resources.files("rushes.curate").joinpath("phenomena.toml").read_text("utf-8"))
-GROUPS = tuple(Group(name, **row) for name, row in _TABLE.items())
+GROUPS = tuple(Group(name, **row) for name, row in toml_table("curate", "phenomena.toml").items())
 _EGG = "A woman cracks an egg on the rim of a hot pan, and the egg runs out and whitens."  # the caption of the examples
 
 

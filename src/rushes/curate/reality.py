@@ -7,7 +7,7 @@ models which like the first choice let no clip through by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,17 +21,11 @@ from rushes.curate.asking import ModelClient, asking_stage, first_model, last_li
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.files import MediaError
 from rushes.judges.questions import QuestionPart
+from rushes.plugins import toml_table
 
 NAME, VERSION = "reality", 1
 ORDINALS = ("first", "second")
-KINDS = {
-    "real": "filmed by a camera in the real world, whoever plays in it; a caption or a logo on top does not matter",
-    "animation": "drawn, rendered or stop-motion",
-    "game": "recorded from a game or a simulator",
-    "generated": "made by a generative model",
-    "screen": "a recording of a screen, slides, or stills that are panned over",
-    "unclear": "none of these with confidence",
-}
+KINDS: Mapping[str, str] = toml_table("curate", "questions.toml")["reality"]
 
 
 class Look(BaseModel):

@@ -10,10 +10,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -21,13 +19,14 @@ from pydantic import BaseModel, Field
 from rushes.judges.base import Judge, sampled
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
+from rushes.plugins import toml_table
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
 AnswerNumbers = tuple[int, ...]
 Ask = Callable[[str, Shot], AnswerNumbers | None]  # question and clip -> five numbers, or None = could not be read
 Affirm = Callable[[str, Shot], bool | None]  # question and clip -> yes, no, or None = could not be read
 
-ASKED = tomllib.loads(resources.files("rushes.judges").joinpath("prompts.toml").read_text("utf-8"))
+ASKED = toml_table("judges", "prompts.toml")
 QUESTIONS: Mapping[str, Sequence[str]] = ASKED["rate"]
 _ANSWER = re.compile(r"^\W*answer\s*(?P<number>\d+)\s*[:=]\s*(?P<value>\d+)(?:\s*/\s*10)?\W*$", re.IGNORECASE)
 

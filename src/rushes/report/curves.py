@@ -11,6 +11,7 @@ from typing import Any
 
 from rushes.files import without_checksum
 from rushes.metrics.catalogue import all_metrics
+from rushes.plugins import toml_table
 from rushes.report.model import Curve, ReportFinding
 from rushes.stats import Interval, mean_interval
 
@@ -24,30 +25,7 @@ PANELS: tuple[tuple[str, str, float | None, str], ...] = (
     ("margin", "Margin", 0.0, "no preference"),
     ("/gradient", "Weight on the gradient", 0.5, "untrained"),
 )
-MEANINGS = {  # of a figure by the last word of its key: what it shows, and what is good
-    "loss": "What training makes small. Good is a fall, on held-out pairs too.",
-    "relative_error": "How much worse than the reference the model predicts each side. Good is a winner below zero.",
-    "accuracy": "Share of pairs whose winner the model prefers. Good is a rise from 0.5, but not to 1 at once.",
-    "margin": "How strongly the model prefers winners, as a logit. Good is a rise, on held-out pairs too.",
-    "gradient": "How strongly a pair still teaches (DPO gradient weight). Good is a slow fall from 0.5.",
-    "saturated": "Share of pairs that hardly teach any more: logits beyond 5. Good is a rise late in the run.",
-    "typical": "Median size of a held-out logit. Good is a few units.",
-    "spread": "How far the logits of a step differ (standard deviation). Good is a rise that levels off.",
-    "beta": "Strength of the preference term, as it was adjusted. Good is a value that settles.",
-    "error": "Error on the clips that the SFT term trains on. Good is a fall, on held-out clips too.",
-    "excess": "How far the winners' error lies above the reference's. Good is zero.",
-    "drift": "How far predictions have moved from the reference's. Good is a rise that stays below its error.",
-    "reference_error": "The reference's own error, to compare the drift with. It is level if the reference is frozen.",
-    "conditional_drift": "How far predictions under a caption have moved from the reference's. Good is a slow rise.",
-    "unconditional_drift": "The same under the negative prompt. Good is less than twice the drift under captions.",
-    "gradient_norm": "Length of the gradient before it is clipped. Good is no growth without end.",
-    "learning_rate": "The optimizer's learning rate. It follows the warm-up and the schedule of the settings.",
-    "loser_scale": "Share of the losers' gradient that safe_dpo lets through. Good is a level that does not fall to 0.",
-}
-PART_MEANINGS = {
-    "noise": "Held-out pairs by share of noise. Good is that all levels are alike.",
-    "source": "Held-out pairs by where their sides come from. Good is that no source is far ahead.",
-}
+_MEANINGS: Mapping[str, Mapping[str, str]] = toml_table("report", "curves.toml")
 _SAMPLES = "samples/"  # prefix of a metric of clips that are sampled while a run trains
 HELD_OUT = "held_out/"  # prefix of what was measured on comparisons that are not trained on
 PARTS = re.compile(r"(.*)_by_(noise|source)/(.*)")  # a figure of a part of the comparisons
@@ -87,12 +65,12 @@ class Panel:
         """What it shows and what is good, in plain words; "" for a figure of a recipe from elsewhere."""
         key = next(iter(self.keys.values()))
         if part := PARTS.fullmatch(key):
-            return PART_MEANINGS[part[2]]
+            return _MEANINGS["parts"][part[2]]
         if key.startswith(_SAMPLES):
             metric = all_metrics().get(key.removeprefix(_SAMPLES))
             return f"{metric.doc} Good is no worse than before training, of clips sampled meanwhile." if metric else ""
         word = next((word for word, *_ in PANELS if word in key), key)
-        return MEANINGS.get(word.rpartition("/")[2], "")
+        return _MEANINGS["figures"].get(word.rpartition("/")[2], "")
 
 
 def panels(keys: Sequence[str], still: Collection[str] = ()) -> list[Panel]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 
 from rushes.lab.claims.arms import ARMS
 from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
+from rushes.plugins import toml_table
 
-_TABLE = tomllib.loads(resources.files("rushes.lab.claims").joinpath("hypotheses.toml").read_text("utf-8"))
 CLAIMS: dict[str, Claim] = {
     name: Claim(
         name,
@@ -19,7 +17,7 @@ CLAIMS: dict[str, Claim] = {
         sightings=tuple(Sighting(*row) for row in claim.get("sightings", {}).items()),
         seeds=claim.get("seeds"),
     )
-    for name, claim in _TABLE.items()
+    for name, claim in toml_table("lab/claims", "hypotheses.toml").items()
 }
 PRIMARY = sum(hypothesis.primary for claim in CLAIMS.values() for hypothesis in claim.hypotheses)
 

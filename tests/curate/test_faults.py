@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rushes.curate.faults import FAULTS
-from rushes.lab.curation_bench import BenchClip, planted, real_clips, world_clips
+from rushes.lab.curation_bench import planted, real_clips, world_clips
+from rushes.metrics.base import Shot
 
 # Lowest recall: of the world, at 256 px, and of real clips. Where a fault cannot be told, it must not be claimed.
 SURE = {
@@ -20,12 +21,12 @@ OTHERS = [name for name, fault in FAULTS.items() if fault.stage != "motion"]
 
 
 @pytest.fixture(scope="module")
-def world() -> list[BenchClip]:
+def world() -> list[Shot]:
     return world_clips(6, 0, frames=17)
 
 
 @pytest.mark.parametrize("names", [MOTION, OTHERS], ids=["motion", "others"])
-def test_faults_of_the_world_are_found(world: list[BenchClip], names: list[str]) -> None:
+def test_faults_of_the_world_are_found(world: list[Shot], names: list[str]) -> None:
     rows = planted(world, names)
     assert all(row.false_alarms == 0 for row in rows.values())
     assert {name: rows[name].recall for name in names if name in SURE} == {
@@ -41,5 +42,5 @@ def test_faults_of_the_world_are_found(world: list[BenchClip], names: list[str])
 def test_faults_of_a_real_clip_are_found(real_data: Path) -> None:
     (clip,) = real_clips(real_data / "realaction" / "train" / "videos")
     names = ["blurred", "blocks", "letterbox", "subtitle", "re-encoded", "cropped 6 %"]
-    rows = planted([BenchClip(clip.frames_FHWC[::6], clip.fps / 6)], names)
+    rows = planted([Shot(clip.frames_FHWC[::6], clip.fps / 6)], names)
     assert all(row.false_alarms == 0 and row.recall == 1 for row in rows.values())

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arrays import Frames
 from rushes.config.curate import StageName
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
@@ -27,7 +26,7 @@ from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
 from rushes.media.resize import resize_frame
 from rushes.media.write import write_video
-from rushes.metrics.base import shrink
+from rushes.metrics.base import Shot, shrink
 from rushes.progress import Bar, no_bar
 from rushes.store.database import Store
 from rushes.world.mechanics import FPS
@@ -37,25 +36,18 @@ from rushes.world.scenes import draw_scenes
 LOCAL: tuple[StageName, ...] = ("technical", "motion", "duplicates")
 WORLD_FRAMES = 49
 SHARP = 4  # factor by which the world's clips, whose edges are soft, are enlarged so that none is blurred
+SPEED_CRF = 12  # of files whose measuring is timed
 _COPIES = 0.1  # share of synthetic clips that are copies of others
 _BLOCK = 4096  # of them, made at once
 
 
-@dataclass(frozen=True)
-class BenchClip:
-    """A true clip: [F,H,W,3] uint8 RGB, F >= 2, and its rate."""
-
-    frames_FHWC: Frames
-    fps: float
-
-
-def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[BenchClip]:
+def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[Shot]:
     """True clips of the embedded world, all kinds in turn."""
     scenes = draw_scenes([seed, 0], count, frames=frames)
-    return [BenchClip(render(scene).repeat(SHARP, 1).repeat(SHARP, 2), FPS) for scene in scenes]
+    return [Shot(render(scene).repeat(SHARP, 1).repeat(SHARP, 2), FPS) for scene in scenes]
 
 
-def real_clips(folder: Path) -> list[BenchClip]:
+def real_clips(folder: Path) -> list[Shot]:
     """All videos of a folder and those in it, the first WORLD_FRAMES frames of each, at a short side of at most 360 px.
 
     Raises ValueError: there are none, or one cannot be read.
@@ -64,7 +56,7 @@ def real_clips(folder: Path) -> list[BenchClip]:
     if not paths:
         raise ValueError(f"--footage: {folder} holds no videos; name a folder of sound clips")
     videos = [read_video(path, frames=min(WORLD_FRAMES, probe(path).frames)) for path in paths]
-    return [BenchClip(np.stack([shrink(frame, 360) for frame in video.frames_FHWC]), video.fps) for video in videos]
+    return [Shot(np.stack([shrink(frame, 360) for frame in video.frames_FHWC]), video.fps) for video in videos]
 
 
 @dataclass(frozen=True)
@@ -104,9 +96,7 @@ class CurationBench:
     speeds: Mapping[str, Mapping[str, float]] | None = None  # by stage: clips and frames a second on one core
 
 
-def planted(
-    clips: Sequence[BenchClip], faults: Iterable[str] = tuple(FAULTS), bar: Bar = no_bar
-) -> dict[str, PlantedFault]:
+def planted(clips: Sequence[Shot], faults: Iterable[str] = tuple(FAULTS), bar: Bar = no_bar) -> dict[str, PlantedFault]:
     """Each fault planted in each clip: of how many it was found, and by how many false alarms of its stage.
 
     Precision is that of a set with as many sound clips as faulty ones. A cut goes to the next clip, which must have its
@@ -114,40 +104,37 @@ def planted(
     """
     names = list(faults)
     stages = {name: make_stage(name, Settings(), Path("unused")) for name in LOCAL}
-    with TemporaryDirectory() as folder:
-        measurer = _Measurer(Path(folder), stages)
-        sound = {name: measurer.entries(name, clips, "sound") for name in {FAULTS[f].stage for f in names}}
-        alarms = {name: len(stages[name].choose(entries)) for name, entries in sound.items()}
-        rows = {}
-        for name in _ticked(names, bar):
+    rows = {}
+    with TemporaryDirectory() as folder, bar("bench: faults", len(names)) as tick:
+
+        def entries(stage: StageName, clips: Sequence[Shot], name: str) -> list[CurationEntry]:
+            return list(_measured(stages[stage], _written(Path(folder), clips, name, LOSS.get(name, 18))))
+
+        sound = {name: entries(name, clips, "sound") for name in {FAULTS[f].stage for f in names}}
+        alarms = {name: len(stages[name].choose(entries_of)) for name, entries_of in sound.items()}
+        for name in names:
             fault = FAULTS[name]
-            faulty = measurer.entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
+            faulty = entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
             caught = _caught(stages[fault.stage], fault, sound[fault.stage], faulty)
-            right = caught / (caught + alarms[fault.stage]) if caught + alarms[fault.stage] else float("nan")
+            dropped = caught + alarms[fault.stage]
             rows[name] = PlantedFault(
                 fault.stage,
                 len(clips),
                 caught,
                 recall=caught / len(clips),
                 false_alarms=alarms[fault.stage],
-                precision=None if np.isnan(right) else right,
+                precision=caught / dropped if dropped else None,
                 detectable=fault.detectable,
                 doc=fault.doc,
             )
+            tick(1)
     return rows
 
 
-def _ticked(names: Sequence[str], bar: Bar) -> Iterator[str]:
-    with bar("bench: faults", len(names)) as tick:
-        for name in names:
-            yield name
-            tick(1)
-
-
-def _with(fault: Fault, clips: Sequence[BenchClip], at: int) -> BenchClip:
+def _with(fault: Fault, clips: Sequence[Shot], at: int) -> Shot:
     clip, other = clips[at], clips[(at + 1) % len(clips)]
     second = np.stack([resize_frame(frame, clip.frames_FHWC.shape[1:3]) for frame in other.frames_FHWC])
-    return BenchClip(fault.plant(clip.frames_FHWC, second), clip.fps)
+    return Shot(fault.plant(clip.frames_FHWC, second), clip.fps)
 
 
 def _caught(stage: Stage, fault: Fault, sound: Sequence[CurationEntry], faulty: Sequence[CurationEntry]) -> int:
@@ -157,39 +144,32 @@ def _caught(stage: Stage, fault: Fault, sound: Sequence[CurationEntry], faulty: 
     return sum(bool(stage.choose(pair)) for pair in zip(sound, faulty, strict=True))
 
 
-class _Measurer:
-    """Writes clips as files and has them measured."""
-
-    def __init__(self, folder: Path, stages: dict[StageName, Stage]) -> None:
-        self.folder, self.stages = folder, stages
-
-    def entries(self, stage: StageName, clips: Sequence[BenchClip], name: str) -> list[CurationEntry]:
-        measure = self.stages[stage].measure
-        assert measure is not None
-        measured = []
-        for at, clip in enumerate(clips):
-            path = self.folder / f"{name} {at}.mp4"
-            write_video(path, clip.frames_FHWC, clip.fps, crf=LOSS.get(name, 18))
-            task = Task(path.stem, path, "", clip.fps, len(clip.frames_FHWC))
-            finding = measure(task)
-            assert not finding.problem, finding.problem
-            measured.append(CurationEntry(task.id, "", finding))
-            path.unlink()
-        return measured
+def _written(folder: Path, clips: Sequence[Shot], name: str, crf: int) -> Iterator[Task]:
+    """Clips as files that are to be measured."""
+    for at, clip in enumerate(clips):
+        path = folder / f"{name} {at}.mp4"
+        write_video(path, clip.frames_FHWC, clip.fps, crf=crf)
+        yield Task(path.stem, path, "", clip.fps, len(clip.frames_FHWC))
 
 
-def speeds(clips: Sequence[BenchClip]) -> dict[str, dict[str, float]]:
+def _measured(stage: Stage, tasks: Iterable[Task]) -> Iterator[CurationEntry]:
+    """What the stage says of files, each of which is then deleted."""
+    assert stage.measure is not None
+    for task in tasks:
+        finding = stage.measure(task)
+        assert not finding.problem, finding.problem
+        yield CurationEntry(task.id, "", finding)
+        task.path.unlink()
+
+
+def speeds(clips: Sequence[Shot]) -> dict[str, dict[str, float]]:
     """Clips and frames per second of one core, for each stage that needs no model, decoding included."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     rows: dict[str, dict[str, float]] = {}
     try:
         with TemporaryDirectory() as folder:
-            tasks = []
-            for at, clip in enumerate(clips):
-                path = Path(folder) / f"{at}.mp4"
-                write_video(path, clip.frames_FHWC, clip.fps)
-                tasks.append(Task(str(at), path, "", clip.fps, len(clip.frames_FHWC)))
+            tasks = list(_written(Path(folder), clips, "clip", SPEED_CRF))
             for name in LOCAL:
                 measure = make_stage(name, Settings(), Path("unused")).measure
                 assert measure is not None

@@ -14,6 +14,7 @@ from rushes.stats import wilson
 from rushes.store.own_files import own_path
 from rushes.text_reader import counted, parse_json, read_text
 from rushes.web.accounts import CROWD, Crowd, check_name
+from rushes.web.labeling.labeling_progress import person_facts
 
 FILE = "campaign.json"
 LEAN_PAIRS = 10  # decided ones from which a lean is said: everybody is looked at again and again, from the first pair
@@ -102,7 +103,7 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
     if crowd:
         quotas |= {row["name"]: crowd.pairs_each for row in facts["people"] if row["name"].startswith(CROWD)}
     there = {row["name"]: row for row in facts["people"]}
-    people = [_person(there.get(name) or _nothing_yet(name), quotas.get(name), typical)
+    people = [_person(there.get(name) or person_facts(name), quotas.get(name), typical)
               for name in dict.fromkeys([*quotas, *there])]  # fmt: skip
     labelled = facts["pairs"] - facts["open"]
     wanted = min(campaign.pairs, facts["pairs"]) if campaign else facts["pairs"]
@@ -139,18 +140,3 @@ def _person(row: Mapping[str, Any], quota: int | None, typical: float | None) ->
         "per_hour": 3600 / row["seconds"] if row["seconds"] else None,
         "lean": lean(row["first_by_pair"]["first"], row["first_by_pair"]["of"]),
     }
-
-
-def _nothing_yet(name: str) -> dict[str, Any]:
-    none = {"of": 0}
-    timed = {
-        "first_by_pair": {"first": 0, **none},
-        "seconds": None,
-        "practice": None,
-        "votes": 0,
-        "fast": {"fast": 0, **none},
-    }
-    return timed | {
-        "name": name, "pairs": 0, "skipped": 0, "agreement": {}, "repeats": {"same": 0, **none},
-        "first_slot": {"first": 0, **none}, "gold": {"same": 0, **none},
-    }  # fmt: skip

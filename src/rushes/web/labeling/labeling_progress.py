@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from statistics import median
 from typing import Any
@@ -15,34 +15,81 @@ from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN, is_own_answer, labe
 from rushes.web.labeling.labeling_session import LabelingSession
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """All that people said, as the facts of a person are made from it; `Ratings` by question."""
+
+    own: Sequence[Preference] = ()
+    ratings: Mapping[str, Ratings] = field(default_factory=dict)
+    again: Mapping[str, Ratings] = field(default_factory=dict)  # of repeats
+    asked: Mapping[str, Ratings] = field(default_factory=dict)  # first answers, where there is a key
+    gold_by: str = ""  # whose labels are the key
+    question: str = ""  # the first
+    timed: Mapping[str, list[tuple[float, bool]]] = field(default_factory=dict)  # see `_timed`
+
+
 def progress_of(session: LabelingSession) -> dict[str, Any]:
     """Facts for the page of progress: of the project, of each dimension, and of each person."""
     rows = [row for row in session.store.preferences() if row.judge.startswith(ANNOTATOR)]
-    # The first answer to a pair of the key counts: who could correct until it fits would read the key.
-    asked = ratings_of(_first_answers(session.store.preferences(current=False))) if session.plan.gold_by else {}
-    first = [row for row in rows if is_own_answer(row)]
-    again = [row for row in rows if row.judge.endswith(AGAIN)]
-    ratings, second = ratings_of(first), ratings_of(again)
-    timed = _timed(session, {row.id: row for row in rows})
+    own, gold_by = [row for row in rows if is_own_answer(row)], session.plan.gold_by
+    answers = _Answers(
+        own,
+        ratings_of(own),
+        ratings_of([row for row in rows if row.judge.endswith(AGAIN)]),
+        # The first answer to a pair of the key counts: who could correct until it fits would read the key.
+        asked=ratings_of(_first_answers(session.store.preferences(current=False))) if gold_by else {},
+        gold_by=gold_by,
+        question=session.votes.dimension,
+        timed=_timed(session, {row.id: row for row in rows}),
+    )
     voted = Counter(
         row.judge.removeprefix(ANNOTATOR) for row in session.store.preferences(votes=True) if is_own_answer(row)
     )
-    there = (row.judge.removeprefix(ANNOTATOR) for row in first)
+    there = (row.judge.removeprefix(ANNOTATOR) for row in own)
     names = dict.fromkeys([*session.assignments.people(), *there, *voted])
     return {
         **{name: count for name, count in session.progress("").items() if name != "done"},
         "several": int((session.votes.counts > 1).sum()),
-        "dimensions": {name: asdict(agreement(by_pair)) for name, by_pair in ratings.items()},
+        "dimensions": {name: asdict(agreement(by_pair)) for name, by_pair in answers.ratings.items()},
         "people": [
-            _person(name, first, ratings, second, session.votes.dimension)
-            | _gold(name, ratings, asked, session.plan.gold_by)
-            | _pace(timed[ANNOTATOR + name])
-            | {"practice": session.practice.facts(name), "votes": voted[name]}
+            person_facts(name, answers) | {"practice": session.practice.facts(name), "votes": voted[name]}
             for name in names
         ],
         "judges": _judges(session),
         "reasons": _reasons(session.store.annotations()),
     }
+
+
+def person_facts(name: str, answers: _Answers = _Answers()) -> dict[str, Any]:
+    """Facts of a person, by default of one who has not begun."""
+    judge = ANNOTATOR + name
+    mine, timed = [row for row in answers.own if row.judge == judge], answers.timed.get(judge, [])
+    first, decided = first_slot(mine)
+    # Parts of one pair are no independent evidence of a liking for the clip shown first.
+    sums = [total for row in mine if row.dimension == answers.question and (total := sum(row.by_slot))]
+    key = ANNOTATOR + answers.gold_by if answers.gold_by != name else ""
+    return {
+        "name": name,
+        "pairs": len({(row.left, row.right) for row in mine}),
+        "skipped": sum(len(row.unjudged) == len(row.labels) for row in mine),
+        "agreement": {question: asdict(agreement(of, judge)) for question, of in answers.ratings.items()},
+        "repeats": _same(answers.ratings, judge, answers.again, judge + AGAIN),
+        "first_slot": {"first": first, "of": decided},
+        "first_by_pair": {"first": sum(total > 0 for total in sums), "of": len(sums)},
+        "gold": _same(answers.asked, judge, answers.ratings, key),  # the key as it stands now
+        "seconds": median(seconds for seconds, _ in timed) if timed else None,
+        "fast": {"of": len(timed), "fast": sum(fast for _, fast in timed)},
+        "practice": None,
+        "votes": 0,
+    }
+
+
+def _same(ratings: Mapping[str, Ratings], judge: str, others: Mapping[str, Ratings], other: str) -> dict[str, int]:
+    """How many labels of one judge are those of another, over all questions that both answered."""
+    counts = [
+        matching(labels_by(of, judge), labels_by(others.get(question, {}), other)) for question, of in ratings.items()
+    ]
+    return {"same": sum(same for same, _ in counts), "of": sum(of for _, of in counts)}
 
 
 _COUNTS = ("pairs", "open", "several")  # of the project, for everybody
@@ -89,16 +136,6 @@ def _first_answers(rows: Sequence[Preference]) -> list[Preference]:
     return list(first.values())
 
 
-def _gold(name: str, ratings: dict[str, Ratings], asked: dict[str, Ratings], gold_by: str) -> dict[str, Any]:
-    """How many of a person's first answers are the key's, which is as it stands now."""
-    same = total = 0
-    for dimension, by_pair in ratings.items():
-        key = labels_by(by_pair, ANNOTATOR + gold_by) if gold_by and gold_by != name else {}
-        counts = matching(labels_by(asked.get(dimension, {}), ANNOTATOR + name), key)
-        same, total = same + counts[0], total + counts[1]
-    return {"gold": {"same": same, "of": total}}
-
-
 def typical_seconds(session: LabelingSession) -> float | None:
     """Median seconds that an answer took, of all whose time was taken; None where nobody's was."""
     taken = [remarks.seconds for remarks in session.store.annotations() if remarks.seconds is not None]
@@ -118,43 +155,7 @@ def _timed(session: LabelingSession, rows: Mapping[str, Preference]) -> dict[str
     return timed
 
 
-def _pace(timed: list[tuple[float, bool]]) -> dict[str, Any]:
-    return {
-        "seconds": median(seconds for seconds, _ in timed) if timed else None,
-        "fast": {"of": len(timed), "fast": sum(fast for _, fast in timed)},
-    }
-
-
 def _reasons(rows: Iterable[Annotation]) -> dict[str, int]:
     """How many answers name each reason, the commonest first."""
     counts = Counter(reason for row in rows for reason in {*chain(*row.reasons), *chain(*row.span_reasons)})
     return dict(counts.most_common())
-
-
-def _first_by_pair(rows: Iterable[Preference]) -> dict[str, int]:
-    """In how many of the decided pairs the clip shown first won: parts of one pair are no independent evidence."""
-    sums = [total for row in rows if (total := sum(row.by_slot))]
-    return {"first": sum(total > 0 for total in sums), "of": len(sums)}
-
-
-def _person(
-    name: str, rows: list[Preference], ratings: dict[str, Ratings], second: dict[str, Ratings], question: str
-) -> dict[str, Any]:
-    judge = ANNOTATOR + name
-    mine = [row for row in rows if row.judge == judge]
-    ones, decided = first_slot(mine)
-    steady = [0, 0]
-    for dimension, by_pair in ratings.items():
-        own = labels_by(by_pair, judge)
-        again = labels_by(second.get(dimension, {}), judge + AGAIN)
-        same, total = matching(own, again)
-        steady = [steady[0] + same, steady[1] + total]
-    return {
-        "name": name,
-        "pairs": len({(row.left, row.right) for row in mine}),
-        "skipped": sum(len(row.unjudged) == len(row.labels) for row in mine),
-        "agreement": {dimension: asdict(agreement(by_pair, judge)) for dimension, by_pair in ratings.items()},
-        "repeats": {"same": steady[0], "of": steady[1]},
-        "first_slot": {"first": ones, "of": decided},
-        "first_by_pair": _first_by_pair(row for row in mine if row.dimension == question),
-    }

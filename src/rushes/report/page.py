@@ -99,17 +99,6 @@ def _span(interval: Interval) -> str:
     return f"{text.number(interval.value, 2, signed=True)} ({' to '.join(ends)})"
 
 
-def _row(metric: MetricRow) -> dict[str, str]:
-    """The cells of one metric, all with the same digits."""
-    digits = text.metric_digits(metric)
-    return {
-        "base": text.number(metric.base, digits),
-        "trained": text.number(metric.trained, digits),
-        "difference": text.number(metric.difference, digits, signed=True),
-        "interval": text.interval(metric),
-    }
-
-
 def _first_slot(labels: LabelSummary) -> str:
     left, _, right = labels.totals
     return text.percent(wilson(left, left + right)) if left + right else "no decided label"
@@ -125,7 +114,7 @@ def _share(step: Step, steps: Sequence[Step]) -> float:
 
 
 _TEMPLATE = templates(
-    row=_row,
+    row=text.cells,
     metric_names=_metric_names,
     percent=text.percent,
     data_uri=_data_uri,

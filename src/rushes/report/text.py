@@ -62,6 +62,17 @@ def interval(metric: MetricRow) -> str:
     return " to ".join(ends)
 
 
+def cells(metric: MetricRow) -> dict[str, str]:
+    """The numbers of one metric, all with the same digits."""
+    digits = metric_digits(metric)
+    return {
+        "base": number(metric.base, digits),
+        "trained": number(metric.trained, digits),
+        "difference": number(metric.difference, digits, signed=True),
+        "interval": interval(metric),
+    }
+
+
 def percent(share: Interval) -> str:
     """A share in [0, 1] with its interval, in per cent."""
     return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"

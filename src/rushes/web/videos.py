@@ -7,6 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import Response
 
 from rushes.media.images import jpeg_of, read_image
 from rushes.media.read import read_video
@@ -14,6 +18,8 @@ from rushes.media.resize import resize_frame
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.web.accounts import AccessDenied
+from rushes.web.site import NotThere, video_answer
 
 _SIDE_PX, _FRAMES, _CACHED = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
 _POSTER_PX, _QUALITY, _POSTERS = 320, 80, 1200  # longest side of a frame; of 100; how many stay in memory, some 12 MB
@@ -75,6 +81,40 @@ def small_copies() -> Copies:
 def posters() -> Copies:
     """A small JPEG of the frame in the middle of a video, or of a still: first frames are often black."""
     return Copies(_poster, _POSTERS)
+
+
+def video_facts(row: Clip | Candidate) -> dict[str, Any]:
+    """What a page plays a video by."""
+    return {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
+
+
+def add_videos(
+    router: APIRouter,
+    person: Any,
+    path_of: Callable[[str], Path],
+    stored: Callable[[str], tuple[Store, Clip | Candidate]],
+) -> None:
+    """`/media/ID/file`, and what is made of it: `/media/ID/copy` where a browser does not play it, `/media/ID/poster`.
+
+    `path_of` gives the file of an id, `stored` its row and the project; ValueError where there is none.
+    """
+    rendered = {"copy": small_copies(), "poster": posters()}
+    kinds = {"copy": "video/mp4", "poster": "image/jpeg"}
+
+    @router.get("/media/{id}/file", dependencies=[person])
+    def file(id: str) -> Response:
+        return video_answer(lambda: path_of(id))
+
+    @router.get("/media/{id}/{kind}", dependencies=[person])
+    async def rendering(id: str, kind: Literal["copy", "poster"]) -> Response:
+        try:
+            return Response(await rendered[kind].of(*stored(id)), media_type=kinds[kind])
+        except (AccessDenied, NotThere):
+            raise
+        except Busy as error:
+            raise HTTPException(429, "Many videos are asked for at once; wait a second.") from error
+        except ValueError as error:
+            raise HTTPException(404, "This video cannot be read.") from error
 
 
 def _copy(path: Path, row: Clip | Candidate) -> bytes:

@@ -12,6 +12,7 @@ from rushes.records import Preference, now, stable_hash
 from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, on_one_grid, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
+from rushes.web.labeling.label_rows import label_of
 
 Marks = Sequence[int | None]
 
@@ -76,21 +77,17 @@ def settlement(
     """
     if not event or supersedes == settlement_id(left, right, name, event):
         raise AccessDenied("The event has no id of its own.")
-    marks = tuple(mark or 0 for mark in labels)
     try:
-        return Preference(
-            id=settlement_id(left, right, name, event),
-            left=left,
-            right=right,
-            labels=marks,
+        return label_of(
+            settlement_id(left, right, name, event),
+            (left, right),
+            labels,
             judge=f"{ANNOTATOR}{name}{SETTLED}",
             segment_s=segment_s,
             dimension=dimension,
             supersedes=supersedes,
             created_at=now(),
             settings_hash=settings_hash,
-            unjudged=tuple(at for at, mark in enumerate(labels) if mark is None),
-            by_slot=marks,
         )
     except ValueError as error:
         raise AccessDenied(str(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from rushes.records import Annotation, Preference, Score, now, stable_hash
 from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
@@ -101,25 +101,18 @@ def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segm
     if set(given.scores) != ({"a", "b"} if plan.scores else set()):
         wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
         raise AccessDenied(wanted)
-    rows = []
-    for dimension in plan.dimensions:
-        marks = given.labels[dimension]
-        slots = tuple(mark or 0 for mark in marks)
-        rows.append(
-            Preference(
-                id=row_id(item, given.event, dimension),
-                left=item.left,
-                right=item.right,
-                labels=tuple(-slot for slot in slots) if item.swapped else slots,
-                judge="",
-                segment_s=plan.segment_s,
-                dimension=dimension,
-                supersedes=row_id(item, given.revises, dimension) if given.revises else "",
-                unjudged=tuple(at for at, mark in enumerate(marks) if mark is None),
-                by_slot=slots,
-            )
+    return [
+        label_of(
+            row_id(item, given.event, dimension),
+            (item.left, item.right),
+            given.labels[dimension],
+            swapped=item.swapped,
+            segment_s=plan.segment_s,
+            dimension=dimension,
+            supersedes=row_id(item, given.revises, dimension) if given.revises else "",
         )
-    return rows
+        for dimension in plan.dimensions
+    ]
 
 
 def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
@@ -135,22 +128,31 @@ def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
     rows = []
     for left, right in item.pairs:
         dimension, judged = plan.dimensions[0], {left, right} <= set(places)
-        label = (places[right] > places[left]) - (places[right] < places[left]) if judged else 0
+        mark = (places[right] > places[left]) - (places[right] < places[left]) if judged else None
         what = dimension if {left, right} == {item.left, item.right} else f"{dimension} {left} {right}"
         rows.append(
-            Preference(
-                id=row_id(item, given.event, what),
-                left=left,
-                right=right,
-                labels=(label,),
-                judge="",
+            label_of(
+                row_id(item, given.event, what),
+                (left, right),
+                (mark,),
                 dimension=dimension,
                 supersedes=row_id(item, given.revises, what) if given.revises else "",
-                unjudged=() if judged else (0,),
-                by_slot=(label,),
             )
         )
     return sorted(rows, key=lambda row: {row.left, row.right} != {item.left, item.right})
+
+
+def label_of(
+    id: str, pair: tuple[str, str], marks: Sequence[int | None], *, swapped: bool = False, **facts: Any
+) -> Preference:
+    """The row of marks as they were given, +1 the clip shown first is better, 0 tie, -1 the other, None = cannot tell.
+
+    `swapped`: the right clip was shown first. `facts` are further fields.
+    """
+    slots = tuple(mark or 0 for mark in marks)
+    labels = tuple(-slot for slot in slots) if swapped else slots
+    unjudged = tuple(at for at, mark in enumerate(marks) if mark is None)
+    return Preference(id, *pair, labels, **{"judge": "", **facts}, unjudged=unjudged, by_slot=slots)
 
 
 def marks_of(row: Preference) -> tuple[int | None, ...]:

@@ -23,6 +23,7 @@ from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.looked import Looked
 from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, SiteSection, video_answer
+from rushes.web.videos import video_facts
 
 EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
@@ -155,7 +156,7 @@ def _add_instructions(router: APIRouter, session: LabelingSession, person: Any) 
         given = read_instructions(session.store)
         if given is None:
             return {"html": "", "pairs": [], "version": ""}
-        pairs = [[_clip_facts(row) for row in pair] for pair in given.pairs]
+        pairs = [[video_facts(row) for row in pair] for pair in given.pairs]
         return {"html": given.html, "pairs": pairs, "version": given.version}
 
 
@@ -221,16 +222,12 @@ def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
     real = session.real(item)
     takes: dict[str, Candidate | Clip] = {side: session.side(item, side) for side in item.shown}
-    clips = {side: _clip_facts(row) for side, row in {**takes, **({"real": real} if real else {})}.items()}
+    clips = {side: video_facts(row) for side, row in {**takes, **({"real": real} if real else {})}.items()}
     ranks, prompt = bool(item.takes), takes["a"].caption
     segments = session.segments(item)
     practice = session.practice.facts(item.annotator) if item.kind == "practice" else None
     facts = {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
     return {**facts, "practice": practice, **_questions(session.asked(item))}
-
-
-def _clip_facts(row: Clip | Candidate) -> dict[str, Any]:
-    return {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
 
 
 def _saved(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:

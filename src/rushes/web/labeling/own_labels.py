@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +63,8 @@ def _answer(given: LabelSubmission) -> str:
 
 
 def _fits(entry: dict[str, Any], wanted: LabelFilter) -> bool:
-    def texts() -> Iterator[str]:
-        yield from (entry["prompt"].casefold(), entry["note"].casefold())
-
     return (
         wanted.answer in ("", entry["answer"])
         and (not wanted.reason or wanted.reason in entry["reasons"])
-        and any(wanted.text.casefold() in text for text in texts())
+        and any(wanted.text.casefold() in entry[name].casefold() for name in ("prompt", "note"))
     )

@@ -17,7 +17,8 @@ from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.looked import Looked
 from rushes.web.sections import StudioProject
 from rushes.web.site import Body, Id, SiteSection
-from rushes.web.studio.clip_files import add_videos
+from rushes.web.studio.clip_files import add_project_videos
+from rushes.web.videos import video_facts
 
 _LISTED = 100  # disputes at once
 BEGIN = "rushes campaign {project} --people ada,bob"
@@ -41,7 +42,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        add_videos(router, project.folder, person)
+        add_project_videos(router, project.folder, person)
         facts = Looked(
             lambda: dashboard(progress_of(session), read_campaign(project.folder), session.assignments.crowd())
         )
@@ -95,7 +96,7 @@ def _shown(session: LabelingSession, pair: Dispute) -> dict[str, Any]:
         {"who": row.judge.removeprefix(ANNOTATOR), "person": row in pair.rows, "labels": row.marks}
         for row in (*pair.rows, *pair.programs)
     ]
-    clips = [{name: getattr(take, name) for name in ("id", "fps", "frames", "width_px", "height_px")} for take in takes]
+    clips = [{"id": take.id, **video_facts(take)} for take in takes]
     first = pair.settled or pair.rows[0]
     answer = {"labels": first.marks, "event": first.id} if pair.settled else {}
     return {"caption": takes[0].caption, "clips": clips, "said": answers, "weight": pair.weight,

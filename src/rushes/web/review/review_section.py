@@ -7,17 +7,15 @@ from dataclasses import asdict
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from rushes.records import Decision
-from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.review_session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.sections import StudioProject
-from rushes.web.site import Body, Id, NotThere, SiteSection, video_answer
-from rushes.web.videos import Busy, posters, small_copies
+from rushes.web.site import Body, Id, SiteSection
+from rushes.web.videos import add_videos, video_facts
 
 AHEAD = 3  # clips that a page loads before they are shown
 SHEET = 60  # clips of a page of the contact sheet
@@ -70,7 +68,7 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         _add_clips(router, session, person)
-        _add_videos(router, session, person)
+        add_videos(router, person, session.video, lambda id: (session.store, session.clip(id)))
         _add_sheet(router, session, person)
 
         @router.get("/me")
@@ -141,26 +139,6 @@ def _on_sheet(session: ReviewSession, id: str) -> dict[str, Any]:
     }
 
 
-def _add_videos(router: APIRouter, session: ReviewSession, person: Any) -> None:
-    rendered = {"copy": small_copies(), "poster": posters()}
-    kinds = {"copy": "video/mp4", "poster": "image/jpeg"}
-
-    @router.get("/media/{clip}/file")
-    def media(clip: str, name: str = person) -> Response:
-        return video_answer(lambda: session.store.media_path(session.clip(clip).media))
-
-    @router.get("/media/{clip}/{kind}", dependencies=[person])
-    async def made_of(clip: str, kind: Literal["copy", "poster"]) -> Response:
-        try:
-            return Response(await rendered[kind].of(session.store, session.clip(clip)), media_type=kinds[kind])
-        except (AccessDenied, NotThere):
-            raise
-        except Busy as error:
-            raise HTTPException(429, "Many videos are asked for at once; wait a second.") from error
-        except ValueError as error:
-            raise HTTPException(404, "This video cannot be read.") from error
-
-
 def _progress(session: ReviewSession, request: Request, name: str) -> dict[str, Any]:
     queue, people = session.queue, session.people_at_work()
     return {
@@ -175,10 +153,9 @@ def _shown(session: ReviewSession, request: Request, id: str) -> dict[str, Any]:
     """What the page shows of a clip."""
     facts = session.facts(id)
     clip = facts.clip
-    video = {"fps": clip.fps, "frames": clip.frames, "width_px": clip.width_px, "height_px": clip.height_px}
     return {
         "id": id,
-        **video,
+        **video_facts(clip),
         "source": clip.source if request.state.owner else _file_name(clip.source),
         "split": clip.split,
         "scenario": session.queue.scenario(id),

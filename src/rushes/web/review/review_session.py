@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rushes.config.clip_shapes import ClipShape, crop_shares
 from rushes.records import Clip, Decision, now, stable_hash
@@ -165,6 +166,10 @@ class ReviewSession:
         row = self._reader.get(id)
         assert isinstance(row, Clip), id
         return row
+
+    def video(self, id: str) -> Path:
+        """The video file of a clip. Raises AccessDenied as `clip` does."""
+        return self.store.media_path(self.clip(id).media)
 
     def close(self) -> None:
         """Close what is open."""

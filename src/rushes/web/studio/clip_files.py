@@ -6,45 +6,32 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
-from fastapi.responses import Response
+from fastapi import APIRouter
 
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import StoredRow, reading, row_of
-from rushes.web.site import video_answer
-from rushes.web.videos import Busy, small_copies
+from rushes.web.videos import add_videos
 
 
-def add_videos(router: APIRouter, project: Path, person: Any) -> None:
-    """`/media/ID/file` and, for what a browser does not play, `/media/ID/copy`."""
-    media, copies, lock = MediaFolder(project / "media"), small_copies(), threading.Lock()
+def add_project_videos(router: APIRouter, project: Path, person: Any) -> None:
+    """The videos of a project's clips and takes, see `add_videos`."""
+    media, lock = MediaFolder(project / "media"), threading.Lock()
     stores: list[Store] = []
 
-    def store() -> Store:
-        """The project, opened for the first copy that is asked for."""
+    def stored(id: str) -> tuple[Store, Clip | Candidate]:
+        """From the project, which is opened for the first copy that is asked for."""
         with lock:
             if not stores:
                 stores.append(Store.open(project))
-            return stores[0]
+        row = stores[0].get(id)
+        if not isinstance(row, Clip | Candidate):
+            raise ValueError(f"{id!r:.60} is no clip")
+        return stores[0], row
 
-    @router.get("/media/{id}/file", dependencies=[person])
-    def file(id: str) -> Response:
-        return video_answer(lambda: _path(project, media, id))
-
-    @router.get("/media/{id}/copy", dependencies=[person])
-    async def copy(id: str) -> Response:
-        try:
-            row = store().get(id)
-            if not isinstance(row, Clip | Candidate):
-                raise ValueError(f"{id!r:.60} is no clip")
-            return Response(await copies.of(store(), row), media_type="video/mp4")
-        except Busy as error:
-            raise HTTPException(429, "Many videos are asked for at once; wait a second.") from error
-        except ValueError as error:
-            raise HTTPException(404, "This video cannot be read.") from error
+    add_videos(router, person, lambda id: _path(project, media, id), stored)
 
 
 def shown(row: StoredRow) -> dict[str, Any]:

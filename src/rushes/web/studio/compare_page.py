@@ -34,7 +34,7 @@ from rushes.store.row_queries import (
 from rushes.text_reader import checked_text
 from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection
-from rushes.web.studio.clip_files import add_videos, shown
+from rushes.web.studio.clip_files import add_project_videos, shown
 
 PAGE = 50  # pairs
 NONE_YET = (
@@ -84,7 +84,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        add_videos(router, folder, person)
+        add_project_videos(router, folder, person)
 
         @router.get("/systems", dependencies=[person])
         def systems() -> dict[str, Any]:
@@ -247,15 +247,15 @@ def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
 
 def _cells(row: MetricRow, wins: tuple[int, int, int] | None) -> dict[str, Any]:
     """A metric of two systems in words, all with the same digits."""
-    digits = text.metric_digits(row)
+    numbers = text.cells(row)
     return {
         "metric": text.plain(row.name),
         "unit": row.unit,
         "better": row.better,
-        "first": text.number(row.base, digits),
-        "second": text.number(row.trained, digits),
-        "difference": text.number(row.difference, digits, signed=True),
-        "interval": text.interval(row),
+        "first": numbers["base"],
+        "second": numbers["trained"],
+        "difference": numbers["difference"],
+        "interval": numbers["interval"],
         "pairs": row.n,
         "prompts": row.prompts,
         "outcome": row.outcome,

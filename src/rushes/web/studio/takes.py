@@ -15,7 +15,7 @@ from rushes.store.row_queries import StoredRow, distinct, range_of, reading, row
 from rushes.store.take_search import TakeChoice, VoteOutcome, find_requests, takes_in, votes_on
 from rushes.web.sections import StudioProject
 from rushes.web.site import Body, SiteSection
-from rushes.web.studio.clip_files import add_videos, shown
+from rushes.web.studio.clip_files import add_project_videos, shown
 
 PAGE = 50  # requests
 MOST = 60  # takes of one request that are shown
@@ -57,7 +57,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        add_videos(router, folder, person)
+        add_project_videos(router, folder, person)
 
         @router.get("/choices", dependencies=[person])
         def choices() -> dict[str, Any]:

@@ -33,7 +33,7 @@ from rushes.formats.listing import detect_layout, find_bench, list_footage
 from rushes.formats.pair_files import read_pairs
 from rushes.formats.preferences import PreferenceFormat
 from rushes.formats.scores import import_scores, read_votes
-from rushes.judges import endpoint, replies, reward
+from rushes.judges import endpoint, messages, reward
 from rushes.judges.protocols import read_answers
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES
@@ -429,11 +429,11 @@ def completion(folder: Path) -> Iterable[str]:
     """What a server sends is an answer of the right form, counted as none, or a failure in words."""
     response = httpx.Response(200, content=(folder / "completion.json").read_bytes())
     try:
-        data, reply = endpoint._checked(response, ENDPOINT, replies.reply_of)
+        data, reply = endpoint._checked(response, ENDPOINT, messages.reply_of)
         assert endpoint._cost(data, ENDPOINT) >= 0
     except endpoint._Passing as failure:
         return [f"http: {failure}; run again"]
-    answer = replies.parse(reply, Verdict)
+    answer = messages.parse(reply, Verdict)
     assert (answer.parsed is None) == bool(answer.problem)
     return ()
 
@@ -444,7 +444,7 @@ VECTORS = {"data": [{"index": 1, "embedding": [0.5, 1]}, {"index": 0, "embedding
 def vectors(folder: Path) -> Iterable[str]:
     response = httpx.Response(200, content=(folder / "vectors.json").read_bytes())
     try:
-        _, read = endpoint._checked(response, ENDPOINT, partial(replies.vectors_of, count=2))
+        _, read = endpoint._checked(response, ENDPOINT, partial(messages.vectors_of, count=2))
     except endpoint._Passing as failure:
         return [f"http: {failure}; run again"]
     assert len(read) == 2 and len(read[0]) == len(read[1])
@@ -459,7 +459,7 @@ def answer(draw: Draw) -> Files:
 
 def read_answer(folder: Path) -> Iterable[str]:
     text = (folder / "answer.txt").read_bytes().decode(errors="surrogateescape")
-    parsed = replies.parse(replies.Reply(text), Verdict)
+    parsed = messages.parse(messages.Reply(text), Verdict)
     assert (parsed.parsed is None) == bool(parsed.problem)
     numbers = read_answers(text)
     assert numbers is None or len(numbers) == 5

@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
-from rushes.judges.http_answers import MOST_BYTES
-from rushes.judges.questions import data_url
+from rushes.judges.messages import MOST_BYTES, data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
 

@@ -15,7 +15,7 @@ import pytest
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.base import sampled
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
-from rushes.judges.prompts import PROMPTS, Prompt
+from rushes.judges.protocols import PROMPTS, Prompt
 from rushes.judges.vlm import Account, VisionJudge, parts_of, rating_judge
 from rushes.metrics.base import Shot
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.questions import QuestionPart
+from rushes.judges.messages import QuestionPart
 from rushes.metrics.base import Shot
 from rushes.plugins import toml_table
 from rushes.records import seed_of

@@ -19,8 +19,7 @@ from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.questions import QuestionPart
-from rushes.judges.replies import EndpointAnswer
+from rushes.judges.messages import EndpointAnswer, QuestionPart
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)

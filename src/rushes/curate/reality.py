@@ -20,7 +20,7 @@ from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, other_model, seen, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.files import MediaError
-from rushes.judges.questions import QuestionPart
+from rushes.judges.messages import QuestionPart
 from rushes.plugins import toml_table
 
 NAME, VERSION = "reality", 1

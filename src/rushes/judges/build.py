@@ -13,7 +13,7 @@ from rushes.config.tables import LabelSettings, Settings
 from rushes.judges import reward as reward_judge
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.prompts import PROMPTS
+from rushes.judges.protocols import PROMPTS
 from rushes.judges.vlm import Account, VisionJudge, rating_judge
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics

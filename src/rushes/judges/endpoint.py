@@ -27,9 +27,22 @@ from pydantic import BaseModel
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from rushes.config.model_endpoint import EndpointSettings
-from rushes.judges.http_answers import ASKED, RefusedAnswer, bounded, wait_s_of
-from rushes.judges.questions import QuestionPart, content, has_frames
-from rushes.judges.replies import EndpointAnswer, Reply, is_result, other_model, parse, reply_of, vectors_of
+from rushes.judges.messages import (
+    HEADERS,
+    EndpointAnswer,
+    QuestionPart,
+    RefusedAnswer,
+    Reply,
+    bounded,
+    content,
+    has_frames,
+    is_result,
+    other_model,
+    parse,
+    reply_of,
+    vectors_of,
+    wait_s_of,
+)
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile
 from rushes.trust import host_of, is_loopback
@@ -143,7 +156,7 @@ class ChatEndpoint:
             )
         self.settings = settings
         self._client = httpx.Client(
-            headers=ASKED | ({"Authorization": f"Bearer {key}"} if key else {}),
+            headers=HEADERS | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
         )
         self._key = key

@@ -5,6 +5,11 @@
   sum, 0 to 100. The published script never reads the answers on text alignment and takes the score of the dimension
   before, and it counts missing answers as 0. Here a score is made of the very answer that it belongs to, and an answer
   that lacks a number cannot be read, which is counted.
+- `PROMPTS`, for a vision-language model. `artefacts`: which of two clips has fewer artefacts, by the criteria of
+  DenseDPO's labelling (arXiv 2506.03517, app. B): the clips share layout and motion, the text plays no part, and only a
+  clear difference decides. `physics`: which of two clips keeps the rules of everyday physics better. `realdpo`:
+  RealDPO's twenty questions (arXiv 2510.14955), each clip alone. A changed word is a new judge: the digest is in its
+  name. The words stand in `prompts.toml`.
 """
 
 from __future__ import annotations
@@ -12,14 +17,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from rushes.judges.base import Judge, sampled
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
 from rushes.plugins import toml_table
+from rushes.records import stable_hash
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
 AnswerNumbers = tuple[int, ...]
@@ -136,3 +142,44 @@ def adherence(affirm: Affirm, shot: Shot) -> dict[str, float | None]:
     }
     answers = {name: affirm(text, shot) for name, text in asked.items()}
     return {name: float(yes) if yes is not None else None for name, yes in answers.items()}
+
+
+class Choice(BaseModel):
+    """Which of two clips is better."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str
+    choice: Literal["first", "second", "tie"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question. It asks to choose between two clips, or (`alone`) to rate one."""
+
+    name: str
+    version: int
+    text: str  # CAPTION stands for the clip's caption
+    alone: bool = False
+
+    @property
+    def signature(self) -> str:
+        """Name, version and digest of everything that the model is told."""
+        form = {} if self.alone else Choice.model_json_schema()
+        return f"{self.name}.{self.version}@{stable_hash([self.text, form], 8)}"
+
+    def asked(self, caption: str) -> str:
+        """The question about clips of this caption."""
+        return self.text.replace("CAPTION", caption)
+
+
+_CHOICE = """
+Answer with one JSON object and nothing else:
+{"reason": one short sentence, "choice": "first", "second" or "tie"}"""
+
+PROMPTS = {
+    prompt.name: prompt
+    for prompt in (
+        *(Prompt(name, 1, text + _CHOICE) for name, text in ASKED["choose"].items()),
+        Prompt("realdpo", 2, "\n".join(question(dimension, "CAPTION") for dimension in QUESTIONS), alone=True),
+    )
+}

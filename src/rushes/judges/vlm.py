@@ -19,9 +19,8 @@ import numpy as np
 from rushes.arrays import Frames
 from rushes.judges.base import Judgement, PointwiseJudge, sampled
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.prompts import Choice, Prompt
-from rushes.judges.protocols import by_endpoint, questionnaire
-from rushes.judges.questions import QuestionPart
+from rushes.judges.messages import QuestionPart
+from rushes.judges.protocols import Choice, Prompt, by_endpoint, questionnaire
 from rushes.metrics.base import Shot
 
 _SLOT = {"first": 1, "tie": 0, "second": -1}

@@ -6,7 +6,7 @@ import pytest
 from skimage.measure import blur_effect
 
 from rushes.arrays import Frames
-from rushes.curate.picture import bars, blur, lettering, light
+from rushes.curate.technical import bars, blur, lettering, light
 from rushes.metrics.base import luma
 from rushes.metrics.quality import blockiness
 

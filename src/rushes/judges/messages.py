@@ -1,16 +1,95 @@
-"""What a chat endpoint sends, and how it is read: one JSON object of a given form, or why there is none."""
+"""What goes to a chat endpoint and what comes back: texts and frames, and one JSON object of a given form."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
+import httpx
 from pydantic import BaseModel, ValidationError
 
+from rushes.arrays import Frames
+from rushes.media.images import jpeg_of
+from rushes.metrics.base import shrink
 from rushes.text_reader import parse_json
+
+QuestionPart = str | Frames
+
+_JPEG_QUALITY = 95
+
+
+def data_url(frame_HWC: Frames, max_side_px: int) -> str:
+    """A frame [H,W,3] as a data address of a JPEG whose long side is at most `max_side_px`."""
+    height, width = frame_HWC.shape[:2]
+    small = shrink(frame_HWC, max(1, max_side_px * min(height, width) // max(height, width)))
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg_of(small, _JPEG_QUALITY)).decode()
+
+
+def content(part: QuestionPart, max_side_px: int) -> dict[str, Any]:
+    """A text, or a frame [H,W,3] as `data_url` has it, in the form of OpenAI's messages."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": data_url(part, max_side_px)}}
+
+
+def has_frames(body: Mapping[str, Any]) -> bool:
+    """Whether a request has pictures among its texts."""
+    parts = [part for message in body.get("messages", ()) for part in message["content"] if isinstance(part, dict)]
+    return any(part["type"] == "image_url" for part in parts)
+
+
+MOST_BYTES = 4 * 2**20  # of an answer: a few sentences for each second of a clip
+HEADERS = {"Accept-Encoding": "identity"}
+_OF_THE_WAY = ("content-length", "transfer-encoding")
+
+
+class RefusedAnswer(ValueError):
+    """An answer that is not read: it is longer than any that a model gives, or packed, and no size of that is known."""
+
+
+def bounded(response: httpx.Response, key: str = "") -> httpx.Response:
+    """An answer that is read as it comes, and no further than any answer goes; a key that it repeats is masked.
+
+    Raises:
+        RefusedAnswer: it is longer, or packed: a few hundred kilobytes may unpack to gigabytes.
+    """
+    packing = response.headers.get("content-encoding", "identity")
+    if packing.lower() != "identity":
+        raise RefusedAnswer(f"an answer packed as {packing!r:.40}, which nobody asked for; let the server not pack it")
+    parts, size = [], 0
+    for part in response.iter_bytes(64 * 1024):
+        size += len(part)
+        if size > MOST_BYTES:
+            raise RefusedAnswer(f"an answer of more than {MOST_BYTES // 2**20} MiB; check that this is a model")
+        parts.append(part)
+    content = b"".join(parts)
+    if key:  # as servers do in "Incorrect API key provided: ..."
+        content = content.replace(key.encode(), b"***")
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WAY]
+    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
+
+
+def wait_s_of(response: httpx.Response) -> float | None:
+    """Seconds after which a server wants to be asked again, by its Retry-After header; None where it does not say."""
+    text = response.headers.get("retry-after", "").strip()
+    tries: tuple[Callable[[], float], ...] = (
+        lambda: float(text),
+        lambda: (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(),
+    )
+    for read in tries:
+        try:
+            return max(0.0, read())
+        except (ValueError, TypeError):
+            continue
+    return None
+
 
 S = TypeVar("S", bound=BaseModel)
 REFUSED = "refused"

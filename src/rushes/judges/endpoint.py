@@ -40,6 +40,7 @@ from rushes.judges.messages import (
     other_model,
     parse,
     reply_of,
+    tokens_of,
     vectors_of,
     wait_s_of,
 )
@@ -433,21 +434,11 @@ def _check_error(data: dict[str, Any], settings: EndpointSettings) -> None:
 
 
 def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:
-    usage = data.get("usage")
-    read, written, total = (_tokens(usage, f"{what}_tokens") for what in ("prompt", "completion", "total"))
-    if written is None and read is not None and total is not None:  # embeddings: nothing is written
-        written = max(0, total - read)
-    if read is None or written is None:
-        if settings.max_cost:
-            raise EndpointError(
-                f"{settings.url}: the server does not report how many tokens it used, so endpoint.max_cost cannot be "
-                "enforced; set it to 0 and use endpoint.max_calls"
-            )
-        return 0.0
+    tokens = tokens_of(data)
+    if tokens is None and settings.max_cost:
+        raise EndpointError(
+            f"{settings.url}: the server does not report how many tokens it used, so endpoint.max_cost cannot be "
+            "enforced; set it to 0 and use endpoint.max_calls"
+        )
+    read, written = tokens or (0, 0)
     return (read * settings.price_in + written * settings.price_out) / 1e6
-
-
-def _tokens(usage: object, name: str) -> int | None:
-    """A count of tokens; None where the server does not say it as a whole number from 0 on."""
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if type(count) is int and count >= 0 else None

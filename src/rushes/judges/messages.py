@@ -181,3 +181,14 @@ def vectors_of(data: dict[str, Any], count: int) -> list[list[float]]:
     if not all(math.isfinite(number) for vector in vectors for number in vector):
         raise ValueError("a number that is NaN or infinite")
     return vectors
+
+
+def tokens_of(data: dict[str, Any]) -> tuple[int, int] | None:
+    """Tokens that were read and written; None where the server does not say them as whole numbers from 0 on."""
+    usage = data.get("usage")
+    named = usage if isinstance(usage, dict) else {}
+    counts = [named.get(f"{what}_tokens") for what in ("prompt", "completion", "total")]
+    read, written, total = (count if type(count) is int and count >= 0 else None for count in counts)
+    if written is None and read is not None and total is not None:  # embeddings: nothing is written
+        written = max(0, total - read)
+    return None if read is None or written is None else (read, written)

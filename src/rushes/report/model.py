@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
@@ -19,8 +19,7 @@ T = TypeVar("T")
 def typed(kind: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass of values that have its types. Raises ValueError, which names the first that has not."""
     try:
-        adapter: TypeAdapter[T] = _adapter(kind)
-        return adapter.validate_python(values)
+        return cast(T, _adapter(cast(Hashable, kind)).validate_python(values))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -28,8 +27,8 @@ def typed(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ def label_of(
     slots = tuple(mark or 0 for mark in marks)
     labels = tuple(-slot for slot in slots) if swapped else slots
     unjudged = tuple(at for at, mark in enumerate(marks) if mark is None)
-    return Preference(id, *pair, labels, **{"judge": "", **facts}, unjudged=unjudged, by_slot=slots)
+    facts = {"judge": "", "unjudged": unjudged, "by_slot": slots, **facts}
+    return Preference(id=id, left=pair[0], right=pair[1], labels=labels, **facts)
 
 
 def marks_of(row: Preference) -> tuple[int | None, ...]:

@@ -16,7 +16,7 @@ from rushes.web.labeling.labeling_session import LabelingSession
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _EverybodysAnswers:
     """All that people said, as the facts of a person are made from it; `Ratings` by question."""
 
     own: Sequence[Preference] = ()
@@ -32,7 +32,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
     """Facts for the page of progress: of the project, of each dimension, and of each person."""
     rows = [row for row in session.store.preferences() if row.judge.startswith(ANNOTATOR)]
     own, gold_by = [row for row in rows if is_own_answer(row)], session.plan.gold_by
-    answers = _Answers(
+    answers = _EverybodysAnswers(
         own,
         ratings_of(own),
         ratings_of([row for row in rows if row.judge.endswith(AGAIN)]),
@@ -60,7 +60,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
     }
 
 
-def person_facts(name: str, answers: _Answers = _Answers()) -> dict[str, Any]:
+def person_facts(name: str, answers: _EverybodysAnswers = _EverybodysAnswers()) -> dict[str, Any]:
     """Facts of a person, by default of one who has not begun."""
     judge = ANNOTATOR + name
     mine, timed = [row for row in answers.own if row.judge == judge], answers.timed.get(judge, [])

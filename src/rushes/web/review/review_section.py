@@ -68,7 +68,8 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         _add_clips(router, session, person)
-        add_videos(router, person, session.video, lambda id: (session.store, session.clip(id)))
+        # The session is asked at each request: it is opened by the first.
+        add_videos(router, person, lambda id: session.video(id), lambda id: (session.store, session.clip(id)))
         _add_sheet(router, session, person)
 
         @router.get("/me")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rushes.web.sections import all_sections
+from rushes.web.site import all_sections
 
 from .studio.studying import only_folder
 

@@ -14,9 +14,8 @@ from typing import overload
 import numpy as np
 
 from rushes.curate.base import CurationEntry, CurationFinding, Engine, Stage, Task
-from rushes.curate.columns import MeasureColumns
 from rushes.curate.engines import threads
-from rushes.curate.stored_findings import find_before, rows_of
+from rushes.curate.findings import MeasureColumns, find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import Bar

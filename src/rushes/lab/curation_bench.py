@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from rushes.config.curate import StageName
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
-from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
+from rushes.curate.findings import MeasureColumns, find_before, packed, rows_of
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
-from rushes.curate.stored_findings import find_before, rows_of
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
 from rushes.media.resize import resize_frame

@@ -35,8 +35,7 @@ from rushes.text_reader import counted
 from rushes.web.labeling.assignments import AssignmentStore
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.review.review_session import ReviewSession
-from rushes.web.sections import StudioProject, all_sections
-from rushes.web.site import NotThere, make_site
+from rushes.web.site import NotThere, StudioProject, all_sections, make_site
 from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState
 
 LOOK_S, REOPEN_S = 2.0, 30.0  # between looks at what a project holds; between openings of a section that grew

@@ -6,9 +6,11 @@ import mimetypes
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,8 +18,14 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
+from rushes.plugins import modules_of
 from rushes.web.accounts import AccessDenied, Accounts, NameTaken, Visitor, bearer
 from rushes.web.guard import Guard, Rate, network_of
+
+if TYPE_CHECKING:
+    from rushes.evaluate.votes import VoteStanding
+    from rushes.web.labeling.labeling_session import LabelingSession
+    from rushes.web.review.review_session import ReviewSession
 
 _FILES = files("rushes.web") / "pages"
 _PAGES = Environment(
@@ -27,6 +35,7 @@ _PAGES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+_ROOMS = ("studio", "review", "labeling")  # whose modules may have a function `sections`
 _ENTRIES_A_SECOND, _ENTRIES = 0.2, 20  # of one network by the open link: lastingly, and at once
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -71,6 +80,30 @@ class SiteSection:
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
     nameless: frozenset[str] = frozenset()  # what right under /api/NAME/ the owner may look at before saying a name
     crowd: bool = False  # whether people of the open link may open it too
+
+
+@dataclass(frozen=True)
+class StudioProject:
+    """A project, as its pages see it; nothing of it is read before it is asked for."""
+
+    folder: Path
+    title: str
+    facts: Callable[[], object]  # all that the first page shows; ValueError where it cannot be read, with what to do
+    review: ReviewSession
+    labeling: LabelingSession
+    vote: LabelingSession
+    standing: Callable[[], VoteStanding | None]  # of the vote; None where there is nothing to vote on
+
+    def named_in(self, text: str) -> str:
+        """A text whose commands name the project in place of {project}."""
+        return text.format(project=quote(str(self.folder)))
+
+
+def all_sections(project: StudioProject) -> list[SiteSection]:
+    """Those of every module, in their order in the navigation."""
+    modules = [import_module(f"rushes.web.{room}.{name}") for room in _ROOMS for name in modules_of(f"web/{room}")]
+    sections = [each for module in modules if hasattr(module, "sections") for each in module.sections(project)]
+    return sorted(sections, key=lambda section: section.place)
 
 
 def make_site(

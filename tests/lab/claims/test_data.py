@@ -11,8 +11,7 @@ from rushes.judges.base import Judgement
 from rushes.lab.claims import run
 from rushes.lab.claims.arms import LEVELS
 from rushes.lab.claims.base import DataStep
-from rushes.lab.claims.clips import FOOTAGE, WORLD
-from rushes.lab.claims.data import MOST, Careless, LabelSource, Takes, second_judge
+from rushes.lab.claims.data import FOOTAGE, MOST, WORLD, Careless, LabelSource, Takes, second_judge
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot

@@ -14,13 +14,11 @@ from rushes.records import VOTE, Preference
 from rushes.store.annotators import SETTLED, labels_to_train_on
 from rushes.web.labeling.campaign import Campaign, dashboard, lean, planned, read_campaign, write_campaign
 from rushes.web.labeling.disputes import disputes
-from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission, Remarks
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.owner_pages import sections
-from rushes.web.labeling.remarks import Remarks
-from rushes.web.sections import StudioProject
-from rushes.web.site import make_site
+from rushes.web.site import StudioProject, make_site
 
 from ..conftest import NewSession, say
 

@@ -10,9 +10,8 @@ from fastapi.testclient import TestClient
 
 from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment
-from rushes.web.labeling.label_rows import LabelSubmission
+from rushes.web.labeling.label_rows import LabelSubmission, Remarks
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.remarks import Remarks
 
 from ..conftest import NewSession, NewTab, make_app
 from .test_page import MARKS, join, press, ready, saved, served

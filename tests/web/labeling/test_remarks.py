@@ -11,11 +11,10 @@ import pytest
 from rushes.records import Annotation
 from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
-from rushes.web.labeling.label_rows import LabelSubmission
+from rushes.web.labeling.label_rows import LabelSpan, LabelSubmission, Remarks
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
-from rushes.web.labeling.remarks import LabelSpan, Remarks
 
 from ..conftest import NewSession, say
 

@@ -16,8 +16,7 @@ from rushes.evaluate.suites import general_meter
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
 from rushes.web.accounts import Accounts
-from rushes.web.sections import StudioProject
-from rushes.web.site import SiteSection, make_site
+from rushes.web.site import SiteSection, StudioProject, make_site
 
 from ..conftest import FPS, FRAMES, encoded
 

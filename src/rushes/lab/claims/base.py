@@ -26,7 +26,7 @@ class Arm:
     # what must be in the project first, in order; steps that are done already do nothing
     data: tuple[DataStep, ...] = ()
     start: str = BASE  # arm whose weights training starts from
-    # name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of its own.
+    # name of the clips it is trained on, a key of `rushes.lab.claims.data.FOOTAGE`; each has a project of its own.
     # Held-out prompts are the same in all
     footage: str = "true"
     # how many true clips it has, in units of the budget's; each number has a project of its own, too

@@ -31,7 +31,7 @@ from rushes.evaluate.suites import MetricSuite, fidelity_meter, second_meter, wo
 from rushes.files import make_folder, with_checksum, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
-from rushes.lab.claims.clips import FOOTAGE
+from rushes.lab.claims.data import FOOTAGE
 from rushes.lab.claims.evidence import FILE, Evidence, PromptValues, Result, result_of
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.progress import Bar, no_bar

@@ -21,8 +21,7 @@ from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.looked import Looked
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, Id, SiteSection, video_answer
+from rushes.web.site import Body, Id, SiteSection, StudioProject, video_answer
 from rushes.web.videos import video_facts
 
 EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos

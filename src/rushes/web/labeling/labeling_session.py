@@ -27,14 +27,15 @@ from rushes.web.labeling.label_rows import (
     LabelingPlan,
     LabelRow,
     LabelSubmission,
+    Remarks,
     ShownParts,
     marks_of,
+    remarks_of,
     row_id,
     rows_of,
 )
 from rushes.web.labeling.pair_selector import PairSelector
 from rushes.web.labeling.practice import Explanation, Practice
-from rushes.web.labeling.remarks import Remarks, remarks_of
 from rushes.web.labeling.vote_table import NONE, VoteTable
 
 _HELD = 2  # pairs that one person has: the one that is labelled, and the next, which loads meanwhile

@@ -15,10 +15,8 @@ from rushes.web.labeling.disputes import Dispute, disputes, settled_pairs, settl
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.looked import Looked
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, Id, SiteSection
-from rushes.web.studio.clip_files import add_project_videos
-from rushes.web.videos import video_facts
+from rushes.web.site import Body, Id, SiteSection, StudioProject
+from rushes.web.videos import add_project_videos, video_facts
 
 _LISTED = 100  # disputes at once
 BEGIN = "rushes campaign {project} --people ada,bob"

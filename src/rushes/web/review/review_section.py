@@ -13,8 +13,7 @@ from pydantic import Field
 from rushes.records import Decision
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.review_session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, Id, SiteSection
+from rushes.web.site import Body, Id, SiteSection, StudioProject
 from rushes.web.videos import add_videos, video_facts
 
 AHEAD = 3  # clips that a page loads before they are shown

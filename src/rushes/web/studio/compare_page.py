@@ -32,9 +32,8 @@ from rushes.store.row_queries import (
     values_of,
 )
 from rushes.text_reader import checked_text
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, SiteSection
-from rushes.web.studio.clip_files import add_project_videos, shown
+from rushes.web.site import Body, SiteSection, StudioProject
+from rushes.web.videos import add_project_videos, shown
 
 PAGE = 50  # pairs
 NONE_YET = (

@@ -10,8 +10,7 @@ from fastapi import APIRouter
 
 from rushes.records import plain
 from rushes.web.looked import Looked
-from rushes.web.sections import StudioProject
-from rushes.web.site import NotThere, SiteSection
+from rushes.web.site import NotThere, SiteSection, StudioProject
 
 _LOOK_S = 2.0  # between two looks at where a project stands, at least
 

@@ -19,8 +19,7 @@ from pydantic import Field
 
 from rushes.store.own_files import own_path
 from rushes.web.guard import HEADERS
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, SiteSection
+from rushes.web.site import Body, SiteSection, StudioProject
 
 REPORTS, ENDING = "reports", ".html"
 VALID_S = 60.0

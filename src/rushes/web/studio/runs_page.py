@@ -10,8 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from rushes.report.curves import PANELS, Panel, panels
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, SiteSection, video_answer
+from rushes.web.site import Body, SiteSection, StudioProject, video_answer
 from rushes.web.studio.run_log import POINTS, RunLog
 from rushes.web.studio.run_state import ProjectRuns, RunFiles
 

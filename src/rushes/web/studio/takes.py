@@ -13,9 +13,8 @@ from rushes.records import CandidateKind, Split
 from rushes.store.annotators import AGAIN
 from rushes.store.row_queries import StoredRow, distinct, range_of, reading, row_of, scores_of, takes_of
 from rushes.store.take_search import TakeChoice, VoteOutcome, find_requests, takes_in, votes_on
-from rushes.web.sections import StudioProject
-from rushes.web.site import Body, SiteSection
-from rushes.web.studio.clip_files import add_project_videos, shown
+from rushes.web.site import Body, SiteSection, StudioProject
+from rushes.web.videos import add_project_videos, shown
 
 PAGE = 50  # requests
 MOST = 60  # takes of one request that are shown

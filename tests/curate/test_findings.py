@@ -5,7 +5,7 @@ from array import array
 import pytest
 
 from rushes.curate.base import CurationFinding
-from rushes.curate.columns import MeasureColumns, packed
+from rushes.curate.findings import MeasureColumns, packed
 
 
 def test_a_finding_comes_back_as_it_was() -> None:

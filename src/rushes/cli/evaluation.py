@@ -207,22 +207,14 @@ def sample_size(
         refuse_unused({"--ties": ties}, "--points")
     spread = stats.spread_of_means(sd or stats.outcome_spread(0.5 + points / 100, ties), seeds, alike)
     wanted, what = difference or points / 100, f"{difference:g}" if difference else f"{points:g} points"
-    if wanted and not prompts:
-        needed = stats.prompts_needed(wanted, spread, power=chance)
-        return tell(
-            stats.PowerResult(prompts=needed), as_json, [f"{needed} prompts show {what} with a chance of {chance:.0%}"]
-        )
     if wanted:
-        seen = stats.chance_to_see(wanted, spread, prompts)
-        return tell(
-            stats.PowerResult(chance=seen), as_json, [f"{prompts} prompts show {what} with a chance of {seen:.0%}"]
-        )
-    if not prompts:
-        table = {many: _shown_by(many, ties, chance) for many in PROMPTS}
-        lines = [_in_a_line(many, row, chance) for many, row in table.items()]
-        return tell(stats.PowerTable(table), as_json, lines)
-    row = _shown_by(prompts, ties, chance)
-    return tell(row, as_json, [_in_a_line(prompts, row, chance)])
+        needed = prompts or stats.prompts_needed(wanted, spread, power=chance)
+        seen = stats.chance_to_see(wanted, spread, prompts) if prompts else chance
+        answer = stats.PowerResult(chance=seen) if prompts else stats.PowerResult(prompts=needed)
+        return tell(answer, as_json, [f"{needed} prompts show {what} with a chance of {seen:.0%}"])
+    table = {many: _shown_by(many, ties, chance) for many in ((prompts,) if prompts else PROMPTS)}
+    lines = [_in_a_line(many, row, chance) for many, row in table.items()]
+    tell(table[prompts] if prompts else stats.PowerTable(table), as_json, lines)
 
 
 def _shown_by(prompts: int, ties: float, chance: float) -> PowerResult:

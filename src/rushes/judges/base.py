@@ -32,12 +32,10 @@ class Viewer(Protocol):
     @property
     def name(self) -> str:
         """What its preferences or scores are signed with."""
-        ...
 
     @property
     def size_px(self) -> tuple[int, int] | None:
         """(height, width) that clips are read at; None = as they are."""
-        ...
 
 
 class Judge(Viewer, Protocol):
@@ -45,7 +43,6 @@ class Judge(Viewer, Protocol):
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """Judge whole clips (`segment_s` None, one label) or segments. Swapping the sides must flip the labels."""
-        ...
 
 
 class Rater(Viewer, Protocol):
@@ -53,7 +50,6 @@ class Rater(Viewer, Protocol):
 
     def rate(self, shot: Shot) -> float:
         """A score from 0 to 10, higher is better; NaN where it cannot tell."""
-        ...
 
 
 def sampled(frames_FHWC: Frames, fps: float, frames_per_s: float) -> list[Frames]:

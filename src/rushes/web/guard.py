@@ -67,13 +67,10 @@ class Guard:
         app: what it stands before.
         hosts: the names that it answers to; None = any (a token is then all that opens it from elsewhere).
         caller_of: what to count a token's requests under; "" = nobody's token.
-        rate: counts them.
     """
 
-    def __init__(
-        self, app: ASGIApp, hosts: frozenset[str] | None, caller_of: Callable[[str], str], rate: Rate | None = None
-    ) -> None:
-        self.app, self.hosts, self.caller_of, self.rate = app, hosts, caller_of, rate or Rate()
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, caller_of: Callable[[str], str]) -> None:
+        self.app, self.hosts, self.caller_of, self.rate = app, hosts, caller_of, Rate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

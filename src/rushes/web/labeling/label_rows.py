@@ -71,17 +71,19 @@ def checked_remarks(item: Assignment, given: Remarks, reasons: Reasons, lists: i
 
 
 def annotation_of(
-    item: Assignment, given: Remarks, *, id: str, subject: str, judge: str, at: str, settings_hash: str,
+    item: Assignment, given: Remarks, *, id: str, subject: str, signed: Mapping[str, Any],
     ranking: tuple[tuple[str, ...], ...] = (),
 ) -> Annotation | None:  # fmt: skip
-    """The row of a person's remarks, beside the preference `subject`; None where they say nothing."""
+    """The row of a person's remarks, beside the preference `subject`; None where they say nothing.
+
+    `signed`: whose they are, and when they were given, as fields of the row.
+    """
     if given == Remarks() and not ranking:
         return None
     sign = -1 if item.swapped else 1
     return Annotation(
         id=id,
         subject=subject,
-        judge=judge,
         reasons=given.reasons if any(given.reasons) else (),
         note=given.note.strip(),
         broken=tuple(sorted(item.shown[side] for side in given.broken)),
@@ -94,8 +96,7 @@ def annotation_of(
         span_reasons=tuple(span.reasons for span in given.spans),
         from_spans=given.from_spans,
         ranking=ranking,
-        created_at=at,
-        settings_hash=settings_hash,
+        **signed,
     )
 
 
@@ -172,11 +173,10 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
     """
     if not given.event or given.event == given.revises:
         raise AccessDenied("The event has no id of its own.")
-    judge, at = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else ""), now()
-    preferences = (_ranked if item.takes else _compared)(item, given, plan, segments)
-    rows: list[LabelRow] = [
-        replace(row, judge=judge, created_at=at, settings_hash=plan.settings_hash) for row in preferences
-    ]
+    judge = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else "")
+    signed = {"judge": judge, "created_at": now(), "settings_hash": plan.settings_hash}
+    preferences = (_ranked if item.takes else _compared)(item, given, plan, segments, signed)
+    rows: list[LabelRow] = [*preferences]
     for side, value in given.scores.items():
         id = row_id(item, given.event, f"score {side}")
         rows.append(Score(id, item.shown[side], HUMAN, value, measured_by=judge, settings_hash=plan.settings_hash))
@@ -186,15 +186,15 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
         checked_remarks(item, given.remarks, plan.reasons, lists, plan.play_first),
         id=row_id(item, given.event, REMARKS),
         subject=preferences[0].id,
-        judge=judge,
-        at=at,
-        settings_hash=plan.settings_hash,
+        signed=signed,
         ranking=tuple(tuple(item.shown[side] for side in sides) for sides in given.ranking),
     )
     return [*rows, *([remarks] if remarks else [])]
 
 
-def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
+def _compared(
+    item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int, signed: Mapping[str, Any]
+) -> list[Preference]:
     if set(given.labels) != set(plan.dimensions):
         raise AccessDenied(
             f"Your answer was not saved: the project now asks for {', '.join(plan.dimensions)}. Answer once more."
@@ -213,12 +213,15 @@ def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segm
             segment_s=plan.segment_s,
             dimension=dimension,
             supersedes=row_id(item, given.revises, dimension) if given.revises else "",
+            **signed,
         )
         for dimension in plan.dimensions
     ]
 
 
-def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
+def _ranked(
+    item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int, signed: Mapping[str, Any]
+) -> list[Preference]:
     """A label of the whole clip for each pair of the takes."""
     places = {item.shown.get(side): place for place, sides in enumerate(given.ranking) for side in sides}
     if (
@@ -240,6 +243,7 @@ def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
                 (mark,),
                 dimension=dimension,
                 supersedes=row_id(item, given.revises, what) if given.revises else "",
+                **signed,
             )
         )
     return sorted(rows, key=lambda row: {row.left, row.right} != {item.left, item.right})
@@ -250,13 +254,12 @@ def label_of(
 ) -> Preference:
     """The row of marks as they were given, +1 the clip shown first is better, 0 tie, -1 the other, None = cannot tell.
 
-    `swapped`: the right clip was shown first. `facts` are further fields.
+    `swapped`: the right clip was shown first. `facts` are further fields, `judge` among them.
     """
     slots = tuple(mark or 0 for mark in marks)
     labels = tuple(-slot for slot in slots) if swapped else slots
     unjudged = tuple(at for at, mark in enumerate(marks) if mark is None)
-    facts = {"judge": "", "unjudged": unjudged, "by_slot": slots, **facts}
-    return Preference(id=id, left=pair[0], right=pair[1], labels=labels, **facts)
+    return Preference(id=id, left=pair[0], right=pair[1], labels=labels, unjudged=unjudged, by_slot=slots, **facts)
 
 
 def marks_of(row: Preference) -> tuple[int | None, ...]:

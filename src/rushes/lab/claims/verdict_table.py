@@ -138,9 +138,11 @@ def _difference(evidence: Evidence, h: Hypothesis) -> Effect:
     return effect(*_sides(evidence, h))
 
 
-def _sides(evidence: Evidence, h: Hypothesis) -> tuple[SeedValues, SeedValues]:
-    """What the arms are compared by."""
-    return _of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)
+def _sides(evidence: Evidence, h: Hypothesis) -> list[SeedValues]:
+    """What the two arms are compared by."""
+    return [
+        {seed: result.values.get(h.metric, {}) for seed, result in evidence[arm].items()} for arm in (h.arm, h.against)
+    ]
 
 
 def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
@@ -160,17 +162,12 @@ def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
     return effects
 
 
-def _of(evidence: Evidence, arm: str, metric: str) -> SeedValues:
-    return {seed: result.values.get(metric, {}) for seed, result in evidence[arm].items()}
-
-
 def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
     """The colour of a direction; the sides of two that are equal are chance."""
     other = SECOND_JUDGE.get(hypothesis.metric)
     if other is None or hypothesis.expects == "equal":
         return None
-    second = effect(_of(evidence, hypothesis.arm, other), _of(evidence, hypothesis.against, other))
-    return agree(first.per_seed, second.per_seed)
+    return agree(first.per_seed, _difference(evidence, replace(hypothesis, metric=other)).per_seed)
 
 
 def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[ClaimRow]:

@@ -91,15 +91,6 @@ class SaveLabels(Body):
         return typed(LabelSubmission, self.model_dump(exclude={"item"}))
 
 
-class Wanted(Body):
-    """Which of a person's own labels are listed."""
-
-    before: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
-    answer: Literal["", "a", "b", "tie", "cannot tell", "mixed"] = ""
-    reason: Annotated[str, Field(max_length=40)] = ""
-    text: Annotated[str, Field(max_length=200)] = ""
-
-
 def sections(project: StudioProject) -> Iterator[SiteSection]:
     """Labels, and votes."""
     yield labeling_section(project.labeling, project.title)
@@ -192,9 +183,8 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
         return {"item": _saved(session, *saved)}
 
     @router.post("/mine")
-    def mine(body: Wanted, name: str = person) -> dict[str, Any]:
-        wanted = LabelFilter(body.answer, body.reason, body.text)
-        return own_labels(session, name, wanted, math.inf if body.before is None else body.before)
+    def mine(body: LabelFilter, name: str = person) -> dict[str, Any]:
+        return own_labels(session, name, body)
 
     @router.post("/open")
     def reopen(body: OneItem, name: str = person) -> dict[str, Any]:

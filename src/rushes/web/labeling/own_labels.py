@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_session import LabelingSession
+from rushes.web.site import Body
 
 _PAGE, _READ = 30, 200  # entries in an answer; items read for one of them
 
 
-@dataclass(frozen=True)
-class LabelFilter:
+class LabelFilter(Body):
     """Which labels are wanted; "" = any. `answer` is that of the first question over the whole clip."""
 
-    answer: str = ""  # a, b, tie, cannot tell, or mixed: of unlike parts
-    reason: str = ""
-    text: str = ""  # in the prompt or the note, whatever its case
+    before: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None  # Unix time; None = to now
+    answer: Literal["", "a", "b", "tie", "cannot tell", "mixed"] = ""  # mixed: of unlike parts
+    reason: Annotated[str, Field(max_length=40)] = ""
+    text: Annotated[str, Field(max_length=200)] = ""  # in the prompt or the note, whatever its case
 
 
-def own_labels(session: LabelingSession, annotator: str, wanted: LabelFilter, before: float) -> dict[str, Any]:
+def own_labels(session: LabelingSession, annotator: str, wanted: LabelFilter) -> dict[str, Any]:
     """Entries for the page, the last first, of what was saved before a moment; `more` is the moment to go on from,
     None at the end. Reads a bounded number of items, so that a page without entries may have more behind it."""
     entries: list[dict[str, Any]] = []
+    before = math.inf if wanted.before is None else wanted.before
     items = session.assignments.saved(annotator, before, _READ)
     for item in items:
         given = session.given(item)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 import rushes
 from rushes.cli.overview import ABOUT, groups
@@ -31,6 +31,7 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative_bool=()),  # an option that is off has no other form, unless it says so
 )
 for commands in groups().values():
     for command in commands:

@@ -33,13 +33,11 @@ ProjectFolder = Annotated[Path, Parameter(help="the project's folder")]
 Overrides = Annotated[
     tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
 ]
-AsJson = Annotated[
-    bool, Parameter(name="--json", negative=(), help="print the result as one JSON object on standard output")
-]
+AsJson = Annotated[bool, Parameter(name="--json", help="print the result as one JSON object on standard output")]
 Anonymous = Annotated[
-    bool, Parameter(negative=(), help="replace people's names by pseudonyms, the same in all exports of the project")
+    bool, Parameter(help="replace people's names by pseudonyms, the same in all exports of the project")
 ]
-Strip = Annotated[bool, Parameter(negative=(), help="remove metadata on place, device and person from the videos")]
+Strip = Annotated[bool, Parameter(help="remove metadata on place, device and person from the videos")]
 RunOption = Annotated[str, Parameter(name="--run", help="name of the run; default: train.name of the settings")]
 
 screen = Console(stderr=True)

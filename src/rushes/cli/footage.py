@@ -117,7 +117,7 @@ def curate(
         Parameter(help="folder, tar or table of your videos; they are imported, into a new project if there is none"),
     ] = None,
     recipe: Annotated[str, Parameter(help="recipe for a new project's settings; default: realdpo")] = "",
-    dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,
+    dry_run: Annotated[bool, Parameter(help="measure and show the funnel, but decide nothing")] = False,
     engine: Annotated[EngineName, Parameter(help="where clips are measured: local, or ray (a Ray cluster)")] = "local",
     jobs: Annotated[int, GE_0, Parameter(help="workers; 0 = one for each processor")] = 0,
     overrides: Overrides = (),

@@ -102,9 +102,7 @@ def check_shortcuts(
 def status(
     project: ProjectFolder,
     *,
-    follow: Annotated[
-        bool, Parameter(negative="", help="keep showing the run's steps as they are done, until it ends")
-    ] = False,
+    follow: Annotated[bool, Parameter(help="keep showing the run's steps as they are done, until it ends")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -67,17 +67,12 @@ def label(
     behind_proxy: BehindProxy = False,
     forget: Forget = (),
     open_link: Annotated[
-        bool,
-        Parameter(
-            negative=(), help="one link for many people, distinguished by ?id=; a completion code after --pairs-each"
-        ),
+        bool, Parameter(help="one link for many people, distinguished by ?id=; a completion code after --pairs-each")
     ] = False,
     pairs_each: Annotated[
         int | None, within(1), Parameter(help="pairs for each person of --open-link; default: 20")
     ] = None,
-    probes: Annotated[
-        bool, Parameter(negative=(), help="only the pairs that `rushes tune eta` made (by human)")
-    ] = False,
+    probes: Annotated[bool, Parameter(help="only the pairs that `rushes tune eta` made (by human)")] = False,
     gpus: Gpus = 1,
     engine: EngineOption = "local",
     overrides: Overrides = (),
@@ -118,8 +113,7 @@ def review(
     annotators: Annotators = (),
     behind_proxy: BehindProxy = False,
     progress: Annotated[
-        bool,
-        Parameter(negative=(), help="print the state of each scenario and what people did, without opening the page"),
+        bool, Parameter(help="print the state of each scenario and what people did, without opening the page")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -187,7 +181,7 @@ def import_(
         Literal["first", "last", "best-motion", ""],
         Parameter(help="part of clips longer than backbone.frames that their label is for; default: leave them out"),
     ] = "",
-    dry_run: Annotated[bool, Parameter(negative=(), help="print what would be stored, without storing it")] = False,
+    dry_run: Annotated[bool, Parameter(help="print what would be stored, without storing it")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

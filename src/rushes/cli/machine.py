@@ -82,10 +82,15 @@ def plan(
         Parameter(name=["--precision"], help="precision, as backbone.dtype; auto = mixed if all weights are trained"),
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
-    checkpointing: Annotated[bool, Parameter(help="recompute activations in the backward pass")] = True,
-    bank: Annotated[bool, Parameter(help="use a reference cache (train.reference_cache 8)")] = False,
+    checkpointing: Annotated[
+        bool, Parameter(negative_bool="no-", help="recompute activations in the backward pass")
+    ] = True,
+    bank: Annotated[
+        bool, Parameter(negative_bool="no-", help="use a reference cache (train.reference_cache 8)")
+    ] = False,
     first_frame: Annotated[
-        bool | None, Parameter(help="give the model the first frame; default: as it was released")
+        bool | None,
+        Parameter(negative_bool="no-", help="give the model the first frame; default: as it was released"),
     ] = None,
     gpu: Annotated[
         str, Parameter(help="kind of GPU, for its memory and speed; default: the one that is there, or else h100")

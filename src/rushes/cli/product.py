@@ -102,7 +102,7 @@ def step(
     rounds: Annotated[int, GE_0, Parameter(help="timed rounds; medians are reported")] = 6,
     device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
     shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
-    compiled: Annotated[bool, Parameter(name=["--compile"], negative=(), help="also with compiled blocks")] = False,
+    compiled: Annotated[bool, Parameter(name=["--compile"], help="also with compiled blocks")] = False,
     out: Annotated[Path | None, Parameter(help="also write figures, machine and command to this JSON file")] = None,
     as_json: AsJson = False,
 ) -> None:

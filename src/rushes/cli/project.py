@@ -77,9 +77,7 @@ def init(
     size: Annotated[str, Parameter(help="size of a frame as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="frames of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
-    full: Annotated[
-        bool, Parameter(negative=(), help="write all settings into rushes.toml, so that no default applies")
-    ] = False,
+    full: Annotated[bool, Parameter(help="write all settings into rushes.toml, so that no default applies")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -185,7 +183,7 @@ def import_(
     scores: Annotated[
         Path | None, Parameter(help="import only people's scores from 0 to 10, from this JSON, JSONL or CSV file")
     ] = None,
-    add: Annotated[bool, Parameter(negative="", help="add to earlier imports instead of replacing them")] = False,
+    add: Annotated[bool, Parameter(help="add to earlier imports instead of replacing them")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -321,10 +319,7 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
 
 Rehearse = Annotated[
     bool,
-    Parameter(
-        negative="",
-        help="run every stage on a few clips and steps, in a copy, to check that it works and how long it takes",
-    ),
+    Parameter(help="run every stage on a few clips and steps, in a copy, to check that it works and how long it takes"),
 ]
 
 
@@ -338,12 +333,12 @@ def run(
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
     rounds: Annotated[int, GE_0, Parameter(help="train again on takes of the run before, while that helps")] = 1,
     old_takes: Annotated[
-        bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
+        bool, Parameter(help="with --rounds: also train as long on the first round's takes, to compare")
     ] = False,
     rehearse: Rehearse = False,
     gpus: Gpus = 1,
     detach: Annotated[
-        bool, Parameter(negative="", help="continue without the terminal; watch with `rushes status --follow`")
+        bool, Parameter(help="continue without the terminal; watch with `rushes status --follow`")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,

@@ -31,7 +31,7 @@ Annotators = Annotated[
         help="names to invite, separated by blanks or commas; prints a link for each",
     ),
 ]
-BehindProxy = Annotated[bool, Parameter(negative=(), help="a proxy on this machine forwards people and their names")]
+BehindProxy = Annotated[bool, Parameter(help="a proxy on this machine forwards people and their names")]
 Forget = Annotated[
     tuple[str, ...],
     Parameter(negative=(), help="name whose link ends now, repeatable; labels stay, and no page is opened"),
@@ -147,8 +147,7 @@ def vote(
     annotators: Annotators = (),
     behind_proxy: BehindProxy = False,
     standing: Annotated[
-        bool,
-        Parameter(negative=(), help="print the state of the vote and whether it may stop, without opening the page"),
+        bool, Parameter(help="print the state of the vote and whether it may stop, without opening the page")
     ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -180,7 +179,7 @@ def campaign(
     port: Port = PORT,
     host: Host = HOST,
     behind_proxy: BehindProxy = False,
-    plan: Annotated[bool, Parameter(negative=(), help="store and print the plan, without opening the page")] = False,
+    plan: Annotated[bool, Parameter(help="store and print the plan, without opening the page")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

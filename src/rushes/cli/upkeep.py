@@ -47,10 +47,7 @@ def set_(
     values: Annotated[tuple[str, ...], Parameter(help="settings as table.name=value")] = (),
     *,
     upgrade: Annotated[
-        bool,
-        Parameter(
-            negative=(), help="use this version's defaults, recipe and model in place of those stored with the project"
-        ),
+        bool, Parameter(help="use this version's defaults, recipe and model in place of those stored with the project")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +70,7 @@ def verify(
     share: Annotated[
         float, within(0, 1), Parameter(name="--again", help="share of the latents and captions to encode again")
     ] = 0.0,
-    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all latents and captions again")] = False,
+    every: Annotated[bool, Parameter(name="--all", help="encode all latents and captions again")] = False,
     seed: Annotated[int, GE_0, Parameter(help="of the choice")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -115,9 +112,7 @@ def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson 
 def clean(
     project: ProjectFolder,
     *,
-    yes: Annotated[
-        bool, Parameter(name="--yes", negative=(), help="remove the files; without it they are only listed")
-    ] = False,
+    yes: Annotated[bool, Parameter(name="--yes", help="remove the files; without it they are only listed")] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -135,7 +130,9 @@ def backup(
     project: ProjectFolder,
     to: Annotated[Path, Parameter(help="folder of the copy: new, or an earlier or stopped copy of this project")],
     *,
-    checkpoints: Annotated[bool, Parameter(help="also checkpoints from which runs can continue")] = True,
+    checkpoints: Annotated[
+        bool, Parameter(negative_bool="no-", help="also checkpoints from which runs can continue")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Copy a project, even while stages run; the copy is itself a project. Run it again to update the copy."""

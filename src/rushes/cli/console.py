@@ -90,13 +90,18 @@ def bar(name: str, total: int) -> AbstractContextManager[Tick]:
     return shown(name, total, screen)
 
 
-def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
-    """A result as JSON; or as lines, which name its entries unless given. `docs/json.md` has the types."""
+def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None, *, fails: object = False) -> None:
+    """A result as JSON; or as lines, which name its entries unless given. `docs/json.md` has the types.
+
+    Where it `fails`, the process ends with exit code 1.
+    """
     if as_json:
         print(json.dumps(plain(result), allow_nan=False))
-        return
-    for line in lines_of(result) if lines is None else lines:
-        print(" ".join(printable(line).split("\n")))  # a line end in a row's text would begin a line of its own
+    else:
+        for line in lines_of(result) if lines is None else lines:
+            print(" ".join(printable(line).split("\n")))  # a line end in a row's text would begin a line of its own
+    if fails:
+        sys.exit(1)
 
 
 def tell_stage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -164,11 +163,8 @@ def compare(
     files = {"table": result.table, "report": result.report}
     lines += [f"{name}: {path}" for name, path in files.items() if path]
     if settings is None or breaches:
-        tell(result, as_json, lines)
-    else:
-        tell_stage(result, as_json, target, settings, lines)
-    if breaches:
-        sys.exit(1)
+        return tell(result, as_json, lines, fails=breaches)
+    tell_stage(result, as_json, target, settings, lines)
 
 
 def _runs_of(project: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,9 +40,7 @@ def preflight(
         result, lines = stage(work)
     summary = result.summary
     fails = bool(result.fatal or not summary.usable or (summary.refused and result.on_refused == "fail"))
-    tell(result, as_json, [*lines, "", f"next: {_after_preflight(project, fails, summary.reasons)}"])
-    if fails:
-        sys.exit(1)
+    tell(result, as_json, [*lines, "", f"next: {_after_preflight(project, fails, summary.reasons)}"], fails=fails)
 
 
 def _after_preflight(project: Path, fails: bool, reasons: Mapping[str, int]) -> str:
@@ -80,9 +77,7 @@ def captions(
         result = write_captions(work, by)
     if by == "human":
         reviewed(project, overrides, Page(HOST, port))
-    tell(result, as_json, result.lines())
-    if result.refused and settings.footage.on_refused == "fail":
-        sys.exit(1)
+    tell(result, as_json, result.lines(), fails=result.refused and settings.footage.on_refused == "fail")
 
 
 @footage.command

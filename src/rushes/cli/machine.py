@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -39,9 +38,8 @@ def doctor(
     lines = lines_of(result.machine)
     lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     lines += [f"{each.severity}: {each.words}" for each in result.findings]
-    tell(result, as_json, lines if result.findings else [*lines, "nothing wrong"])
-    if any(each.severity == "error" for each in result.findings):
-        sys.exit(1)
+    lines += [] if result.findings else ["nothing wrong"]
+    tell(result, as_json, lines, fails=any(each.severity == "error" for each in result.findings))
 
 
 def trust_(
@@ -146,8 +144,7 @@ def _tell_plan(
 
     lines = [*notes, *step.in_words(result.step), *job.in_words(result)]
     if not result.step.fits or result.too_large:
-        tell(result, as_json, lines)
-        sys.exit(1)
+        return tell(result, as_json, lines, fails=True)
     if project is not None:
         return tell_stage(result, as_json, project, read_settings(project, overrides, nothing), lines)
     recipe = "" if asked.recipe == "realdpo" else f" --recipe {quote(asked.recipe)}"
@@ -216,6 +213,4 @@ def check_folder(
     words = check(folder)
     result = FolderCheck(len(words), tuple(f"{name}: {text}" for name, text in words.items() if text))
     line = f"{result.losers} losers read, {len(result.problems)} of them encoded differently from their winners"
-    tell(result, as_json, [line, *result.problems])
-    if result.problems:
-        sys.exit(1)
+    tell(result, as_json, [line, *result.problems], fails=result.problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -268,8 +267,7 @@ def wrong_captions(
     with opened(project, settings) as work:
         result = negatives.wrong_captions(work)
     if not result.any:
-        tell(result, as_json, result.lines())
-        sys.exit(1)
+        return tell(result, as_json, result.lines(), fails=True)
     tell_stage(result, as_json, project, settings)
 
 
@@ -387,9 +385,7 @@ def _rehearse(folder: Path, settings: Settings, as_json: bool) -> None:
         from rushes.inspect.rehearsal import rehearse
 
     result = rehearse(folder, settings, bar, say)
-    tell(result, as_json, result.lines())
-    if result.refused:
-        sys.exit(1)
+    tell(result, as_json, result.lines(), fails=result.refused)
 
 
 def export(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -93,9 +92,7 @@ def verify(
             result, compared=again.compared, texts_compared=again.texts_compared, faults=tuple(again.problems)
         )
     mend = [f"next: mend what is named, then rushes verify {quote(str(project))}"] if result.faults else []
-    tell(result, as_json, [*in_words(result), *mend])
-    if result.faults:
-        sys.exit(1)
+    tell(result, as_json, [*in_words(result), *mend], fails=result.faults)
 
 
 def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:

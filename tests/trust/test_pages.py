@@ -68,14 +68,10 @@ class Person:
 def private_section() -> SiteSection:
     """A section that says nothing of who may open it."""
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
-
+    def routes(router: APIRouter, person: Any) -> None:
         @router.get("/facts")
         def facts(name: str = person) -> dict[str, str]:
             return {"secret": "figures"}
-
-        return router
 
     return SiteSection("private", "Private", {"/private": "home.html"}, routes)
 
@@ -157,7 +153,7 @@ def test_every_address_with_facts_asks_for_a_token(session: LabelingSession, tmp
             if not path.startswith("/api/") or path == "/api/hello":
                 continue
             for method in methods:
-                filled = path.format(item="a" * 24, side="a", clip="c0", kind="poster")
+                filled = path.format(item="a" * 24, side="a", id="c0", kind="poster")
                 response = stranger.http.request(method.upper(), filled, json={})
                 assert response.status_code in (401, 403, 422), (path, response.status_code)
                 asked.append(path)

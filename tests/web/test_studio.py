@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
 from fastapi.testclient import TestClient
 
 from rushes.config.tables import LabelSettings, Settings
@@ -96,7 +95,7 @@ def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str
 
 
 def test_a_page_without_a_template_of_its_own_is_the_frame_with_its_script(tmp_path: Path) -> None:
-    section = SiteSection("captions", "Captions", {"/captions": "frame.html"}, lambda person: APIRouter())
+    section = SiteSection("captions", "Captions", {"/captions": "frame.html"}, lambda router, person: None)
     with Accounts(tmp_path / "people.db") as people:
         text = TestClient(make_site(people, "p", [section]), "http://127.0.0.1").get("/captions").text
     for part in ('src="/static/captions.js"', 'href="/static/studio.css"', "<h1>Captions</h1>", 'id="all"'):

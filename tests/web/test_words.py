@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from importlib.resources import files
 
-from fastapi import APIRouter
 from jinja2 import Environment, PackageLoader
 
 from rushes.web.site import SiteSection
@@ -18,7 +17,7 @@ TEMPLATES = (
     "compare.html",
 )  # fmt: skip
 SECTION = SiteSection(
-    "label", "Label", {"/label": "label.html", "/progress": "progress.html"}, lambda person: APIRouter(), invited=True
+    "label", "Label", {"/label": "label.html", "/progress": "progress.html"}, lambda router, person: None, invited=True
 )
 # Words that a script makes of a part of their name.
 MADE = {"mark.1", "mark.-1", "mark.0", "mark.null", "view.side", "view.wipe.is", "view.blink.is"}

@@ -74,7 +74,8 @@ class SiteSection:
     name: str
     title: str  # in the navigation
     pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
-    routes: Callable[[Any], APIRouter]  # of the dependency that says who asks; it sets request.state.owner
+    # adds its addresses to a router; with the dependency that says who asks, which sets request.state.owner
+    routes: Callable[[APIRouter, Any], None]
     place: int = 0  # in the navigation, rising
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
@@ -127,8 +128,9 @@ def make_site(
     _add_pages(app, sections, warning)
     _add_people(app, people, title)
     for section in sections:
-        person = Depends(_person(people, section))
-        app.include_router(section.routes(person), prefix=f"/api/{section.name}")
+        router = APIRouter(prefix=f"/api/{section.name}")
+        section.routes(router, Depends(_person(people, section)))
+        app.include_router(router)
     _add_refusals(app)
     return app
 

@@ -100,13 +100,11 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 def labeling_section(session: LabelingSession, title: str) -> SiteSection:
     """The labelling page and how far everybody is."""
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         _add_person(router, session, title, person)
         _add_progress(router, session, title, person)
         _add_instructions(router, session, person)
         _add_labels(router, session, person)
-        return router
 
     pages = {"/label": "label.html", "/progress": "progress.html"}
     nameless = frozenset({"progress"})
@@ -116,11 +114,9 @@ def labeling_section(session: LabelingSession, title: str) -> SiteSection:
 def vote_section(session: LabelingSession, title: str) -> SiteSection:
     """The same page for votes."""
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         _add_person(router, session, title, person)
         _add_labels(router, session, person)
-        return router
 
     return SiteSection("vote", "Vote", {"/vote": "label.html"}, routes, place=60, invited=True)
 

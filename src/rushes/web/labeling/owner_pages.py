@@ -38,8 +38,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The owner's pages."""
     session = project.labeling
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         add_project_videos(router, project.folder, person)
         facts = Looked(
             lambda: dashboard(progress_of(session), read_campaign(project.folder), session.assignments.crowd())
@@ -55,8 +54,6 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
                 stands = None
             vote = {**plain(stands), "words": stands.in_words(), "enough": stands.enough} if stands else None
             return {**facts.read(), "vote": vote, "begin": project.named_in(BEGIN)}
-
-        return router
 
     pages = {"/campaign": "campaign.html", "/disputes": "disputes.html"}
     yield SiteSection("campaign", "Campaign", pages, routes, place=70)

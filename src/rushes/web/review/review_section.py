@@ -64,8 +64,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 def review_section(session: ReviewSession, title: str) -> SiteSection:
     """The review page and the contact sheet, at which the owner looks without saying a name."""
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         _add_clips(router, session, person)
         # The session is asked at each request: it is opened by the first.
         add_videos(router, person, lambda id: session.video(id), lambda id: (session.store, session.clip(id)))
@@ -75,8 +74,6 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
         def me(request: Request, name: str = person) -> dict[str, Any]:
             here = {"name": name, "project": title, "place": session.people.place, "ahead": AHEAD}
             return {**here, **_progress(session, request, name)}
-
-        return router
 
     pages = {"/review": "review.html", "/sheet": "sheet.html"}
     nameless = frozenset({"sheet", "media"})

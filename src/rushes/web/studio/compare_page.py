@@ -81,8 +81,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The page on two systems of the project."""
     folder = project.folder
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         add_project_videos(router, folder, person)
 
         @router.get("/systems", dependencies=[person])
@@ -112,8 +111,6 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
         @router.post("/figures", dependencies=[person])
         def figures(body: TwoSystems) -> dict[str, Any]:
             return _figures(folder, body.first, body.second)
-
-        return router
 
     yield SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes, place=50)
 

@@ -54,8 +54,7 @@ class HomeFacts:
 def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The first page."""
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         seen = Looked(lambda: plain(project.facts()), least_s=_LOOK_S)
 
         @router.get("/facts", dependencies=[person])
@@ -64,7 +63,5 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
                 return seen.read()
             except ValueError as error:
                 raise NotThere(str(error)) from error
-
-        return router
 
     yield SiteSection("home", "Home", {"/home": "home.html"}, routes)

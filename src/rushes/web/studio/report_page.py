@@ -71,8 +71,8 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The page on the reports of the project."""
     folder = project.folder
 
-    def routes(person: Any) -> APIRouter:
-        router, addresses = APIRouter(), OpenAddresses()
+    def routes(router: APIRouter, person: Any) -> None:
+        addresses = OpenAddresses()
 
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
@@ -94,8 +94,6 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
                     "This address was used or has ended; open the report again.", 404, media_type="text/plain"
                 )
             return Response(text, media_type="text/html", headers={"content-security-policy": SANDBOX})
-
-        return router
 
     yield SiteSection("report", "Report", {"/report": "report.html"}, routes, place=80, policy=FRAME)
 

@@ -37,8 +37,8 @@ class ReadRuns(Body):
 def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The page on the runs of the project."""
 
-    def routes(person: Any) -> APIRouter:
-        router, runs = APIRouter(), ProjectRuns(project.folder)
+    def routes(router: APIRouter, person: Any) -> None:
+        runs = ProjectRuns(project.folder)
 
         @router.get("/list", dependencies=[person])
         def listed() -> dict[str, Any]:
@@ -57,8 +57,6 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
         @router.get("/media/{run}/{sample}", dependencies=[person])
         def media(run: str, sample: str) -> Response:
             return video_answer(lambda: runs.run(run).sample(sample))
-
-        return router
 
     yield SiteSection("runs", "Runs", {"/runs": "runs.html"}, routes, place=40)
 

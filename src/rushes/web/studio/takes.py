@@ -54,8 +54,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The page on the takes of the project."""
     folder = project.folder
 
-    def routes(person: Any) -> APIRouter:
-        router = APIRouter()
+    def routes(router: APIRouter, person: Any) -> None:
         add_project_videos(router, folder, person)
 
         @router.get("/choices", dependencies=[person])
@@ -80,8 +79,6 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
                 if connection is None or not takes:
                     raise HTTPException(404, "There is no such request.")
                 return _request(connection, takes, body)
-
-        return router
 
     yield SiteSection("takes", "Takes", {"/takes": "takes.html"}, routes, place=20)
 

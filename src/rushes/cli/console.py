@@ -40,6 +40,8 @@ Anonymous = Annotated[
 Strip = Annotated[bool, Parameter(help="remove metadata on place, device and person from the videos")]
 RunOption = Annotated[str, Parameter(name="--run", help="name of the run; default: train.name of the settings")]
 
+EITHER = Parameter(negative_bool="no-")  # an option that has a form for off, too
+
 screen = Console(stderr=True)
 
 

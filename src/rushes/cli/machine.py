@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, opened, refuse_unused, say, tell, tell_stage
+from rushes.cli.console import (
+    EITHER,
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    opened,
+    refuse_unused,
+    say,
+    tell,
+    tell_stage,
+)
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, nothing
 from rushes.progress import waiting
@@ -80,15 +91,10 @@ def plan(
         Parameter(name=["--precision"], help="precision, as backbone.dtype; auto = mixed if all weights are trained"),
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
-    checkpointing: Annotated[
-        bool, Parameter(negative_bool="no-", help="recompute activations in the backward pass")
-    ] = True,
-    bank: Annotated[
-        bool, Parameter(negative_bool="no-", help="use a reference cache (train.reference_cache 8)")
-    ] = False,
+    checkpointing: Annotated[bool, EITHER, Parameter(help="recompute activations in the backward pass")] = True,
+    bank: Annotated[bool, EITHER, Parameter(help="use a reference cache (train.reference_cache 8)")] = False,
     first_frame: Annotated[
-        bool | None,
-        Parameter(negative_bool="no-", help="give the model the first frame; default: as it was released"),
+        bool | None, EITHER, Parameter(help="give the model the first frame; default: as it was released")
     ] = None,
     gpu: Annotated[
         str, Parameter(help="kind of GPU, for its memory and speed; default: the one that is there, or else h100")

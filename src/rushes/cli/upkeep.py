@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from rushes.cli.console import (
+    EITHER,
     GE_0,
     AsJson,
     Overrides,
@@ -127,9 +128,7 @@ def backup(
     project: ProjectFolder,
     to: Annotated[Path, Parameter(help="folder of the copy: new, or an earlier or stopped copy of this project")],
     *,
-    checkpoints: Annotated[
-        bool, Parameter(negative_bool="no-", help="also checkpoints from which runs can continue")
-    ] = True,
+    checkpoints: Annotated[bool, EITHER, Parameter(help="also checkpoints from which runs can continue")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Copy a project, even while stages run; the copy is itself a project. Run it again to update the copy."""

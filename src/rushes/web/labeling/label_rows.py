@@ -118,9 +118,8 @@ def remarks_of(item: Assignment, row: Annotation) -> Remarks:
 
 REMARKS = "remarks of it"  # beside dimensions, of what an event makes a row; no dimension has spaces
 LabelRow = Preference | Score | Annotation
-ShownParts = (
-    float | Literal["asked"] | None
-)  # seconds of a part, None = the whole clip, "asked" = as the pair is asked now
+# Seconds of a part, None = the whole clip, "asked" = as the pair is asked now.
+ShownParts = float | Literal["asked"] | None
 
 
 @dataclass(frozen=True)

@@ -93,16 +93,8 @@ def _same(ratings: Mapping[str, Ratings], judge: str, others: Mapping[str, Ratin
 
 
 _COUNTS = ("pairs", "open", "several")  # of the project, for everybody
-_OWN = (
-    "name",
-    "pairs",
-    "skipped",
-    "repeats",
-    "first_slot",
-    "seconds",
-    "fast",
-    "practice",
-)  # of a person, for that person
+# The facts of a person, as that person sees it.
+_OWN = ("name", "pairs", "skipped", "repeats", "first_slot", "seconds", "fast", "practice")
 
 
 def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:

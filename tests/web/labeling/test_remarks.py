@@ -13,8 +13,8 @@ from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelSpan, LabelSubmission, Remarks
 from rushes.web.labeling.labeling_progress import progress_of
+from rushes.web.labeling.labeling_section import LabelFilter, own_labels
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.own_labels import LabelFilter, own_labels
 
 from ..conftest import NewSession, say
 

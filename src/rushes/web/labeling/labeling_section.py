@@ -19,7 +19,6 @@ from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.looked import Looked
 from rushes.web.site import Body, Id, SiteSection, StudioProject, video_answer
 from rushes.web.videos import video_facts
@@ -52,17 +51,17 @@ class Span(Body):
     start_s: SubmittedSeconds
     end_s: SubmittedSeconds
     mark: Annotated[int, Field(ge=-1, le=1)]
-    reasons: SubmittedReasons = Field(default_factory=list)
+    reasons: SubmittedReasons = Field([])
 
 
 class RemarksBody(Body):
     """What a person says of an item beside its labels."""
 
-    reasons: Annotated[list[SubmittedReasons], Field(max_length=4096)] = Field(default_factory=list)
-    spans: Annotated[list[Span], Field(max_length=256)] = Field(default_factory=list)
-    from_spans: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=4096)] = Field(default_factory=list)
+    reasons: list[SubmittedReasons] = Field([], max_length=4096)
+    spans: list[Span] = Field([], max_length=256)
+    from_spans: list[Annotated[int, Field(ge=0)]] = Field([], max_length=4096)
     note: Annotated[str, Field(max_length=2000)] = ""
-    broken: Annotated[list[ClipSide], Field(max_length=6)] = Field(default_factory=list)
+    broken: list[ClipSide] = Field([], max_length=6)
     strength: Strength = ""
     seconds: SubmittedSeconds | None = None
     plays: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -74,21 +73,24 @@ class SaveLabels(Body):
     item: Id
     event: Id
     revises: Id | Literal[""] = ""
-    labels: Annotated[dict[str, Annotated[list[Mark], Field(max_length=4096)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
-    scores: dict[ClipSide, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
-        default_factory=dict
-    )
-    remarks: RemarksBody = Field(default_factory=RemarksBody)
-    ranking: Annotated[list[Annotated[list[ClipSide], Field(max_length=6)]], Field(max_length=6)] = Field(
-        default_factory=list
-    )
+    labels: dict[str, Annotated[list[Mark], Field(max_length=4096)]] = Field({}, max_length=32)
+    scores: dict[ClipSide, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field({})
+    remarks: RemarksBody = RemarksBody()
+    ranking: list[Annotated[list[ClipSide], Field(max_length=6)]] = Field([], max_length=6)
     segment_s: PartSeconds | Literal["asked"] | None = "asked"
 
     def submission(self) -> LabelSubmission:
         """The same, as the session takes it."""
         return typed(LabelSubmission, self.model_dump(exclude={"item"}))
+
+
+class LabelFilter(Body):
+    """Which labels are wanted; "" = any. `answer` is that of the first question over the whole clip."""
+
+    before: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None  # Unix time; None = to now
+    answer: Literal["", "a", "b", "tie", "cannot tell", "mixed"] = ""  # mixed: of unlike parts
+    reason: Annotated[str, Field(max_length=40)] = ""
+    text: Annotated[str, Field(max_length=200)] = ""  # in the prompt or the note, whatever its case
 
 
 def sections(project: StudioProject) -> Iterator[SiteSection]:
@@ -219,3 +221,56 @@ def _saved(session: LabelingSession, item: Assignment, given: LabelSubmission) -
     """An item that was saved, with what was said of it."""
     answer = {"event": given.event, "labels": given.labels, "scores": given.scores, "ranking": given.ranking}
     return {**_shown(session, item), **answer, "remarks": asdict(given.remarks)}
+
+
+_PAGE, _READ = 30, 200  # entries in an answer; items read for one of them
+
+
+def own_labels(session: LabelingSession, annotator: str, wanted: LabelFilter) -> dict[str, Any]:
+    """Entries for the page, the last first, of what was saved before a moment; `more` is the moment to go on from,
+    None at the end. Reads a bounded number of items, so that a page without entries may have more behind it."""
+    entries: list[dict[str, Any]] = []
+    before = math.inf if wanted.before is None else wanted.before
+    items = session.assignments.saved(annotator, before, _READ)
+    for item in items:
+        given = session.given(item)
+        before, entry = item.saved_at, _entry(session, item, given)
+        if _fits(entry, wanted):
+            entries.append(entry)
+        if len(entries) == _PAGE:
+            break
+    ended = len(items) < _READ and (not items or before == items[-1].saved_at)
+    return {"entries": entries, "more": None if ended else before}
+
+
+def _entry(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:
+    remarks = given.remarks
+    return {
+        "id": item.id,
+        "prompt": session.side(item, "a").caption,
+        "saved_at": item.saved_at,
+        "answer": _answer(given),
+        "ranking": given.ranking,
+        "marks": next(iter(given.labels.values()), ()),
+        "reasons": list(remarks.named()),
+        "note": remarks.note,
+        "strength": remarks.strength,
+        "broken": remarks.broken,
+    }
+
+
+def _answer(given: LabelSubmission) -> str:
+    """The first question's answer over the whole clip, or "ranking"."""
+    if given.ranking or not given.labels:
+        return "ranking" if given.ranking else "cannot tell"
+    marks = set(next(iter(given.labels.values())))
+    words = {1: "a", -1: "b", 0: "tie", None: "cannot tell"}
+    return words[marks.pop()] if len(marks) == 1 else "mixed"
+
+
+def _fits(entry: dict[str, Any], wanted: LabelFilter) -> bool:
+    return (
+        wanted.answer in ("", entry["answer"])
+        and (not wanted.reason or wanted.reason in entry["reasons"])
+        and any(wanted.text.casefold() in entry[name].casefold() for name in ("prompt", "note"))
+    )

@@ -104,9 +104,7 @@ class LabelingSession:
             self._keep(replace(item, pending=given.event, until=self.clock() + self.plan.lease_s))
             self._add(rows)
             with self._lock:
-                saved = replace(item, event=given.event, pending="", saved_at=item.saved_at or self.clock())
-                self._open.pop(item.id, None)
-                self.assignments.put(saved)
+                self._saved(item, given.event)
                 for row in rows:
                     if isinstance(row, Preference) and row.dimension == self.votes.dimension:
                         self.votes.add(row)
@@ -300,11 +298,16 @@ class LabelingSession:
             raise AccessDenied("This pair is not on your desk; reload the page to get one.")
         if item.pending and item.pending != item.event and self._was_stored(item, item.pending):
             # The process was stopped between the store and the assignments.
-            item = replace(item, event=item.pending, pending="", saved_at=item.saved_at or self.clock())
-            with self._lock:
-                self._open.pop(item.id, None)
-                self.assignments.put(item)
+            return self._saved(item, item.pending)
         return item
+
+    def _saved(self, item: Assignment, event: str) -> Assignment:
+        """The item once an event of it is stored, as it is kept from then on."""
+        saved = replace(item, event=event, pending="", saved_at=item.saved_at or self.clock())
+        with self._lock:
+            self._open.pop(item.id, None)
+            self.assignments.put(saved)
+        return saved
 
     def _rows(self, item: Assignment, given: LabelSubmission) -> list[LabelRow]:
         """Rows of an answer in the parts that it was given in. What corrects a label of a question that was not asked

@@ -28,7 +28,7 @@ class Deal(Body):
     queue: Queue
     scenario: ScenarioName | None = None
     after: ClipId | Literal[""] = ""
-    have: list[ClipId] = Field(default_factory=list, max_length=2 * AHEAD)
+    have: list[ClipId] = Field([], max_length=2 * AHEAD)
     count: int = Field(1, ge=1, le=AHEAD)
 
 

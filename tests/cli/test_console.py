@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from rushes.cli.bars import LogLines, shown
+from rushes.cli.console import LogLines, shown
 from rushes.progress import duration, waiting
 
 

@@ -6,7 +6,7 @@ import math
 import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,10 +71,12 @@ class OnePair(Body):
 class HeadToHead:
     """Figures that a command has written of two systems."""
 
-    source: str  # file, from the project's folder
-    words: tuple[str, ...]  # the verdict, and what is wrong with the run
-    rows: tuple[MetricRow, ...]
-    wins: Mapping[str, tuple[int, int, int]]  # metric -> pairs won, tied and lost by the second, where it is known
+    source: str = ""  # file, from the project's folder
+    words: tuple[str, ...] = ()  # the verdict, and what is wrong with the run
+    rows: tuple[MetricRow, ...] = ()
+    # metric -> pairs won, tied and lost by the second, where it is known
+    wins: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    missing: str = ""  # why there are none
 
 
 def sections(project: StudioProject) -> Iterator[SiteSection]:
@@ -110,7 +112,9 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 
         @router.post("/figures", dependencies=[person])
         def figures(body: TwoSystems) -> dict[str, Any]:
-            return _figures(folder, body.first, body.second)
+            stored = _figures(project, body.first, body.second)
+            rows = [_cells(row, stored.wins.get(row.name)) for row in stored.rows]
+            return {"rows": rows, "words": stored.words, "source": stored.source, "missing": stored.missing}
 
     yield SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes, place=50)
 
@@ -179,23 +183,17 @@ def _pair(connection: sqlite3.Connection, first: StoredRow, second: StoredRow) -
     }
 
 
-def _figures(folder: Path, first: str, second: str) -> dict[str, Any]:
+def _figures(project: StudioProject, first: str, second: str) -> HeadToHead:
     """What `rushes evaluate` or `rushes compare` wrote of two systems, as the page shows it."""
     try:
-        stored = _evaluated(folder, second) if first == BASE else None
-        stored = stored or _compared(folder, first, second)
+        stored = _evaluated(project.folder, second) if first == BASE else None
+        if stored := stored or _compared(project.folder, first, second):
+            return stored
     except (ValueError, OSError) as error:
-        return {"rows": [], "words": [], "source": "", "missing": str(error)}
-    if stored is None:
-        project = shlex.quote(str(folder))
-        if first == BASE:
-            missing = f"`rushes evaluate {project} --run {shlex.quote(second)}` writes the figures of this pair."
-        else:
-            runs = shlex.join(name for name in (first, second) if name != BASE)
-            missing = f"`rushes compare {project} {runs}` writes the figures of this pair."
-        return {"rows": [], "words": [], "source": "", "missing": missing}
-    rows = [_cells(row, stored.wins.get(row.name)) for row in stored.rows]
-    return {"rows": rows, "words": stored.words, "source": stored.source, "missing": ""}
+        return HeadToHead(missing=str(error))
+    runs = shlex.join(name for name in (first, second) if name != BASE)
+    command = project.named_in("evaluate {project} --run" if first == BASE else "compare {project}")
+    return HeadToHead(missing=f"`rushes {command} {runs}` writes the figures of this pair.")
 
 
 def _evaluated(folder: Path, run: str) -> HeadToHead | None:
@@ -206,7 +204,7 @@ def _evaluated(folder: Path, run: str) -> HeadToHead | None:
     result = read_evaluation(path)
     rows = text.ordered(tuple(result.metrics.values()))
     neutral = tuple(row for row in result.metrics.values() if row.better == "neutral")
-    return HeadToHead(f"reports/{path.name}", tuple(warned_verdict(result)), (*rows, *neutral), {})
+    return HeadToHead(f"reports/{path.name}", tuple(warned_verdict(result)), (*rows, *neutral))
 
 
 def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:

@@ -5,16 +5,18 @@ What is stored is one more label, signed as the owner's settlement; those of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from rushes.records import Preference, now, stable_hash
 from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, on_one_grid, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.label_rows import label_of
-
-Marks = Sequence[int | None]
+from rushes.web.labeling.label_rows import LabelingPlan, label_of
+from rushes.web.site import Body, Id
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Dispute:
     def right(self) -> str:
         """Id of the clip on the right."""
         return (self.settled or self.rows[0]).right
+
+
+class Settle(Body):
+    """The owner's labels of a pair: +1 the left clip is better, 0 tie, -1 the right one, null = cannot be told."""
+
+    left: Annotated[str, Field(max_length=200)]
+    right: Annotated[str, Field(max_length=200)]
+    segment_s: Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=False)] | None
+    labels: Annotated[list[Annotated[int, Field(ge=-1, le=1)] | None], Field(max_length=4096)]
+    event: Id
+    revises: Id | Literal[""] = ""
 
 
 def disputes(store: Store, dimension: str) -> list[Dispute]:
@@ -67,27 +80,32 @@ def _by_pair(store: Store, dimension: str) -> tuple[dict[frozenset[str], list[Pr
     return people, programs, settled
 
 
-def settlement(
-    left: str, right: str, labels: Marks, *, name: str, event: str, supersedes: str, segment_s: float | None,
-    dimension: str, settings_hash: str = "",
-) -> Preference:  # fmt: skip
-    """The owner's label of a pair: +1 the left clip is better, 0 tie, -1 the right one, None = cannot be told.
+def settlement(store: Store, given: Settle, name: str, plan: LabelingPlan) -> Preference:
+    """The owner's label of a pair, under a name. It takes the place of a label of an earlier visit, which is named by
+    its row, whoever signed it, or of one of this visit, which is named by its event.
 
     Raises AccessDenied: labels that are none, or an event without an id of its own.
     """
-    if not event or supersedes == settlement_id(left, right, name, event):
+
+    def id_of(event: str) -> str:
+        return stable_hash(["settled", name, given.left, given.right, event])
+
+    rows = {row.id for pair in settled_pairs(store, plan.dimensions[0]) if (row := pair.settled)}
+    this_visit = id_of(given.revises) if given.revises else ""
+    before = given.revises if given.revises in rows else this_visit
+    if before == id_of(given.event):
         raise AccessDenied("The event has no id of its own.")
     try:
         return label_of(
-            settlement_id(left, right, name, event),
-            (left, right),
-            labels,
+            id_of(given.event),
+            (given.left, given.right),
+            given.labels,
             judge=f"{ANNOTATOR}{name}{SETTLED}",
-            segment_s=segment_s,
-            dimension=dimension,
-            supersedes=supersedes,
+            segment_s=given.segment_s,
+            dimension=plan.dimensions[0],
+            supersedes=before,
             created_at=now(),
-            settings_hash=settings_hash,
+            settings_hash=plan.settings_hash,
         )
     except ValueError as error:
         raise AccessDenied(str(error)) from error
@@ -106,8 +124,3 @@ def _dispute(people: list[Preference], programs: list[Preference]) -> Dispute | 
 
 def _turned(rows: Iterable[Preference], left: str) -> tuple[Preference, ...]:
     return tuple(row if row.left == left else turned_round(row) for row in rows)
-
-
-def settlement_id(left: str, right: str, name: str, event: str) -> str:
-    """Id of the row that an event of the owner makes."""
-    return stable_hash(["settled", name, left, right, event])

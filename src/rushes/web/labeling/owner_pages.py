@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from pydantic import Field
 
 from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
-from rushes.web.labeling.disputes import Dispute, disputes, settled_pairs, settlement, settlement_id
+from rushes.web.labeling.disputes import Dispute, Settle, disputes, settled_pairs, settlement
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.looked import Looked
-from rushes.web.site import Body, Id, SiteSection, StudioProject
+from rushes.web.site import SiteSection, StudioProject
 from rushes.web.videos import add_project_videos, video_facts
 
 _LISTED = 100  # disputes at once
 BEGIN = "rushes campaign {project} --people ada,bob"
 OWNER = "owner"  # signs a settlement where the owner has said no name
-
-
-class Settle(Body):
-    """The owner's labels of a pair that is disputed, as of its left clip."""
-
-    left: Annotated[str, Field(max_length=200)]
-    right: Annotated[str, Field(max_length=200)]
-    segment_s: Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=False)] | None
-    labels: Annotated[list[Annotated[int, Field(ge=-1, le=1)] | None], Field(max_length=4096)]
-    event: Id
-    revises: Id | Literal[""] = ""
 
 
 def sections(project: StudioProject) -> Iterator[SiteSection]:
@@ -72,16 +60,7 @@ def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> N
     def settle(body: Settle, name: str = person) -> dict[str, Any]:
         if session.votes.number(body.left, body.right) is None:
             raise HTTPException(404, "There is no such pair here.")
-        plan, signed = session.plan, name or OWNER
-        # A label of an earlier visit is named by its row, whoever signed it, one of this visit by its event.
-        rows = {row.id for pair in settled_pairs(session.store, plan.dimensions[0]) if (row := pair.settled)}
-        event = settlement_id(body.left, body.right, signed, body.revises) if body.revises else ""
-        before = body.revises if body.revises in rows else event
-        label = settlement(
-            body.left, body.right, body.labels, name=signed, event=body.event, supersedes=before,
-            segment_s=body.segment_s, dimension=plan.dimensions[0], settings_hash=plan.settings_hash,
-        )  # fmt: skip
-        session.store.add([label])
+        session.store.add([settlement(session.store, body, name or OWNER, session.plan)])
         return {"saved": body.event}
 
 

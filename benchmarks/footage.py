@@ -63,7 +63,7 @@ def measure(count: int, layout: str) -> dict[str, float]:
                     done = review(facts, find_footage(footage), None, ask)
                     seconds["again" if suffix else "preflight"] = time.perf_counter() - began
                     began = time.perf_counter()
-                    taken = import_reviewed(store, facts, done, ask)
+                    taken, _ = import_reviewed(store, facts, done, ask)
                     seconds[f"import{suffix}"] = time.perf_counter() - began
                 assert taken.clips == done.clips == count
         return {**seconds, "peak": peak_mb(), "before": before}

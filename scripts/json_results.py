@@ -35,7 +35,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "init": ("project.model_presets:InitResult", "project.model_presets:ModelInitResult"),
     "judges": ("project.judge_audit:JudgesResult",),
     "label": ("project.labels:LabelResult",),
-    "labels clips": ("formats.preferences:ClipsListed",),
+    "labels clips": ("formats.scores:ClipsListed",),
     "labels export": ("formats.datasets:PairsExported",),
     "labels import": ("footage.pairs:PairsImported",),
     "models": ("backbones.table:BackboneRow", "backbones.model_defaults:ModelResult"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
+_FRAGMENT = re.compile(r"(.+)#t=(\d+\.\d{3}),\d+\.\d{3}", re.DOTALL)
 VOTE = "vote"  # dimension of people's votes on held-out takes of two systems, which nothing is trained on
 
 Split = Literal["train", "eval"]
@@ -86,6 +88,17 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def fragment(source: str, span_s: tuple[float, float]) -> str:
+    """A span of a video as a media fragment (W3C): path#t=START,END in seconds."""
+    return f"{source}#t={span_s[0]:.3f},{span_s[1]:.3f}"
+
+
+def of_fragment(source: str) -> tuple[str, float | None]:
+    """The video and the start in seconds that `fragment` wrote; another name as it is, and None."""
+    match = _FRAGMENT.fullmatch(source)
+    return (match[1], float(match[2])) if match else (source, None)
+
+
 @dataclass(frozen=True)
 class Clip:
     """A piece of real footage (or of the embedded world, which stands for it)."""
@@ -103,6 +116,17 @@ class Clip:
     made_by: str = ""  # importer and version
     settings_hash: str = ""
     film: str = ""  # content hash of the video that it was cut from; "" = it is a whole file
+
+    @property
+    def video(self) -> str:
+        """The name of the video that it is of."""
+        return of_fragment(self.source)[0]
+
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """Where it lies in the video that it was cut from; None = it is no piece."""
+        start_s = of_fragment(self.source)[1]
+        return None if start_s is None else (start_s, start_s + self.frames / self.fps)
 
 
 @dataclass(frozen=True)

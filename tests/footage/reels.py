@@ -56,7 +56,7 @@ def take(store: Store, footage: FootageSettings, length: Length = LENGTH) -> Imp
         done = review(facts, find_footage(footage), None, ask)
         if footage.on_refused == "fail" and (text := refusal(done, ask, store.project)):
             raise ValueError(text)
-        return import_reviewed(store, facts, done, ask)
+        return import_reviewed(store, facts, done, ask)[0]
 
 
 def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> tuple[int, int]:
@@ -65,4 +65,4 @@ def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> tuple[int
         done = review(facts, Listing(()), bench, ask)
         if text := refusal(done, ask, store.project):
             raise ValueError(text)
-        return import_bench(store, bench, done.bench, length.fps)
+        return import_bench(store, bench, done.bench, length.fps)[:2]

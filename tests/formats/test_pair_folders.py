@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rushes.config.tables import FootageSettings
 from rushes.formats.pair_files import find_pairs, form_of
+from rushes.formats.preferences import ForeignPairs
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -17,8 +19,12 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
+def find(folder: Path, rejected: Path | None = None, prompts: Path | None = None) -> ForeignPairs:
+    return find_pairs(FootageSettings(path=str(folder), rejected=str(rejected or ""), prompts=str(prompts or "")))
+
+
 def names_of(folder: Path, rejected: Path | None = None, prompts: Path | None = None) -> list[tuple[str, str, str]]:
-    pairs = find_pairs(folder, rejected, prompts)
+    pairs = find(folder, rejected, prompts)
     assert all(pair.answers == {"overall": "left"} for pair in pairs.pairs)
     return [(p.left.relative_to(folder.parent).as_posix(), p.right.name, p.prompt) for p in pairs.pairs]
 
@@ -28,7 +34,7 @@ def test_two_folders_pair_up_by_name(tmp_path: Path) -> None:
         tmp_path / "good", "2.mp4", "10.mp4", "in/a.mp4", "lone.mp4", "2.txt", "10.txt", "in/a.txt", "lone.txt"
     )
     bad = write(tmp_path / "bad", "10.mov", "2.mp4", "in/a.mp4", "other.mp4")
-    pairs = find_pairs(good, bad)
+    pairs = find(good, bad)
     assert pairs.entries == 5 and dict(pairs.left_out) == {
         "no worse video of this name": 1, "no better video of this name": 1
     }  # fmt: skip
@@ -63,14 +69,14 @@ def test_prompts_in_a_file(tmp_path: Path, name: str, text: str) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "good", "a.mp4"), write(tmp_path / "bad", "b.mp4")
     with pytest.raises(ValueError, match="none of 2 entries can be used"):
-        find_pairs(good, bad)
+        find(good, bad)
     with pytest.raises(ValueError, match=r"name of a does not say.*NAME_w and NAME_l"):
-        find_pairs(good)
+        find(good)
     with pytest.raises(ValueError, match=r"two better videos share a name: a\.mov, a\.mp4"):
-        find_pairs(write(good, "a.mov"), write(bad, "a.mp4"))
+        find(write(good, "a.mov"), write(bad, "a.mp4"))
     (tmp_path / "p.txt").write_text("one\ntwo\nthree\n")
     with pytest.raises(ValueError, match="3 captions for 1 video"):
-        find_pairs(write(tmp_path / "new", "a.mp4"), bad, tmp_path / "p.txt")
+        find(write(tmp_path / "new", "a.mp4"), bad, tmp_path / "p.txt")
 
 
 def test_the_form_of_a_table_is_read_from_its_fields(tmp_path: Path) -> None:

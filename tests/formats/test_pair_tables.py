@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rushes.config.tables import FootageSettings
 from rushes.formats.pair_files import find_pairs
-from rushes.formats.pair_tables import PairColumns, find_columns
 from rushes.formats.preferences import ForeignPairs
+from rushes.formats.sides import PairColumns, find_columns
 from rushes.media.write import encode_bytes
 
 VIDEO = [encode_bytes(np.full((2, 16, 16, 3), 40 * k, np.uint8), 8.0) for k in range(4)]
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def read(path: Path, columns: str = "", *answers: str) -> ForeignPairs:
     unpacked = path.parent / "unpacked"
     unpacked.mkdir(exist_ok=True)
-    return find_pairs(path, columns=columns, answers=answers, unpacked=unpacked)
+    return find_pairs(FootageSettings(path=str(path), columns=columns, answers=answers), unpacked)
 
 
 def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -13,7 +13,8 @@ from rushes.config.tables import FootageSettings
 from rushes.footage.pairs import import_pairs
 from rushes.footage.preflight import Length, PreflightOptions
 from rushes.formats.pair_files import read_pairs
-from rushes.formats.preferences import FORMS, PreferenceFormat, media_needed
+from rushes.formats.preferences import FORMS, PreferenceFormat
+from rushes.formats.scores import media_needed
 from rushes.media.write import write_video
 from rushes.store.database import Store
 

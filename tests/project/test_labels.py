@@ -13,7 +13,7 @@ import pytest
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
-from rushes.formats.preferences import media_needed
+from rushes.formats.scores import media_needed
 from rushes.progress import no_bar
 from rushes.project import labels, runs, stages, training
 from rushes.project.judge_audit import audit_project

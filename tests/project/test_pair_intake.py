@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
-from rushes.formats.answers import swapped
+from rushes.formats.sides import swapped
 from rushes.media.write import write_video
 from rushes.recipes.dpo import Options, comparisons
 from rushes.records import Candidate

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushes.files import content_hash
-from rushes.formats.answers import tokens
 from rushes.formats.pair_files import read_pairs
+from rushes.formats.sides import tokens
 from rushes.media.read import read_video
 from rushes.media.write import write_video
 from rushes.recipes import densedpo

@@ -33,8 +33,8 @@ from rushes.config.ranges import Because
 from rushes.config.settings_files import SettingsError, load_settings
 from rushes.config.tables import FootageSettings, LabelSettings, Settings
 from rushes.files import MediaError
-from rushes.formats import contents
-from rushes.formats.contents import parquet_rows
+from rushes.formats import entries
+from rushes.formats.entries import parquet_rows
 from rushes.media import images
 from rushes.media.images import MOST_PIXELS, read_image, write_image
 from rushes.media.read import read_video
@@ -345,13 +345,13 @@ def test_a_value_that_a_table_holds_once_is_in_memory_a_few_times(
     column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
     pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet", compression="zstd", store_schema=False)
     assert (tmp_path / "a.parquet").stat().st_size < 5000
-    monkeypatch.setattr(contents, "_ROWS_BYTES", 4 * len(text))
+    monkeypatch.setattr(entries, "_ROWS_BYTES", 4 * len(text))
     before, read = pa.total_allocated_bytes(), parquet_rows(tmp_path / "a.parquet", ["text"])
     assert next(read) == (0, {"text": text}) and pa.total_allocated_bytes() - before < 20 * len(text)
     assert [at for at, _ in read] == [*range(1, rows)]
     reading = re.compile("iter_batches|read_row_group")
     source = {path.name for path in Path(str(files("rushes"))).rglob("*.py") if reading.search(path.read_text())}
-    assert source == {"contents.py"}, "read tables by parquet_rows"
+    assert source == {"entries.py"}, "read tables by parquet_rows"
     assert caption_of("x" * 2**21) == ("", "a caption of 2,097,152 characters; shorten it to 10,000")
 
 

@@ -237,7 +237,7 @@ def clips(
     as_json: AsJson = False,
 ) -> None:
     """List the clips for a program that scores them; its scores.jsonl is read with --by reward."""
-    from rushes.formats.preferences import ClipsListed, media_needed
+    from rushes.formats.scores import ClipsListed, media_needed
 
     with Store.open(project) as store, whole_file(out) as part:
         lines = [json.dumps(row, ensure_ascii=False) for row in media_needed(store)]

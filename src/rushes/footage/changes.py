@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from rushes.footage.split import film_of, span_of, video_of
+from rushes.footage.split import film_of
 from rushes.formats.caption_files import shown
 from rushes.media.cut import TimeSpan
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
@@ -70,9 +70,9 @@ def apply_changes(
         left = [clip for clip in left if (not clip.first_frame and clip.id not in own if _content(clip) in again
                                           else overlaps(clip))]  # fmt: skip
     by_people = {clip.id for clip in left if clip.id in histories and histories[clip.id].put_back}
-    shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in video_of(clip)}
+    shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in _names(clip)}
     reasons = {
-        clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(video_of(clip)) else GONE
+        clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(_names(clip)) else GONE
         for clip in left
         if clip.id not in by_people
     }
@@ -126,11 +126,16 @@ def _content(clip: Clip) -> str:
     return f"{clip.film}{clip.source.rpartition('#t=')[2]}" if clip.film else clip.media
 
 
+def _names(clip: Clip) -> set[str]:
+    """What the video that a clip is of is called: its content, and its name."""
+    return {clip.film or clip.media, clip.video}
+
+
 def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
     """Whether a clip shows a time of a film that one of `clips`, which do not overlap each other, shows too."""
     spans = defaultdict[str, list[TimeSpan]](list)
     for clip in clips:
-        for name in {film_of(clip), video_of(clip)[0], video_of(clip)[1]}:
+        for name in _names(clip):
             spans[name].append(_shown(clip))
     for of_film in spans.values():
         of_film.sort()
@@ -145,7 +150,7 @@ def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
 
 
 def _shown(clip: Clip) -> TimeSpan:
-    return span_of(clip) or (0.0, clip.frames / clip.fps)
+    return clip.span_s or (0.0, clip.frames / clip.fps)
 
 
 def _decision(subject: str, history: DecisionHistory | None, reason: str) -> Decision:

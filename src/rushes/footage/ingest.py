@@ -7,8 +7,8 @@ What shares content goes to one side: captions of one video, pieces of one film,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,14 +17,14 @@ from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
 from rushes.files import content_hash
 from rushes.footage.changes import SetChanges
-from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
+from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import LookAlikes, split_footage
 from rushes.formats.layouts import Bench, SourceVideo
-from rushes.media.cut import TimeSpan, cut_pieces, fragment
+from rushes.media.cut import TimeSpan, cut_pieces
 from rushes.media.images import read_image, write_image
-from rushes.media.read import probe
-from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, lines_of, stable_hash
+from rushes.media.read import VideoInfo, probe
+from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, fragment, lines_of, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
@@ -71,11 +71,14 @@ def import_reviewed(
     ask: PreflightOptions,
     tick: Callable[[], None] = lambda: None,
     look_alikes: LookAlikes = lambda videos: iter(()),
-) -> Imported:
+) -> tuple[Imported, set[str]]:
     """Take what a review kept: clips, and takes that a model made of them; `tick` is called for each clip.
 
     `look_alikes` says which videos are copies of each other though their bytes differ; it is asked where clips are
     held out.
+
+    Returns:
+        What was imported, and the ids of all of the footage's clips and takes.
 
     Raises:
         ValueError: more clips are to be held out than there are new ones; a file that changed since it was reviewed.
@@ -83,19 +86,20 @@ def import_reviewed(
     table = ask.table
     taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
     ids, out, left_out = split_footage(store, done, table.eval_fraction, look_alikes)
-    takes = 0
+    here, takes = set(ids), 0
     for checked in done.usable():
         if checked.spans:
-            _take_pieces(taker, checked, out.intersection(clip_ids(checked)))
+            _take_pieces(taker, checked, out)
             continue
-        split: Split = "eval" if checked.id in out else "train"
-        _take_whole(taker, checked, split)
-        if split == "eval":
+        clip = _take_whole(taker, checked, "eval" if checked.id in out else "train")
+        of_clip = list(_take_takes(taker, clip, checked, done))
+        here.update(of_clip)
+        if clip.split == "eval":
             left_out += len(checked.item.takes)
         else:
-            takes += _take_takes(taker, checked, done)
+            takes += len(of_clip)
     _take_alternatives(store, done)
-    return Imported(
+    imported = Imported(
         len(ids),
         held_out=len(out & ids) or None,
         takes=takes or None,
@@ -105,25 +109,42 @@ def import_reviewed(
         refused=done.failed or None,
         passed_over=done.listing.left_over or None,
     )
+    return imported, here
 
 
-def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> tuple[int, int]:
-    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates; how many."""
+def import_bench(
+    store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float
+) -> tuple[int, int, set[str]]:
+    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates.
+
+    Returns:
+        How many prompts and candidates there are, and their ids.
+    """
+    ids = set[str]()
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         media = store.put_media(still)
-        id = prompt_id(media, prompt)
-        clip = prompt_clip(id, prompt, read_image(still), media=media, fps=fps, source=str(still), made_by="import")
-        candidates = [
-            _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, _of_bench(system))
+        id = stable_hash(["bench", media, prompt])
+        clip = _prompt_clip(id, prompt, read_image(still), media, fps=fps, source=str(still), made_by="import")
+        candidates = [  # a run may have the same name as a system of the bench
+            _take(clip, store.put_media(paths[index]), checked[paths[index]], 0, f"{system} (imported)")
             for system, paths in bench.systems.items()
         ]
         rows: list[Row] = [clip, *candidates]
+        ids.update(row.id for row in rows)
         store.add(row for row in rows if store.find(row.id) is None)
-    return len(bench.prompts), len(bench.prompts) * len(bench.systems)
+    return len(bench.prompts), len(bench.prompts) * len(bench.systems), ids
 
 
-def add_prompt(store: Store, clip: Clip, image: Frames) -> None:
-    """A held-out prompt, as `prompt_clip` has it, into the store with its first frame, or that alone where it was lost.
+def lost_prompts(store: Store, ids: Collection[str]) -> set[str]:
+    """Those ids of held-out prompts that are not stored, or whose first frame was lost."""
+    stored = (clip for clip in store.clips(dropped=True) if clip.id in ids)
+    return set(ids).difference(clip.id for clip in stored if store.media.sound(clip.media))
+
+
+def add_prompt(
+    store: Store, id: str, prompt: str, image: Frames, *, fps: float, source: str, made_by: str, made_from: str = ""
+) -> None:
+    """A held-out prompt with its first frame [H, W, 3] into the store, or that alone where it was lost.
 
     Raises:
         ValueError: as `check_again` does.
@@ -131,14 +152,16 @@ def add_prompt(store: Store, clip: Clip, image: Frames) -> None:
     with TemporaryDirectory(dir=store.project, prefix=".still-") as folder:
         path = Path(folder) / "still.png"
         write_image(path, image)
-        check_again(store.find(clip.id), content_hash(path), f"the first frame of {clip.caption!r}")
+        stored = store.find(id)
+        check_again(stored, content_hash(path), f"the first frame of {prompt!r}")
         media = store.put_media(path)
-    if store.find(clip.id) is None:
-        store.add([replace(clip, media=media, first_frame=media)])
+    if stored is None:
+        clip = _prompt_clip(id, prompt, image, media, fps=fps, source=source, made_by=made_by, made_from=made_from)
+        store.add([clip])
 
 
-def prompt_clip(
-    id: str, prompt: str, image: Frames, *, media: str = "", fps: float, source: str, made_by: str, made_from: str = ""
+def _prompt_clip(
+    id: str, prompt: str, image: Frames, media: str, *, fps: float, source: str, made_by: str, made_from: str = ""
 ) -> Clip:
     """A held-out prompt: a clip of one frame, its first frame [H, W, 3], which is stored as `media`."""
     height, width, _ = image.shape
@@ -158,63 +181,44 @@ def prompt_clip(
     )
 
 
-def prompt_id(still: str, prompt: str) -> str:
-    """The id of a held-out prompt of a bench, from the content hash of its first frame."""
-    return stable_hash(["bench", still, prompt])
-
-
-def footage_ids(done: Preflight) -> Iterator[str]:
-    """The ids of all clips of some footage, and of the takes that came with them."""
-    for checked in done.usable():
-        yield from clip_ids(checked)
-        for seed, path in enumerate(checked.item.takes):
-            if path in done.takes:
-                yield _take_id(checked.id, done.takes[path].media, seed, checked.item.takes_system)
-
-
-def bench_ids(bench: Bench, checked: Mapping[Path, VideoFacts]) -> Iterator[str]:
-    """The same of a bench."""
-    for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
-        id = prompt_id(content_hash(still), prompt)
-        yield id
-        for system, paths in bench.systems.items():
-            yield _take_id(id, checked[paths[index]].media, 0, _of_bench(system))
-
-
-def _take_id(clip: str, media: str, seed: int, system: str) -> str:
-    return stable_hash([clip, media, seed, system])
-
-
-def _of_bench(system: str) -> str:
-    """What a system of a bench is called here, as a run may have the same name."""
-    return f"{system} (imported)"
-
-
-def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
+def _take_whole(taker: _Taker, checked: Checked, split: Split) -> Clip:
+    """The clip of a file, as it is stored."""
     item = checked.item
     media = _put(taker, item, checked.facts.media)
     still = taker.store.put_media(item.first_frame) if item.first_frame else ""
-    if taker.store.find(checked.id) is None:
-        row = Clip(
-            checked.id,
-            media,
-            item.caption,
-            **checked.facts.shape,
-            source=item.source,
-            split=split,
-            first_frame=still,
-            made_by="import",
-            settings_hash=taker.made_from,
-        )
-        taker.store.add([row])
-    _take_scenario(taker.store, checked.id, item.scenario)
+    clip = _clip(taker, checked, checked.id, media, checked.facts, split, source=item.source, first_frame=still)
+    _take_scenario(taker.store, clip.id, item.scenario)
     taker.tick()
+    return clip
 
 
-def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
+def _clip(
+    taker: _Taker, checked: Checked, id: str, media: str, facts: VideoFacts | VideoInfo, split: Split, **own: str
+) -> Clip:
+    """A clip as it is stored; it is added where it is not."""
+    if isinstance(stored := taker.store.find(id), Clip):
+        return stored
+    row = Clip(
+        id,
+        media,
+        checked.item.caption,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        frames=facts.frames,
+        fps=facts.fps,
+        split=split,
+        made_by="import",
+        settings_hash=taker.made_from,
+        **own,
+    )
+    taker.store.add([row])
+    return row
+
+
+def _take_pieces(taker: _Taker, checked: Checked, out: Collection[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
     media = taker.store.media
-    ids = dict(zip(checked.spans, clip_ids(checked), strict=True))
+    ids = dict(zip(checked.spans, checked.clip_ids, strict=True))
     for id in ids.values():
         _take_scenario(taker.store, id, checked.item.scenario)
     lost = media.lost(_media_of(taker.store, id) for id in ids.values())
@@ -228,25 +232,9 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
         digest = content_hash(path)
         check_again(taker.store.find(id), digest, f"{checked.item.source}: its piece at {span[0]:g} s")
         taker.store.put_media(path)
-        info = probe(path)
-        source = fragment(checked.item.source, span)
         split: Split = "eval" if id in out else "train"
-        row = Clip(
-            id,
-            digest,
-            checked.item.caption,
-            width_px=info.width_px,
-            height_px=info.height_px,
-            frames=info.frames,
-            fps=info.fps,
-            source=source,
-            split=split,
-            made_by="import",
-            settings_hash=taker.made_from,
-            film=checked.facts.media,
-        )
-        if taker.store.find(id) is None:  # it is where only its file was lost
-            taker.store.add([row])
+        source = fragment(checked.item.source, span)
+        _clip(taker, checked, id, digest, probe(path), split, source=source, film=checked.facts.media)
         taker.tick()
 
 
@@ -262,29 +250,26 @@ def _cut(taker: _Taker, item: SourceVideo, spans: Sequence[TimeSpan]) -> Iterato
         yield from cut_pieces(taker.facts.file(item), now, taker.crf, taker.store.project)
 
 
-def _take_takes(taker: _Taker, checked: Checked, done: Preflight) -> int:
-    """Takes of one clip that can be used; one that is left out leaves the seeds of the others as they are."""
-    taken = 0
+def _take_takes(taker: _Taker, clip: Clip, checked: Checked, done: Preflight) -> Iterator[str]:
+    """Ids of the takes of a clip that can be used; they are stored unless it is held out.
+
+    One that is left out leaves the seeds of the others as they are.
+    """
+    store, train = taker.store, clip.split == "train"
     for seed, path in enumerate(checked.item.takes):
-        if path not in done.takes:
-            continue
-        facts = done.takes[path]
-        take = _take(
-            taker.store, checked.id, checked.item.caption, "train", path, facts, seed, checked.item.takes_system
-        )
-        if taker.store.find(take.id) is None:
-            taker.store.add([take])
-        taken += 1
-    return taken
+        if path in done.takes:
+            facts = done.takes[path]
+            media = store.put_media(path) if train else facts.media
+            take = _take(clip, media, facts, seed, checked.item.takes_system)
+            if train and store.find(take.id) is None:
+                store.add([take])
+            yield take.id
 
 
-def _take(
-    store: Store, clip_id: str, caption: str, split: Split, path: Path, facts: VideoFacts, seed: int, system: str
-) -> Candidate:
-    media = store.put_media(path)
-    id = _take_id(clip_id, media, seed, system)
-    origin: dict[str, Any] = {"group": clip_id, "clip_id": clip_id, "system": system, "made_by": system, "seed": seed}
-    return Candidate(id, media, caption, "imported", **origin, **facts.shape, split=split)
+def _take(clip: Clip, media: str, facts: VideoFacts, seed: int, system: str) -> Candidate:
+    origin: dict[str, Any] = {"group": clip.id, "clip_id": clip.id, "system": system, "made_by": system, "seed": seed}
+    id = stable_hash([clip.id, media, seed, system])
+    return Candidate(id, media, clip.caption, "imported", **origin, **facts.shape, split=clip.split)
 
 
 def _take_scenario(store: Store, clip: str, name: str) -> None:
@@ -299,10 +284,10 @@ def _take_alternatives(store: Store, done: Preflight) -> None:
     if done.alternatives:
         for checked in done.checked:
             if checked.reason == ALTERNATIVE:
-                for id in clip_ids(checked):
+                for id in checked.clip_ids:
                     texts.setdefault(id, []).append(checked.item.caption)
     before = {row.subject for row in store.captions("alternatives")}
-    gone = before and {id for checked in done.usable() for id in clip_ids(checked) if id in before and id not in texts}
+    gone = before and {id for checked in done.usable() for id in checked.clip_ids if id in before and id not in texts}
     for id, lines in (*texts.items(), *((id, []) for id in gone)):
         _take_text(store, id, "\n".join(dict.fromkeys(lines)), "alternatives")
 

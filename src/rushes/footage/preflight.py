@@ -134,6 +134,15 @@ class Checked:
         """How many clips it gives."""
         return (len(self.spans) or 1) if self.usable else 0
 
+    @property
+    def clip_ids(self) -> list[str]:
+        """The ids of its clips.
+
+        A piece's is from the content of its source, its span and how it is cut, so that it can be told before it is
+        cut.
+        """
+        return [stable_hash([self.id, *span]) for span in self.spans] or [self.id]
+
 
 NO_CAPTION = "no caption"
 DUPLICATE = "duplicate"
@@ -248,14 +257,6 @@ def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked
 def _all_videos(listing: Listing, bench: Bench | None) -> int:
     """How many videos there are to look at."""
     return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
-
-
-def clip_ids(checked: Checked) -> list[str]:
-    """The ids of its clips.
-
-    A piece's is from the content of its source, its span and how it is cut, so that it can be told before it is cut.
-    """
-    return [stable_hash([checked.id, *span]) for span in checked.spans] or [checked.id]
 
 
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:

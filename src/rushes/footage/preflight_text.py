@@ -12,7 +12,7 @@ from shlex import quote
 
 from rushes.files import whole_file
 from rushes.footage.preflight import NO_CAPTION, NO_FAILURE, Checked, Preflight, PreflightOptions
-from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
+from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, reasons, record
 from rushes.formats.caption_files import shown
 from rushes.formats.layouts import Listing
 from rushes.media.pictures import DEINTERLACE
@@ -47,6 +47,20 @@ def refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
         lines += ["write the captions beside the videos, or let Rushes write them (by names, vlm or human)"]
         lines += [f"next: rushes captions {quote(str(project))} --by names"]
     return "\n".join(lines)
+
+
+def import_refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
+    """What an import into `project` stops for, by footage.on_refused; "" where it goes through."""
+    text = refusal(done, ask, project)
+    if text and (ask.table.on_refused == "fail" or done.fatal):
+        return text
+    if not done.clips:
+        causes = ", ".join(f"{count} {reason}" for reason, count in reasons(done).items()) or "there are none"
+        return (
+            f"nothing was imported: none of {len(done.checked)} clips can be used; {causes}; `rushes preflight` says "
+            "what to do about each"
+        )
+    return ""
 
 
 def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:

@@ -6,9 +6,10 @@ from bisect import bisect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rushes.footage.preflight import Preflight, clip_ids
+from rushes.footage.preflight import Preflight
+from rushes.footage.probe_cache import VideoFacts
 from rushes.formats.layouts import SourceVideo
-from rushes.media.cut import TimeSpan, of_fragment
+from rushes.media.cut import TimeSpan
 from rushes.records import Candidate, Clip, Split
 from rushes.store.database import Store
 
@@ -37,6 +38,33 @@ class SharedContent:
     def join(self, first: str, second: str) -> None:
         """Put what is joined to either key into one group."""
         self._over[self.group(second)] = self.group(first)
+
+
+class SharedVideos(SharedContent):
+    """The same of videos, of which copies are looked for: what is cut from one, or is a copy of it, is in its group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._videos: dict[str, tuple[Path | SourceVideo | None, float]] = {}
+
+    def add(self, media: str, video: Path | SourceVideo | None, facts: VideoFacts | Clip | Candidate) -> None:
+        """Add a video by its content hash; the first stays, unless it was not here (None)."""
+        if self._videos.get(media, (None,))[0] is None:
+            self._videos[media] = video, facts.frames / facts.fps
+
+    def add_row(self, row: Clip | Candidate, path: Path | None, key: str = "") -> None:
+        """Add a stored video, None = its file was lost, and what it was cut from; by `key`, or its content."""
+        if row.film:
+            self.join(row.film, key or row.media)
+            self.add(row.film, None, row)
+        if path:
+            self.add(row.media, path, row)
+
+    def look(self, look_alikes: LookAlikes, keys: Mapping[str, str] | None = None) -> None:
+        """Join copies, which may go by other keys than their content hashes."""
+        keys = keys or {}
+        for first, second in look_alikes(self._videos):
+            self.join(keys.get(first, first), keys.get(second, second))
 
 
 def share_held_out(fraction: float, clips: int) -> int:
@@ -130,10 +158,10 @@ def _groups(
     cut before films were noted is of the film that its source names.
     """
     imported = [clip for clip in store.stream(Clip) if clip.made_by == "import" and clip.frames > 1]
-    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
+    shared = SharedVideos()
     for checked in done.usable():
         facts, item = checked.facts, checked.item
-        videos.setdefault(facts.media, (item, facts.frames / facts.fps))
+        shared.add(facts.media, item, facts)
         for name in (_film_name(item.source) if checked.spans else "", item.sample):
             if name:
                 shared.join(facts.media, name)
@@ -141,23 +169,19 @@ def _groups(
     rows: list[Clip | Candidate] = [*imported, *of_pairs]
     lost = store.media.lost(row.media for row in rows)
     for row in rows:
-        if row.film:
-            shared.join(row.film, _film(row) if isinstance(row, Clip) else row.media)
-            videos.setdefault(row.film, (None, 0.0))
-        if row.media not in lost:  # also a piece, as somebody may have cut the film at the same place
-            videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
+        # Also a piece: somebody may have cut the film at the same place.
+        path = None if row.media in lost else store.media_path(row.media)
+        shared.add_row(row, path, _film(row) if isinstance(row, Clip) else "")
     cut = any(checked.spans for checked in done.usable())  # their looks are noted, as a later import lacks the film
     if fraction or cut or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
-        films = {clip.media: _film(clip) for clip in imported}
-        for first, second in look_alikes(videos):
-            shared.join(films.get(first, first), films.get(second, second))
+        shared.look(look_alikes, {clip.media: _film(clip) for clip in imported})
     scene = _scenes(done, shared, imported)
     groups = {
         id: scene(checked.facts.media, span)
         for checked in done.usable()
-        for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
+        for id, span in zip(checked.clip_ids, checked.spans or (None,), strict=True)
     }
-    stored = {clip.id: scene(_film(clip), span_of(clip)) for clip in imported}
+    stored = {clip.id: scene(_film(clip), clip.span_s) for clip in imported}
     return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
 
 
@@ -168,7 +192,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
     into are one.
     """
     films = {shared.group(checked.facts.media) for checked in done.usable()}
-    whole = (clip for clip in imported if span_of(clip) is None)
+    whole = (clip for clip in imported if clip.span_s is None)
     if len(films) > 1 or any(shared.group(clip.media) in films for clip in whole):
         return lambda key, span: shared.group(key)
     cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
@@ -179,7 +203,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
 
     scenes = SharedContent()
     for clip in imported:
-        if (span := span_of(clip)) and shared.group(_film(clip)) in films:
+        if (span := clip.span_s) and shared.group(_film(clip)) in films:
             first, last = numbers(span)
             for number in range(first, last):
                 scenes.join(str(number), str(number + 1))
@@ -193,8 +217,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
 
 def _film(clip: Clip) -> str:
     """The key of the video that a stored clip is of: the name of its film where it is a piece, else its content."""
-    piece = of_fragment(clip.source)
-    return _film_name(piece[0]) if piece else clip.media
+    return _film_name(clip.video) if clip.span_s else clip.media
 
 
 def _film_name(source: str) -> str:
@@ -207,18 +230,19 @@ def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], lo
               for path in checked.item.takes if path in done.takes}  # fmt: skip
     if not wanted:
         return 0
-    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
+    shared, held = SharedVideos(), set[str]()
     for checked in done.usable():
         if checked.id in out:
-            videos[checked.facts.media] = checked.item, checked.facts.frames / checked.facts.fps
+            held.add(checked.facts.media)
+            shared.add(checked.facts.media, checked.item, checked.facts)
     for clip in store.stream(Clip):
         if clip.split == "eval" and clip.frames > 1 and store.media.sound(clip.media):
-            videos.setdefault(clip.media, (store.media_path(clip.media), clip.frames / clip.fps))
-    held = set(videos)
+            held.add(clip.media)
+            shared.add(clip.media, store.media_path(clip.media), clip)
     for path, facts in wanted.items():
-        videos.setdefault(facts.media, (SourceVideo(path, "", str(path)), facts.frames / facts.fps))
-    for first, second in look_alikes(videos) if held else ():
-        shared.join(first, second)
+        shared.add(facts.media, SourceVideo(path, "", str(path)), facts)
+    if held:
+        shared.look(look_alikes)
     groups = {shared.group(media) for media in held}
     dropped = [path for path, facts in wanted.items() if shared.group(facts.media) in groups]
     for path in dropped:
@@ -226,18 +250,6 @@ def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], lo
     return len(dropped)
 
 
-def span_of(clip: Clip) -> TimeSpan | None:
-    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
-    piece = of_fragment(clip.source)
-    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
-
-
 def film_of(clip: Clip) -> str:
     """What a clip is a part or the whole of: the content, or the name where it was cut before films were noted."""
-    content, name = video_of(clip)
-    return name if span_of(clip) and not clip.film else content
-
-
-def video_of(clip: Clip) -> tuple[str, str]:
-    """The video that a clip is of, by its content and by its name."""
-    return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]
+    return clip.video if clip.span_s and not clip.film else clip.film or clip.media

@@ -1,17 +1,17 @@
-"""What answers of other programs mean: one table of words, and the names that say which of two sides is left.
+"""What answers of other programs mean: one table of words.
 
 Nothing is guessed: an answer that negates ("left is worse"), that names both sides or that the table lacks has no
-meaning until the user gives it, and two names say their sides by words of one pair (left and right, a and b) alone.
+meaning until the user gives it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from rushes.formats.sides import differing
 from rushes.text_reader import counted
 
 Meaning = Literal["left", "right", "tie", "unjudged"]
@@ -19,18 +19,6 @@ BetterRating = Literal["lower", "higher"]
 _BETTER: tuple[BetterRating, ...] = ("lower", "higher")
 LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
 
-SIDES = (
-    ("left", "right"),
-    ("a", "b"),
-    ("1", "2"),
-    ("0", "1"),
-    ("first", "second"),
-    ("chosen", "rejected"),
-    ("winner", "loser"),
-)
-# What of two names, whole words, says that its videos are the better or the worse ones.
-_SAYS_BETTER = frozenset(("chosen", "winner", "winners", "win", "good", "positive", "better", "preferred"))
-_SAYS_WORSE = frozenset(("rejected", "loser", "losers", "lose", "bad", "negative", "worse", "dispreferred"))
 _SPOKEN = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))  # words of SIDES that answers use
 _FORMS = (
     "{}",
@@ -194,43 +182,3 @@ def _meaning(exact: str, names: tuple[str, str]) -> Meaning | None:
 def _words(text: str) -> str:
     plain = text.replace("\u2019", "'")
     return " ".join(re.findall(r"[\w']+", plain.replace("_", " "))) if _PLAIN.fullmatch(plain) else ""
-
-
-def tokens(name: str) -> tuple[str, ...]:
-    """The words and numbers of a name: video_a, videoA and "Video A" are all video and a."""
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return tuple(re.findall(r"[^\W\d_]+|\d+", split))
-
-
-def differing(left: str, right: str) -> list[tuple[str, str]]:
-    """The words in which two names differ, place by place."""
-    return [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]]
-
-
-def common(left: str, right: str) -> list[str]:
-    """The words that two names share, place by place."""
-    return [word for word, other in zip(tokens(left), tokens(right), strict=False) if word == other]
-
-
-def own_words(left: str, right: str) -> tuple[str, str]:
-    """The word of each name in which the two differ, such as a and b; "" where it is not one each."""
-    words = differing(left, right)
-    return words[0] if len(words) == 1 else ("", "")
-
-
-def swapped(better: str, worse: str) -> bool:
-    """Whether names of the better and the worse side say the opposite, and said the right if they were exchanged."""
-    leaning = []
-    for name in (better, worse):
-        words = set(tokens(name))
-        leaning.append(bool(words & _SAYS_BETTER) - bool(words & _SAYS_WORSE))
-    return leaning[0] < leaning[1]
-
-
-def declared(names: Iterable[str], sides: Sequence[tuple[str, str]] = SIDES) -> list[tuple[str, str]]:
-    """All (left, right) of `names` that say so: equal but for one word, which is that of a pair of `sides`."""
-    return [
-        (left, right)
-        for left, right in permutations(names, 2)
-        if len(tokens(left)) == len(tokens(right)) and own_words(left, right) in sides
-    ]

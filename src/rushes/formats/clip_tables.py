@@ -19,12 +19,12 @@ import pyarrow as pa
 from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, say_spans, shown, spans_in
-from rushes.formats.contents import open_parquet, parquet_rows
+from rushes.formats.entries import PARQUET, open_parquet, parquet_rows
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
 from rushes.text_reader import Caption, read_rows, unprintable
 
-TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
+TABLE_SUFFIXES = (PARQUET, ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
 VIDEO_NAMES = ("file_name", "video", "file", "path", "video_path", "filename", "video_file_name", "video_file", "mp4")
 _HEAD_ROWS = 100  # by which the columns of a text table are known
@@ -119,7 +119,7 @@ def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     """`place`, or the tables in a folder: its Parquet files with those of subfolders, else the others that fit."""
     if place.is_file():
         return [place]
-    below = [path for path in folder_files(place).others if path.suffix.lower() == ".parquet"]
+    below = [path for path in folder_files(place).others if path.suffix.lower() == PARQUET]
     parquet = [path for path in below if fits(path, video, caption)]
     others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix.lower() in (".jsonl", ".csv")]
     texts = [
@@ -170,7 +170,7 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
 
 def _columns(path: Path) -> dict[str, bool]:
     """Names of the columns, and whether each holds videos."""
-    if path.suffix.lower() == ".parquet":
+    if path.suffix.lower() == PARQUET:
         return {field.name: _holds_bytes(field.type) for field in open_parquet(path).schema_arrow}
     with_header = path.suffix.lower() == ".csv"  # of JSONL the first may lack some
     rows = islice((row for row in read_rows(path) if with_header or not row.problem), _HEAD_ROWS)
@@ -184,7 +184,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo | RefusedVideo]:
-    parquet = path.suffix.lower() == ".parquet"
+    parquet = path.suffix.lower() == PARQUET
     say_spans(path, columns.spans)
     parts: dict[str, tuple[str, str]] = {}  # video -> its part, and where that stands
     for where, at, row in _parquet_rows(path, columns) if parquet else _text_rows(path):

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.files import make_folder, whole_file
-from rushes.formats.contents import parquet_rows
+from rushes.formats.entries import parquet_rows
 from rushes.formats.outgoing import Outgoing
 from rushes.records import INLINE, Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store

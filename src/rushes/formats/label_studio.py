@@ -16,8 +16,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rushes.files import is_file
-from rushes.formats.answers import BetterRating, Meaning, declared, tokens
-from rushes.formats.preferences import ForeignPair, ForeignPairs, ReadEntry, UnusableEntry, local_video
+from rushes.formats.answers import BetterRating, Meaning
+from rushes.formats.layouts import RefusedVideo
+from rushes.formats.preferences import ForeignPair, ForeignPairs, ReadEntry, UnusableEntry, clean_prompt, local_video
+from rushes.formats.sides import declared, tokens
 from rushes.records import stable_hash
 from rushes.store.annotators import ANNOTATOR
 
@@ -42,11 +44,11 @@ def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> ReadEntry:
 
     Args:
         path: of the export; its videos lie relative to its folder.
-        pairs: counts what is left out; an annotation is an entry.
+        pairs: has the meanings of answers, and counts results that are passed over.
         left: key of the data under which the left video stands; "" = the file says it.
     """
 
-    def read(place: str, task: Mapping[str, Any]) -> Iterator[ForeignPair]:
+    def read(place: str, task: Mapping[str, Any]) -> Iterator[ForeignPair | RefusedVideo]:
         data = task.get("data")
         if not isinstance(data, dict):
             _refuse_min(path, task)
@@ -54,7 +56,6 @@ def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> ReadEntry:
         annotations = task.get("annotations")
         if not isinstance(annotations, list) or not annotations:
             raise UnusableEntry("has no annotation")
-        pairs.entries += len(annotations) - 1  # the task itself was counted
         replaced = _replaced(annotations)
         for at, annotation in enumerate(annotations):
             where = place if len(annotations) == 1 else f"{place}, annotation {at + 1}"
@@ -63,7 +64,7 @@ def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> ReadEntry:
                     raise UnusableEntry("replaced by the person's newer annotation", remedy="")
                 yield _pair(path.parent, data, annotation, left, pairs, where)
             except UnusableEntry as error:
-                pairs.leave_out(error, where)
+                yield error.at(where)
 
     return read
 
@@ -131,8 +132,9 @@ def _pair(
         raise UnusableEntry("two texts could be the prompt", ", ".join(prompts), "rename the right one to prompt")
     prompt = next(iter(prompts.values()), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
+    answered = {question: meaning for question, meaning in answers.items() if meaning}
     return ForeignPair(
-        place, files[0], files[1], prompt=prompt, answers={q: meaning for q, meaning in answers.items() if meaning},
+        place, files[0], files[1], prompt=clean_prompt(prompt), answers=answered,
         judge=f"{ANNOTATOR}labelstudio-{_written(_person(annotation)) or 'unknown'}", names=sides, why=why,
     )  # fmt: skip
 

@@ -16,10 +16,9 @@ from typing import Any
 
 from rushes.config.base import may_be_key
 from rushes.files import MediaError, whole_file
-from rushes.media.cut import of_fragment
 from rushes.media.images import read_image, write_image
 from rushes.media.tags import tags_of, write_untagged
-from rushes.records import Annotation, Clip, Decision, Preference, Score
+from rushes.records import Annotation, Clip, Decision, Preference, Score, of_fragment
 from rushes.store.annotators import ANNOTATOR
 from rushes.store.database import Store
 from rushes.store.rows import R
@@ -55,7 +54,7 @@ class Outgoing:
         changes: dict[str, Any] = {}
         if isinstance(row, Clip):
             changes["source"] = self.source(row.source)
-            self._counts["file_names"] += bool(_FILE.search((of_fragment(row.source) or (row.source,))[0]))
+            self._counts["file_names"] += bool(_FILE.search(row.video))
         elif isinstance(row, Preference | Annotation):
             changes["judge"] = self.judge(row.judge)
             self._counts["times"] += bool(row.judge.startswith(ANNOTATOR) and row.created_at)
@@ -70,7 +69,7 @@ class Outgoing:
 
     def source(self, text: str) -> str:
         """Where a clip came from, without the folders of this machine."""
-        path = (of_fragment(text) or (text,))[0]
+        path = of_fragment(text)[0]
         end = text.removeprefix(path)
         if self.footage and path.startswith(f"{self.footage}{os.sep}"):
             path = path.removeprefix(f"{self.footage}{os.sep}")

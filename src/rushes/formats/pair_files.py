@@ -8,20 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from rushes.config.tables import FootageSettings
 from rushes.formats.answers import MeaningTable
-from rushes.formats.contents import PARQUET
+from rushes.formats.entries import PARQUET, entries_of, fields_of
 from rushes.formats.label_studio import labelstudio
 from rushes.formats.layouts import folder_files
 from rushes.formats.pair_folders import folder_pairs
-from rushes.formats.pair_tables import TRL, PairColumns, VideoCells, columns_of, find_columns, table
-from rushes.formats.preferences import (
-    ForeignPairs,
-    PreferenceFormat,
-    first_row,
-    read_entries,
-    videodpo,
-    videoreward,
-)
+from rushes.formats.pair_tables import VideoCells, table, videodpo, videoreward
+from rushes.formats.preferences import ForeignPairs, PreferenceFormat
+from rushes.formats.sides import TRL, PairColumns, find_columns
 from rushes.text_reader import counted
 
 SUFFIXES = (".csv", ".json", ".jsonl", PARQUET)
@@ -45,36 +40,24 @@ _SPLITS = {"training": "train", "valid": "validation", "val": "validation", "dev
 _SPLITS |= {name: name for name in ("train", "test", "validation")}
 
 
-def find_pairs(
-    path: Path,
-    rejected: Path | None = None,
-    prompts: Path | None = None,
-    columns: str = "",
-    answers: Sequence[str] = (),
-    unpacked: Path | None = None,
-) -> ForeignPairs:
-    """All pairs of two folders, of one, or of a table whose form its fields tell.
+def find_pairs(source: FootageSettings, unpacked: Path | None = None) -> ForeignPairs:
+    """All pairs of two folders, of one, or of a table whose form its fields tell, as the settings of footage name them.
 
-    Args:
-        path: folder of the better videos, of all videos or of the Parquet files of a data set; or the file.
-        rejected: folder of the worse videos; None = `path` says.
-        prompts: file of prompts, for folders.
-        columns: as in `read_pairs`.
-        answers: as there.
-        unpacked: as there.
+    `unpacked` is as in `read_pairs`.
 
     Raises:
         ValueError: as `folder_pairs` and `read_pairs` do; a table of no form that is known by its fields.
     """
-    if path.is_dir() and (rejected or not holds_tables(path, columns)):
-        if columns or answers:
+    path, prompts = Path(source.path), Path(source.prompts) if source.prompts else None
+    if path.is_dir() and (source.rejected or not holds_tables(path, source.columns)):
+        if source.columns or source.answers:
             raise ValueError(f"{path}: a folder of videos has no columns; leave --columns and --answers out")
-        return folder_pairs(path, rejected, prompts)
-    if rejected or prompts:
+        return folder_pairs(path, Path(source.rejected) if source.rejected else None, prompts)
+    if source.rejected or prompts:
         raise ValueError(
             f"{path}: not a folder of videos; name two folders of videos, or one table that also holds the prompts"
         )
-    return read_pairs(path, answers=answers, columns=columns, unpacked=unpacked)
+    return read_pairs(path, answers=source.answers, columns=source.columns, unpacked=unpacked)
 
 
 def holds_tables(folder: Path, columns: str = "") -> bool:
@@ -83,7 +66,7 @@ def holds_tables(folder: Path, columns: str = "") -> bool:
     if not tables or (folder / "chosen").is_dir():
         return False
     try:
-        columns_of(tables[0], columns)
+        find_columns(tables[0], fields_of(tables[0]), columns)
     except ValueError:
         return not folder_files(folder).videos
     return True
@@ -97,16 +80,16 @@ def form_of(path: Path, columns: str = "") -> PreferenceFormat:
     """
     tables, _ = _tables(path)
     _check_kind(tables[0], "table")
-    return _recognised(tables[0], columns)[0]
+    fields = fields_of(tables[0])
+    if (form := _recognised(fields, columns)) == "table":
+        find_columns(tables[0], fields, columns)
+    return form
 
 
-def _recognised(table: Path, columns: str) -> tuple[PreferenceFormat, PairColumns | None]:
-    """The form of a file by its fields, and its columns where it is a table."""
-    fields = first_row(table)
-    for form, (signs, further) in _SIGNS.items() if not columns else ():
-        if signs.issubset(fields) and further.intersection(fields):
-            return form, None
-    return "table", find_columns(table, fields, columns)
+def _recognised(fields: Sequence[str], columns: str) -> PreferenceFormat:
+    """The form of a file by its fields; a table where they, or the user, say no other."""
+    by_signs = (form for form, (signs, more) in _SIGNS.items() if signs.issubset(fields) and more.intersection(fields))
+    return "table" if columns else next(by_signs, "table")
 
 
 def read_pairs(
@@ -135,13 +118,14 @@ def read_pairs(
     tables, notes = _tables(path)
     for each in tables:
         _check_kind(each, form or "table")
-    form, first = (form, None) if form else _recognised(tables[0], columns)
+    fields = [fields_of(each) for each in tables] if form in ("", "table") else []
+    form = form or _recognised(fields[0], columns)
+    used = _shared_columns(tables, fields, columns) if form == "table" else TRL
     if left and form != "labelstudio":
         raise ValueError(f"--left {left}: a {form} file defines which side is left; leave the option out")
     if columns and form != "table":
         raise ValueError(f"--columns {columns}: a {form} file has fixed columns; leave the option out")
     pairs = ForeignPairs(path, MeaningTable(answers), notes=notes)
-    used = _shared_columns(tables, columns, first) if form == "table" else TRL
     for each in tables:
         top = path if path.is_dir() else each.parent
         if form == "labelstudio":
@@ -149,20 +133,20 @@ def read_pairs(
         elif form in ("table", "trl"):
             read = table(used, pairs.meanings, VideoCells((*dict.fromkeys((each.parent, top)),), unpacked), form)
         else:
-            read = (videoreward if form == "videoreward" else videodpo)(each, pairs)
-        read_entries(each, pairs, read, f"{each.relative_to(path)}, " if path.is_dir() else "")
+            read = (videoreward if form == "videoreward" else videodpo)(each, pairs.meanings)
+        before = f"{each.relative_to(path)}, " if path.is_dir() else ""
+        pairs.read(((before + place, row) for place, row in entries_of(each)), read)
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs
 
 
-def _shared_columns(tables: Sequence[Path], given: str, first: PairColumns | None) -> PairColumns:
-    """The columns that all tables have; `first` are those of the first, if they were looked for."""
-    used = first or columns_of(tables[0], given)
-    for each in tables[1:]:
-        if columns_of(each, given) != used:
-            raise ValueError(f"{each} and {tables[0]} have different columns; name one of the tables")
-    return used
+def _shared_columns(tables: Sequence[Path], fields: Sequence[Sequence[str]], given: str) -> PairColumns:
+    """The columns that all tables have."""
+    used = [find_columns(each, names, given) for each, names in zip(tables, fields, strict=True)]
+    if other := next((each for each, columns in zip(tables, used, strict=True) if columns != used[0]), None):
+        raise ValueError(f"{other} and {tables[0]} have different columns; name one of the tables")
+    return used[0]
 
 
 def _parquet_files(folder: Path) -> list[Path]:

@@ -16,10 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rushes.formats.answers import swapped
 from rushes.formats.caption_files import captions_in, captions_of
 from rushes.formats.layouts import folder_files, require_folder
 from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
+from rushes.formats.sides import swapped
 from rushes.text_reader import Caption
 
 JUDGE = "folders"  # who is taken to have chosen
@@ -33,37 +33,31 @@ def folder_pairs(chosen: Path, rejected: Path | None = None, prompts: Path | Non
     Raises:
         ValueError: no such folder, no videos, no pair, prompts that do not fit.
     """
-    better, worse = _sides(chosen, rejected)
-    pairs = ForeignPairs(chosen)
-    lone = {}
+    pairs, top = ForeignPairs(chosen), chosen
+    require_folder(top)
+    if rejected is None and (chosen / "chosen").is_dir() and (chosen / "rejected").is_dir():
+        top, rejected = chosen / "chosen", chosen / "rejected"
+    better, worse = _sides(top, rejected)
+    both = {}
     for name in dict.fromkeys((*better, *worse)):
-        pairs.entries += 1
         try:
-            lone[name] = _only(better, name, "better"), _only(worse, name, "worse")
+            both[name] = _only(better, name, "better"), _only(worse, name, "worse")
         except UnusableEntry as error:
-            pairs.leave_out(error, name)
-    if not lone:
-        pairs.refuse_if_empty()
-    winners = {name: paths[0] for name, paths in better.items()}  # also without a counterpart: lists count them all
-    top = chosen / "chosen" if rejected is None and _has_both(chosen) else chosen
-    texts = dict(zip(winners, _prompts(top, winners, prompts), strict=True))
-    for name, (left, right) in lone.items():
-        prompt = texts[name]
-        if prompt.problem:
-            pairs.leave_out(UnusableEntry("bad prompt", prompt.problem, ""), name)
-        else:
+            pairs.refused.append(error.at(name))
+    if both:
+        winners = {name: paths[0] for name, paths in better.items()}  # also without a counterpart: lists count them all
+        texts = dict(zip(winners, _prompts(top, winners, prompts), strict=True))
+        for name, (left, right) in both.items():
+            prompt, problem = texts[name]
+            if problem:
+                pairs.refused.append(UnusableEntry("bad prompt", problem, "").at(name))
+                continue
             pairs.pairs.append(
                 ForeignPair(
-                    name,
-                    left,
-                    right,
-                    prompt=prompt.text,
-                    answers={"overall": "left"},
-                    judge=JUDGE,
-                    names=("chosen", "rejected"),
-                    why="chosen is left",
+                    name, left, right, prompt=prompt, answers={"overall": "left"}, judge=JUDGE,
+                    names=("chosen", "rejected"), why="chosen is left",
                 )
-            )
+            )  # fmt: skip
     pairs.refuse_if_empty()
     return pairs
 
@@ -74,15 +68,8 @@ def swapped_folders(chosen: Path, rejected: Path) -> bool:
     return swapped(*next(((ours, theirs) for ours, theirs in names if ours != theirs), ("", "")))
 
 
-def _has_both(folder: Path) -> bool:
-    return (folder / "chosen").is_dir() and (folder / "rejected").is_dir()
-
-
 def _sides(chosen: Path, rejected: Path | None) -> tuple[VideosByName, VideosByName]:
     """The better and the worse videos, by name."""
-    require_folder(chosen)
-    if rejected is None and _has_both(chosen):
-        chosen, rejected = chosen / "chosen", chosen / "rejected"
     if rejected is not None:
         require_folder(rejected)
         return _by_name(chosen), _by_name(rejected)

@@ -1,14 +1,4 @@
-"""Tables of pairs: which columns hold the two videos, what was preferred of them and the prompt, and their rows.
-
-| what | columns |
-|---|---|
-| the better and the worse video | `chosen` and `rejected`, `winner` and `loser`, `video_w` and `video_l`, ... |
-| two videos | `video_a` and `video_b`, `left_video` and `right_video`, `video1` and `video2`, ... |
-| which of these was preferred | `preference`, `preferred`, `winner`, `vote_type`, ... |
-| the same, by question X | `weighted_results1_X` and `weighted_results2_X`, the shares of people |
-| the prompt | `prompt`, or one of `caption`, `text_prompt`, `prompt_text`, `video_prompt`, `text` |
-
-A side is never guessed: where two columns could be one thing, or none is, the table is refused until they are named.
+"""Readers of rows: VideoReward's CSV, VideoDPO's pair.json, and tables of pairs, whose columns `sides` finds.
 
 A video is a path, or its own bytes: a binary cell, or as `datasets` writes one, a struct of bytes and path.
 """
@@ -17,149 +7,94 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rushes.formats.answers import SIDES, Meaning, MeaningTable, common, declared, own_words, swapped, tokens
+from rushes.formats.answers import Meaning, MeaningTable
 from rushes.formats.contents import suffix_of
-from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, first_row, local_video, text_of
+from rushes.formats.entries import json_list
+from rushes.formats.preferences import ForeignPair, ReadEntry, UnusableEntry, clean_prompt, local_video
+from rushes.formats.sides import PairColumns, own_words, tokens
 
-Sides = tuple[str, str]
-ROLES = ("prompt", "chosen", "rejected", "left", "right", "answer")
-_BETTER = (
-    *(("chosen", "rejected"), ("preferred", "rejected"), ("preferred", "dispreferred"), ("better", "worse")),
-    *(("winner", "loser"), ("win", "lose"), ("w", "l")),
-)
-_NEITHER = tuple(sides for sides in SIDES if sides not in _BETTER)
-_OF_VIDEOS = frozenset(("video", "videos", "clip", "path", "file", "filename", "name", "url", "mp", "4"))  # mp4: two
-_ANSWERS = (
-    *("preference", "human_preference", "preferred", "preferred_video", "winner", "winning_video", "better", "chosen"),
-    *("better_video", "best", "choice", "vote", "vote_type", "answer", "overall", "label"),
-)
-_PROMPTS = ("prompt", "caption", "text_prompt", "prompt_text", "video_prompt", "text")
-_SHARE = re.compile(r"weighted_results([12])_(.+)")
-_OVERALL = ("preference", "overall")
+_QUESTIONS = {"vq": "visual_quality", "mq": "motion", "ta": "text", "overall": "overall"}  # in any letters
 
 
-@dataclass(frozen=True)
-class PairColumns:
-    """Columns of a table of pairs."""
-
-    prompt: str
-    left: str
-    right: str
-    answer: str = ""  # "" = left is the better video, or shares say which is
-    shares: Mapping[str, Sides] = field(default_factory=dict)  # question -> the share of people who chose each side
-    models: Sides = ("", "")  # that made them; "" = no column says
-
-    @property
-    def in_order(self) -> bool:
-        """Whether the columns themselves say which video is better: the left one."""
-        return not self.answer and not self.shares
+def text_of(row: Mapping[Any, object], name: str) -> str:
+    """A field that must be a text."""
+    if name not in row:
+        raise UnusableEntry(f"has no {name}", f"it has {', '.join(map(str, row))}")
+    value = row[name]
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableEntry(f"{name} is not text", f"{value!r:.60}")
+    return value.strip()
 
 
-TRL = PairColumns("prompt", "chosen", "rejected")
+def videoreward(path: Path, meanings: MeaningTable) -> ReadEntry:
+    """Rows of VideoReward's CSV."""
+
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        left, right, prompt = (text_of(row, name) for name in ("path_A", "path_B", "prompt"))
+        sides = [local_video(path.parent, text) for text in (left, right)]
+        systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))
+        names = systems if len(set(systems)) == 2 else ("A", "B")
+        given = {}
+        for column, cell in row.items():
+            if question := _QUESTIONS.get(str(column).lower()):
+                if question in given:
+                    raise UnusableEntry("two columns for one question", str(column), "delete one")
+                given[question] = str(cell or "").strip()
+        answers = {question: meanings.meaning(text, place) for question, text in given.items() if text}
+        if not answers:
+            raise UnusableEntry("no label")
+        answered = {question: meaning for question, meaning in answers.items() if meaning}
+        yield ForeignPair(
+            place, sides[0], sides[1], prompt=clean_prompt(prompt), answers=answered, judge="videoreward",
+            systems=systems, names=names, why="path_A is left",
+        )  # fmt: skip
+
+    return read
 
 
-def columns_of(path: Path, given: str = "") -> PairColumns:
-    """The columns of a table; see `find_columns`."""
-    return find_columns(path, first_row(path), given)
+def videodpo(path: Path, meanings: MeaningTable) -> ReadEntry:
+    """Entries of VideoDPO's pair.json. Raises ValueError where metadata.json lacks or does not name the videos."""
+    table = path.parent / "metadata.json"
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; copy it beside the pairs, as it names their videos")
+    videos = [_clip_path(item, f"{table}, entry {at}") for at, item in enumerate(json_list(table), 1)]
 
-
-def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColumns:
-    """The columns of a table by their names.
-
-    Args:
-        path: of the table, for messages.
-        names: of all columns.
-        given: what the user says, as "chosen=COLUMN,rejected=COLUMN,prompt=COLUMN"; the rest is looked for.
-
-    Raises:
-        ValueError: a column that is not there, or a role for which there is none or more than one.
-    """
-    typed = parse_columns(given)
-    for column in typed.values():
-        if column not in names:
-            raise ValueError(f"--columns: {path} has no column {column!r}; it has {', '.join(names)}")
-
-    def only(what: str, columns: Sequence[str]) -> str:
-        if len(columns) != 1:
-            which = f"several columns could be {what}: {', '.join(columns)}" if columns else f"no column is {what}"
-            raise ValueError(
-                f"{path}: {which}; it has {', '.join(names) or 'no columns'}: assign the columns with --columns "
-                "chosen=COLUMN,rejected=COLUMN,prompt=COLUMN, or left=COLUMN,right=COLUMN,answer=COLUMN,prompt=COLUMN "
-                "(in a project: footage.columns)"
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        label, prompt = row.get("label"), row.get("frame_caption")
+        places = [at for at in (row.get("video1"), row.get("video2")) if type(at) is int and 0 <= at < len(videos)]
+        if len(places) != 2 or type(label) is not int:
+            raise UnusableEntry(
+                f"expected video1 and video2, numbers below {len(videos)} (the videos in {table.name}), and a label, "
+                "0 or 1",
+                f"{row!s:.120}",
             )
-        return columns[0]
+        sides = [local_video(path.parent, videos[at]) for at in places]
+        prompt = next(iter(prompt), "") if isinstance(prompt, list) else prompt
+        by_form: dict[int, Meaning] = {0: "left", 1: "right"}
+        if label not in by_form:
+            raise UnusableEntry("its label is neither 0 nor 1", f"{label}")
+        meaning = meanings.meaning(str(label), place, by_form=by_form[label])
+        yield ForeignPair(
+            place, sides[0], sides[1], prompt=clean_prompt(text_of({"frame_caption": prompt}, "frame_caption")),
+            answers={"overall": meaning} if meaning else {}, judge="videodpo", names=("video1", "video2"),
+            why="video1 is left",
+        )  # fmt: skip
 
-    def role(name: str, what: str, columns: Iterable[str]) -> str:
-        return typed.get(name) or only(what, list(columns))
-
-    exact = [name for name in names if name.casefold() == _PROMPTS[0]]
-    prompt = role("prompt", "the prompt", exact or [name for name in names if name.casefold() in _PROMPTS])
-    named = {role: typed[role] for role in ROLES[1:5] if role in typed}
-    better = [] if named else _sides(names, _BETTER, least=1)
-    if "chosen" in named or better:
-        left = role("chosen", "the better video", [left for left, _ in better])
-        right = role("rejected", "the worse video", [right for _, right in better])
-        if swapped(left, right):
-            raise ValueError(
-                f"--columns: chosen={left} and rejected={right} contradict the columns' names; give "
-                f"chosen={right},rejected={left}, or rename the columns"
-            )
-        return PairColumns(prompt, left, right)
-    pairs = [] if named else _sides(names, _NEITHER, least=2)
-    left = role("left", "the better or the left video", [left for left, _ in pairs])
-    right = role("right", "the worse or the right video", [right for _, right in pairs])
-    shares: dict[str, Sides] = {}
-    answers = [name for name in names if name.casefold() in _ANSWERS and name not in (left, right, prompt)]
-    if "answer" not in typed and not answers and own_words(left, right) == ("1", "2"):
-        shares = _shares(names)
-    answer = "" if shares else role("answer", "what was preferred", answers)
-    models = [pair for pair in declared(names) if common(*pair) == ["model"]]
-    own = [pair for pair in models if own_words(*pair) == own_words(left, right)]
-    return PairColumns(prompt, left, right, answer=answer, shares=shares, models=own[0] if own else ("", ""))
+    return read
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """What the user says of columns, by role.
-
-    Raises:
-        ValueError: no such role, one of them twice, or one side without the other.
-    """
-    given: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        role, _, column = (word.strip() for word in part.partition("="))
-        if role not in ROLES or not column or role in given:
-            raise ValueError(f"--columns {part!r}: write ROLE=COLUMN, each role once; the roles are {', '.join(ROLES)}")
-        given[role] = column
-    sides = {role for role in given if role not in ("prompt", "answer")}
-    if sides not in (set(), {"chosen", "rejected"}, {"left", "right"}) or ("answer" in given and "chosen" in sides):
-        raise ValueError(f"--columns {text!r}: name chosen and rejected, or left, right and answer")
-    return given
-
-
-def _sides(names: Iterable[str], words: Iterable[Sides], least: int) -> list[Sides]:
-    """All columns of two sides that say so by these words and else speak of videos alone; those of less than `least`
-    words, or whose own word is a letter, must do so."""
-    return [
-        (left, right)
-        for left, right in declared(names, tuple(words))
-        if _OF_VIDEOS.issuperset(common(left, right)) and (common(left, right) or (least == 1 and len(left) > 1))
-    ]
-
-
-def _shares(names: Iterable[str]) -> dict[str, Sides]:
-    """Question -> the columns with the shares of people who chose the first and the second video."""
-    columns: dict[str, dict[str, str]] = {}
-    for name in names:
-        if match := _SHARE.fullmatch(name):
-            question = match[2].casefold()
-            columns.setdefault("overall" if question in _OVERALL else question, {})[match[1]] = name
-    return {question: (sides["1"], sides["2"]) for question, sides in columns.items() if len(sides) == 2}
+def _clip_path(item: Any, place: str) -> str:
+    basic = item.get("basic") if isinstance(item, dict) else None
+    path = basic.get("clip_path") if isinstance(basic, dict) else item.get("video") if isinstance(item, dict) else None
+    if not isinstance(path, str):
+        raise ValueError(f"{place}: neither basic.clip_path nor video names a file; add one of them")
+    return path
 
 
 @dataclass(frozen=True)
@@ -205,7 +140,7 @@ def table(columns: PairColumns, meanings: MeaningTable, cells: VideoCells, judge
         else:
             answers = _by_share(columns, row) if columns.shares else _by_answer(columns, row, place, names, meanings)
         yield ForeignPair(
-            place, left, right, prompt=prompt, answers=answers, judge=judge, systems=systems, names=names,
+            place, left, right, prompt=clean_prompt(prompt), answers=answers, judge=judge, systems=systems, names=names,
             why=f"{columns.left} is left",
         )  # fmt: skip
 

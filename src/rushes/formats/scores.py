@@ -221,3 +221,21 @@ def _votes(path: Path) -> Iterator[tuple[int, str, str]]:
         if problem := row.problem or ("" if prompt else "its prompt is empty; fill it in"):
             raise ValueError(f"{path}: line {row.line}: {problem}")
         yield row.line, prompt, cells["vote"]
+
+
+@dataclass(frozen=True)
+class ClipsListed:
+    """A list of clips for a program that scores them."""
+
+    clips: int
+    file: Path  # JSONL: content hash, file and caption of each
+
+
+def media_needed(store: Store) -> Iterator[dict[str, str]]:
+    """Content hash, file and caption of every clip and candidate: what a program that scores them has to know."""
+    seen: set[str] = set()
+    rows: tuple[Clip | Candidate, ...] = (*store.clips(), *store.candidates())
+    for row in rows:
+        if row.media not in seen:
+            seen.add(row.media)
+            yield {"media": row.media, "file": str(store.media.locate(row.media)), "caption": row.caption}

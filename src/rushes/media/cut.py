@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -127,18 +126,6 @@ def _copy_tags(frame: VideoFrame, stream: VideoStream) -> None:
 
 
 _SLACK = 1e-3  # of a piece: containers round their times
-_FRAGMENT = re.compile(r"(.+)#t=(\d+\.\d{3}),\d+\.\d{3}", re.DOTALL)
-
-
-def fragment(source: str, span: TimeSpan) -> str:
-    """A span of a video as a media fragment (W3C): path#t=START,END in seconds."""
-    return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
-
-
-def of_fragment(source: str) -> tuple[str, float] | None:
-    """The video and the start in seconds that `fragment` wrote; None for another name."""
-    match = _FRAGMENT.fullmatch(source)
-    return (match[1], float(match[2])) if match else None
 
 
 def scene_spans(cuts_s: Sequence[float], end_s: float) -> list[TimeSpan]:

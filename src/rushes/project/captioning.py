@@ -10,13 +10,12 @@ from shlex import quote
 from typing import Literal
 
 from rushes.config.tables import Settings
-from rushes.media.cut import of_fragment
 from rushes.project import curation
 from rushes.project.held_settings import set_values
 from rushes.project.project import OpenProject
 from rushes.project.stages import import_footage
 from rushes.project.status import status_of
-from rushes.records import Clip, Decision, now, stable_hash
+from rushes.records import Clip, Decision, now, of_fragment, stable_hash
 from rushes.report.card import read_result
 from rushes.store.database import Store
 from rushes.store.decisions import histories_of
@@ -110,8 +109,7 @@ def uncaptioned(store: Store) -> Iterator[Clip]:
 
 def words_of(source: str) -> str:
     """A file's name as words: `one.zip/Flipping_a-pancake_02.mp4` is "Flipping a pancake"; "" where it says nothing."""
-    piece = of_fragment(source)
-    stem = Path(piece[0] if piece else source).stem
+    stem = Path(of_fragment(source)[0]).stem
     words = [word for word in re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)) if word]
     while words and any(sign.isdigit() for sign in words[-1]):  # a number of the file
         words.pop()

@@ -16,15 +16,7 @@ from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
-from rushes.footage.ingest import (
-    Imported,
-    add_prompt,
-    bench_ids,
-    footage_ids,
-    import_bench,
-    import_reviewed,
-    prompt_clip,
-)
+from rushes.footage.ingest import Imported, add_prompt, import_bench, import_reviewed, lost_prompts
 from rushes.footage.preflight import (
     NO_CAPTION,
     CaptionMeasure,
@@ -95,7 +87,7 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     with _reviewed(project, ask) as (facts, done, bench):
         summary = preflight_costs.summary(done, ask)
         preflight_text.write_review(project.store.project, done, ask, summary)
-        if text := _refusal(done, ask, project.store.project):
+        if text := preflight_text.import_refusal(done, ask, project.store.project):
             raise ValueError(text)
         for line in (*preflight_text.shape_lines(summary), *preflight_text.advice_lines(summary)):
             project.say(line)
@@ -104,24 +96,11 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
         for line in preflight_text.passed_over_lines(done.listing):
             project.say(line)
         with project.timed("import", done.clips) as tick:
-            alike = partial(look_alikes, facts)
-            taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1), alike)
-            ids = set(footage_ids(done))
+            taken, ids = import_reviewed(project.store, facts, done, ask, lambda: tick(1), partial(look_alikes, facts))
             if bench:
-                prompts, takes = import_bench(project.store, bench, done.bench, size.fps)
-                taken = replace(taken, prompts=prompts, imported_of_systems=takes)
-                ids.update(bench_ids(bench, done.bench))
+                prompts, takes, of_bench = import_bench(project.store, bench, done.bench, size.fps)
+                taken, ids = replace(taken, prompts=prompts, imported_of_systems=takes), ids | of_bench
     return taken, ids
-
-
-def _refusal(done: Preflight, ask: PreflightOptions, project: Path) -> str:
-    """What an import into `project` stops for; "" where it goes through."""
-    text = preflight_text.refusal(done, ask, project)
-    if text and (ask.table.on_refused == "fail" or done.fatal):
-        return text
-    if not done.clips:
-        return f"nothing was imported: none of {len(done.checked)} clips can be used; {_causes(done)}"
-    return ""
 
 
 def refused_footage(project: OpenProject) -> tuple[str, str]:
@@ -134,7 +113,7 @@ def refused_footage(project: OpenProject) -> tuple[str, str]:
         return "", ""
     ask, place = _ask(project), quote(str(project.store.project))
     with _reviewed(project, ask) as (_, done, _bench):
-        text, causes = _refusal(done, ask, project.store.project), preflight_costs.reasons(done)
+        text, causes = preflight_text.import_refusal(done, ask, project.store.project), preflight_costs.reasons(done)
         if any(cause.startswith(NO_CAPTION) for cause in causes):
             return text, f"rushes captions {place} --by names"
         leave_out = done.clips and not done.fatal
@@ -241,12 +220,6 @@ def _reviewed(project: OpenProject, ask: PreflightOptions) -> Iterator[tuple[Pro
         yield facts, review(facts, listing, bench, ask, project.timed), bench
 
 
-def _causes(done: Preflight) -> str:
-    counts = preflight_costs.reasons(done)
-    causes = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "there are none"
-    return f"{causes}; `rushes preflight` says what to do about each"
-
-
 @dataclass(frozen=True)
 class StillsResult:
     """First frames of held-out prompts."""
@@ -273,17 +246,13 @@ def make_stills(
     name = pipeline.resolve().name
     made_from = [name, size.height_px, size.width_px, steps, guidance, seed]
     wanted = {stable_hash(["still", prompt, *made_from]): prompt for prompt in prompts}
-    asked = (clip for clip in project.store.clips(dropped=True) if clip.id in wanted)
-    stored = {clip.id for clip in asked if project.store.media.sound(clip.media)}
-    missing = {id: prompt for id, prompt in wanted.items() if id not in stored}
-    clip_of = partial(
-        prompt_clip, fps=size.fps, source=f"still by {name}", made_by=name, made_from=stable_hash(made_from)
-    )
+    missing = lost_prompts(project.store, wanted)
+    origin = {"source": f"still by {name}", "made_by": name, "made_from": stable_hash(made_from)}
     with project.timed("still", len(missing)) as tick:
         maker = StillMaker(pipeline) if missing else None
-        for id, prompt in missing.items():
+        for id in (id for id in wanted if id in missing):
             assert maker is not None
-            image = maker.make(prompt, size.height_px, size.width_px, steps=steps, guidance=guidance, seed=seed)
-            add_prompt(project.store, clip_of(id, prompt, image), image)
+            image = maker.make(wanted[id], size.height_px, size.width_px, steps=steps, guidance=guidance, seed=seed)
+            add_prompt(project.store, id, wanted[id], image, fps=size.fps, **origin)
             tick(1)
     return StillsResult(len(wanted), len(missing))

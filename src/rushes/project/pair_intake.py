@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +10,8 @@ from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
 
-from rushes.config.tables import FootageSettings
-from rushes.files import write_json
-from rushes.footage.ingest import Imported, add_prompt, prompt_clip
-from rushes.footage.pairs import FILE, PairsImported, import_pairs
+from rushes.footage.ingest import Imported, add_prompt, lost_prompts
+from rushes.footage.pairs import PairRow, PairsImported, import_pairs
 from rushes.footage.preflight import PreflightOptions
 from rushes.footage.split import held_out, pair_videos
 from rushes.formats.pair_files import find_pairs
@@ -49,14 +45,23 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
             f"ones; run `rushes set {place} {' '.join(paths)}`, or rename the folders"
         )
     with TemporaryDirectory(dir=project.store.project, prefix=".pairs-") as unpacked:
-        return _import_from(project, find_pairs(*pair_source(project.settings.footage), Path(unpacked)), ask)
+        pairs = find_pairs(project.settings.footage, Path(unpacked))
+        if most := project.most_files:
+            pairs.pairs = pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most]
+        ids = {pair.prompt: _prompt_id(pair.prompt) for pair in pairs.pairs}
+        out = _held_out_prompts(project, pairs.path, set(ids.values()))
+        own = [pair for pair in pairs.pairs if ids[pair.prompt] in out]
+        trained = replace(pairs, pairs=[pair for pair in pairs.pairs if ids[pair.prompt] not in out])
+        # In this order: a copy of a held-out video is not trained on.
+        results = _import_sides(project, {"eval": ForeignPairs(pairs.path, pairs.meanings, own), "train": trained}, ask)
+    stills = _hold_out(project, out)
+    left_out = sum(sum(result.left_out.values()) for result in results.values())
+    return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out or None)
 
 
-def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOptions) -> Imported:
-    table, store = project.settings.footage, project.store
-    if most := project.most_files:
-        pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
-    prompts, place = {_prompt_id(pair.prompt) for pair in pairs.pairs}, quote(str(store.project))
+def _held_out_prompts(project: OpenProject, path: Path, prompts: Collection[str]) -> set[str]:
+    """Ids of the prompts that are held out, of those of the pairs in a file or folder."""
+    store, table, place = project.store, project.settings.footage, quote(str(project.store.project))
     if table.eval_fraction and len(prompts) == 1:
         more = "add pairs with other prompts"
         if prompts == {_prompt_id("")}:
@@ -65,82 +70,55 @@ def _import_from(project: OpenProject, pairs: ForeignPairs, ask: PreflightOption
                 "`rushes init`)"
             )
         raise ValueError(
-            f"{pairs.path}: all pairs have the same prompt, so none can be held out; {more}, or train without a "
+            f"{path}: all pairs have the same prompt, so none can be held out; {more}, or train without a "
             f"verdict: `rushes set {place} footage.eval_fraction=0`, then `rushes train {place}`"
         )
     # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
     fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))
     before = {row.id: _prompt_id(row.caption) for row in pair_videos(store)}
-    out = held_out(store, {id: id for id in prompts}, fraction, before) & prompts
-    sides: tuple[Split, Split] = ("eval", "train")  # in this order: a copy of a held-out video is not trained on
-    parts = {side: _part(pairs, out, side) for side in sides}
-    results = _import_sides(project, parts, ask)
-    stills = _hold_out(project, out)
-    left_out = sum((Counter(result.left_out) for result in results.values()), Counter[str]())
-    return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out.total() or None)
+    return held_out(store, {id: id for id in prompts}, fraction, before).intersection(prompts)
 
 
 def _import_sides(
     project: OpenProject, parts: Mapping[Split, ForeignPairs], ask: PreflightOptions
 ) -> dict[Split, PairsImported]:
-    """What was imported of each side; where no pair of either can be used, the reasons of both together."""
+    """What was imported of each side; where no pair of either can be used, the reasons of both together.
+
+    What was left out when the pairs were read is counted with those that are trained on.
+    """
     results: dict[Split, PairsImported] = {}
+    rows: list[PairRow] = []
+    window = project.settings.footage.window or None
     for side, part in parts.items():
         if not part.pairs:
             continue
+        say = partial(_say, project, "held out: " if side == "eval" else "")
         try:
-            results[side] = _import(project, part, ask, side)
+            with project.timed("import", len(part.pairs)) as tick:
+                results[side] = import_pairs(
+                    project.store, part, ask, split=side, window=window, rows=rows, look_alikes=look_alikes, say=say,
+                    tick=partial(tick, 1),
+                )  # fmt: skip
         except ValueError:
             if part.pairs or side == "train":
                 raise
             other = parts["train"]
             with suppress(ValueError):
-                import_pairs(project.store, other, ask, window=project.settings.footage.window or None, dry_run=True)
+                import_pairs(project.store, other, ask, window=window, rows=rows, dry_run=True)
             if not other.pairs:
-                part.entries += other.entries
-                part.left_out += other.left_out
-                part.examples |= other.examples
+                part.refused += other.refused
                 part.refuse_if_empty()
             raise
     return results
 
 
-def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None, str, tuple[str, ...]]:
-    """Where the pairs lie: a folder or a file, the folder of the worse ones, the file of prompts; columns, answers."""
-    return (
-        Path(table.path),
-        Path(table.rejected) if table.rejected else None,
-        Path(table.prompts) if table.prompts else None,
-        table.columns,
-        table.answers,
-    )
+def _say(project: OpenProject, before: str, line: str) -> None:
+    project.say(before + line)
 
 
 def _prompt_id(prompt: str) -> str:
     """The same for prompts that differ in capitals and spaces alone."""
     return stable_hash(["prompt of pairs", " ".join(prompt.casefold().split())])
-
-
-def _part(pairs: ForeignPairs, out: Collection[str], side: Split) -> ForeignPairs:
-    """The pairs of one side; what was left out when they were read is counted with those that are trained on."""
-    own = [pair for pair in pairs.pairs if (_prompt_id(pair.prompt) in out) == (side == "eval")]
-    if side == "train":
-        return replace(pairs, pairs=own, entries=pairs.entries - (len(pairs.pairs) - len(own)))
-    return ForeignPairs(pairs.path, pairs.meanings, len(own), own)
-
-
-def _import(project: OpenProject, pairs: ForeignPairs, ask: PreflightOptions, side: Split) -> PairsImported:
-    file, words = project.store.project / FILE, "held out: " if side == "eval" else ""
-    before = json.loads(file.read_text(encoding="utf-8"))["rows"] if side == "train" and file.is_file() else []
-    with project.timed("import", len(pairs.pairs)) as tick:
-        result = import_pairs(
-            project.store, pairs, ask, split=side, window=project.settings.footage.window or None,
-            look_alikes=look_alikes, say=lambda line: project.say(f"{words}{line}"), tick=partial(tick, 1),
-        )  # fmt: skip
-    written = json.loads(file.read_text(encoding="utf-8"))
-    rows = [{**row, "held_out": side == "eval"} for row in written["rows"]]
-    write_json(file, {**written, "rows": [*(row for row in before if row.get("held_out")), *rows]})
-    return result
 
 
 def _hold_out(project: OpenProject, out: Collection[str]) -> int:
@@ -150,10 +128,9 @@ def _hold_out(project: OpenProject, out: Collection[str]) -> int:
     for row in pair_videos(store):
         if row.split == "eval" and (id := _prompt_id(row.caption)) in out:
             first.setdefault(id, row)
-    stored = {clip.id: clip for clip in store.clips(dropped=True) if clip.id in first}
+    missing = lost_prompts(store, first)
     for id, row in first.items():
-        if id in stored and store.media.sound(stored[id].media):
-            continue
-        image = read_video(store.media_path(row.media), frames=1).frames_FHWC[0]
-        add_prompt(store, prompt_clip(id, row.caption, image, fps=fps, source=MADE_BY, made_by=MADE_BY), image)
+        if id in missing:
+            image = read_video(store.media_path(row.media), frames=1).frames_FHWC[0]
+            add_prompt(store, id, row.caption, image, fps=fps, source=MADE_BY, made_by=MADE_BY)
     return len(first)

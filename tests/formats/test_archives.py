@@ -13,6 +13,7 @@ import pytest
 from rushes.files import MediaError
 from rushes.formats.archives import read_webdataset
 from rushes.formats.contents import Contents
+from rushes.formats.layouts import folder_files
 from rushes.formats.listing import detect_layout
 
 ODD = 'sub/un café «l\'été» "x" 日本 v1.0'
@@ -51,7 +52,7 @@ def test_samples_have_their_captions_and_bytes(tmp_path: Path) -> None:
     }
     tar(tmp_path / "b" / "2.tar", **members)
     assert detect_layout(tmp_path) == "webdataset"
-    listing = read_webdataset(tmp_path)
+    listing = read_webdataset(folder_files(tmp_path))
     assert captions(listing) == [
         ("a.mp4", "from json"),
         ("b.webm", "a café"),
@@ -66,7 +67,7 @@ def test_samples_have_their_captions_and_bytes(tmp_path: Path) -> None:
         assert [path.suffix for path in files] == [".mp4", ".mp4", ".mp4", ".mkv", ".webm", ".mp4"]
         assert contents.file(listing.footage[0]).read_bytes() == b"A" * 700
         assert contents.file(listing.footage[3]).read_bytes() == b"D"
-    assert captions(read_webdataset(tmp_path / "b" / "2.tar", "prompt"))[0] == ("a.mp4", "not this")
+    assert captions(read_webdataset(folder_files(tmp_path / "b" / "2.tar"), "prompt"))[0] == ("a.mp4", "not this")
 
 
 @pytest.mark.parametrize("blocks", [3, 4, 5, 7, 8, 9])
@@ -75,13 +76,13 @@ def test_a_tar_cut_short_names_how_many_samples_were_read(tmp_path: Path, blocks
     members = {f"{k}.{suffix}": b"x" * 512 for k in range(3) for suffix in ("mp4", "txt")}
     path = tar(tmp_path / "cut.tar", **members)
     path.write_bytes(path.read_bytes()[: 512 * blocks - 100])
-    listing = read_webdataset(path)
+    listing = read_webdataset(folder_files(path))
     whole = sum(512 * blocks - 100 >= 512 * (4 * k + 2) for k in range(3))
     assert len(listing.footage) == whole
     (refused,) = listing.refused
     assert refused.reason == "cut short" and f"{whole} complete samples were read" in refused.words
     path.write_bytes(tar(path, **members).read_bytes()[: 512 * 8])  # between two members: only the end mark is missing
-    assert "no end mark" in read_webdataset(path).refused[0].words
+    assert "no end mark" in read_webdataset(folder_files(path)).refused[0].words
 
 
 def test_a_damaged_header_does_not_pass_for_the_end(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_damaged_header_does_not_pass_for_the_end(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[1024:1034] = b"garbage!!!"
     path.write_bytes(data)
-    listing = read_webdataset(path)
+    listing = read_webdataset(folder_files(path))
     assert [one.part.name for one in listing.footage if one.part] == ["0.mp4"]
     assert "a header is damaged" in listing.refused[0].words
 
@@ -110,7 +111,7 @@ def test_what_is_no_plain_member_is_refused_by_name(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "../../secret"
             file.addfile(info)
-    listing = read_webdataset(path)
+    listing = read_webdataset(folder_files(path))
     assert [one.part.name for one in listing.footage if one.part] == ["good.mp4"]
     refused = {one.source.removeprefix(f"{path}/"): one.reason for one in listing.refused}
     assert refused == {
@@ -123,23 +124,23 @@ def test_bad_captions_and_no_tars(tmp_path: Path) -> None:
     path = tar(
         tmp_path / "a.tar", **{"a.mp4": b"x", "a.json": b"{", "b.mp4": b"x", "b.txt": b"\xff\xfa", "c.mp4": b"x"}
     )
-    listing = read_webdataset(path)
+    listing = read_webdataset(folder_files(path))
     problems = [item.caption_problem for item in listing.footage]
     assert problems[0].startswith("a.json: ") and problems[1].startswith("b.txt: not UTF-8") and problems[2] == ""
     (tmp_path / "no.tar").write_text("this is no tar")
     (tmp_path / "empty.tar").touch()
-    refused = read_webdataset(tmp_path).refused
+    refused = read_webdataset(folder_files(tmp_path)).refused
     assert [one.reason for one in refused if "a.tar" not in one.source] == ["unreadable"] * 2
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=r"no \.tar file"):
-        read_webdataset(tmp_path / "none")
+        read_webdataset(folder_files(tmp_path / "none"))
 
 
 def test_a_bad_alternative_costs_itself_and_a_bad_json_beside_a_text_nothing(tmp_path: Path) -> None:
     several = json.dumps({"caption": "one", "alternatives": ["two", "th\0ree", 4]}).encode()
     members = {"a.mp4": b"x", "a.json": several, "b.mp4": b"x", "b.txt": b"text", "b.json": b"{", "c.json": b"{"}
     members |= {"d.mp4": b"x", "d.json": b"{", "d.txt": b"later"}
-    listing = read_webdataset(tar(tmp_path / "a.tar", **members))
+    listing = read_webdataset(folder_files(tar(tmp_path / "a.tar", **members)))
     assert captions(listing) == [
         ("a.mp4", "one"),
         ("a.mp4", "two"),
@@ -153,7 +154,7 @@ def test_a_bad_alternative_costs_itself_and_a_bad_json_beside_a_text_nothing(tmp
 
 def test_a_tar_that_shrank_since_it_was_listed(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", **{"a.mp4": b"x" * 5000})
-    (one,) = read_webdataset(path).footage
+    (one,) = read_webdataset(folder_files(path)).footage
     path.write_bytes(path.read_bytes()[:2000])
     with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="download the tar again"):
         contents.file(one)
@@ -174,6 +175,6 @@ def test_links_to_tars_that_lead_out(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.tar").symlink_to(tmp_path / "out" / "a.tar")
     tar(tmp_path / "in" / "b.tar", **{"b.mp4": b"x", "b.txt": b"a cat"})
-    listing = read_webdataset(tmp_path / "in")
+    listing = read_webdataset(folder_files(tmp_path / "in"))
     assert [video.caption for video in listing.footage] == ["a cat"]
     assert [(each.source, each.reason) for each in listing.refused] == [(str(tmp_path / "in" / "a.tar"), "link")]

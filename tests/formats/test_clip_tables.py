@@ -13,7 +13,7 @@ import pytest
 from rushes.files import MediaError
 from rushes.formats.clip_tables import find_columns, read_tables
 from rushes.formats.contents import Contents
-from rushes.formats.layouts import Listing
+from rushes.formats.layouts import Listing, folder_files
 from rushes.formats.listing import detect_layout, list_footage
 
 ODD = 'un café «l\'été» "x", 日本.mp4'
@@ -178,7 +178,7 @@ def test_damaged_tables(tmp_path: Path) -> None:
     with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="no longer has this row"):
         contents.file(one)
     with pytest.raises(ValueError, match=r"set footage\.path to the table's file"):
-        read_tables(tmp_path, [])
+        read_tables(folder_files(tmp_path), [])
     (tmp_path / "list.txt").write_text("a")
     with pytest.raises(ValueError, match=r"not a folder, \.tar"):
         detect_layout(tmp_path / "list.txt")

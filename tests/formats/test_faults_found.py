@@ -27,7 +27,7 @@ from rushes.files import MediaError
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.clip_tables import read_tables
 from rushes.formats.exchange import import_project, read_rows, write_rows
-from rushes.formats.layouts import Part, RefusedVideo, SourceVideo, read_bench
+from rushes.formats.layouts import Part, RefusedVideo, SourceVideo, folder_files, read_bench
 from rushes.formats.pair_files import read_pairs
 from rushes.formats.scores import import_scores
 from rushes.judges import endpoint
@@ -109,7 +109,7 @@ def test_a_bench_that_lacks_a_video(tmp_path: Path) -> None:
 def test_a_name_in_parquet_with_a_control_character(name: str, tmp_path: Path) -> None:
     """Was "leads out of the folder: lstat: embedded null character", or printed as it is."""
     pq.write_table(pa.table({"file_name": [name], "caption": ["a dog"]}), tmp_path / "t.parquet")
-    (row,) = read_tables(tmp_path, [tmp_path / "t.parquet"]).refused
+    (row,) = read_tables(folder_files(tmp_path), [tmp_path / "t.parquet"]).refused
     assert isinstance(row, RefusedVideo) and row.reason == "bad row" and "of its name; write it anew" in row.words
 
 

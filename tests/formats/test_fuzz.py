@@ -28,7 +28,7 @@ from rushes.files import content_hash
 from rushes.formats.archives import read_webdataset
 from rushes.formats.caption_files import LISTS, ORDERS, TABLES
 from rushes.formats.exchange import EXCHANGED, import_project, write_rows
-from rushes.formats.layouts import VIDEO_SUFFIXES, Layout, Listing
+from rushes.formats.layouts import VIDEO_SUFFIXES, Layout, Listing, folder_files
 from rushes.formats.listing import detect_layout, find_bench, list_footage
 from rushes.formats.pair_files import read_pairs
 from rushes.formats.preferences import PreferenceFormat
@@ -221,7 +221,7 @@ def tar(draw: Draw) -> Files:
 
 def webdataset(folder: Path) -> Iterator[str]:
     """Each member of a whole tar is a video, the caption of one, refused, or counted."""
-    listing = read_webdataset(folder)
+    listing = read_webdataset(folder_files(folder))
     if not any(each.reason in ("unreadable", "cut short") for each in listing.refused):
         with tarfile.open(folder / "a.tar") as archive:
             names = [member.name for member in archive if not member.isdir()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from rushes.formats.layouts import SourceVideo, read_bench, read_folder, read_realdpo
+from rushes.formats.layouts import Listing, SourceVideo, read_bench
 from rushes.formats.listing import detect_layout, list_footage
 
 
@@ -21,6 +22,18 @@ def lay(folder: Path, **texts: str) -> Path:
     return folder
 
 
+def read_folder(folder: Path, scenario: str = "") -> Sequence[SourceVideo]:
+    return list_footage(folder, "folder", scenario_column=scenario).footage
+
+
+def read_realdpo(folder: Path) -> Listing:
+    return list_footage(folder, "realdpo")
+
+
+def refused(listing: Listing) -> list[str]:
+    return [f"{each.source}: {each.words}" for each in listing.refused]
+
+
 def test_a_plain_folder(tmp_path: Path) -> None:
     lay(tmp_path, files="10.mp4 2.MOV sub/1.webm .DS_Store ._2.mp4 .hidden/9.mp4 readme.md", captions_txt="a\nb\nc")
     assert detect_layout(tmp_path) == "folder"
@@ -32,17 +45,13 @@ def test_a_plain_folder(tmp_path: Path) -> None:
 def test_the_source_is_named_as_the_user_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path, files="clips/1.mp4", **{})
     monkeypatch.chdir(tmp_path)
-    assert read_folder(Path("clips"), allow_empty_captions=True)[0].source == os.path.join("clips", "1.mp4")
+    assert read_folder(Path("clips"))[0].source == os.path.join("clips", "1.mp4")
 
 
-def test_missing_captions_are_named_with_the_remedy(tmp_path: Path) -> None:
+def test_missing_captions_are_empty(tmp_path: Path) -> None:
     lay(tmp_path, files=" ".join(f"{number}.mp4" for number in range(9)))
     (tmp_path / "3.txt").write_text("three")
-    with pytest.raises(
-        ValueError, match=r"8 of 9 videos have no caption: 0.mp4, .*5.mp4 and 3 more;.*captions to true"
-    ):
-        read_folder(tmp_path)
-    assert [one.caption for one in read_folder(tmp_path, allow_empty_captions=True)] == ["", "", "", "three", *[""] * 5]
+    assert [one.caption for one in read_folder(tmp_path)] == ["", "", "", "three", *[""] * 5]
 
 
 def test_a_list_orders_the_videos(tmp_path: Path) -> None:
@@ -78,10 +87,15 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, link: str, target: str)
     place = {"2.mp4": "outside/2.mp4", "sub": "outside", "captions.txt": "outside/text"}[link]
     (tmp_path / "in" / link).symlink_to(tmp_path / (place if target == "outside" else "nothing"))
     if (link, target) in {("sub", "nothing"), ("captions.txt", "nothing")}:
-        assert len(read_folder(tmp_path / "in", allow_empty_captions=True)) == 1  # a broken link to no footage
+        assert len(read_folder(tmp_path / "in")) == 1  # a broken link to no footage
         return
-    with pytest.raises(ValueError, match=f"{link}: a link that is broken or points outside"):
-        read_folder(tmp_path / "in", allow_empty_captions=True)
+    words = f"{link}: a link that is broken or points outside"
+    if link == "captions.txt":
+        with pytest.raises(ValueError, match=words):
+            read_folder(tmp_path / "in")
+    else:
+        (problem,) = refused(list_footage(tmp_path / "in", "folder"))
+        assert words in problem
 
 
 def test_links_within_are_followed_once(tmp_path: Path) -> None:
@@ -90,7 +104,7 @@ def test_links_within_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "in" / "c.mp4").symlink_to("a/1.mp4")
     (tmp_path / "alias").symlink_to("in")
     for folder in (tmp_path / "in", tmp_path / "alias"):
-        read = read_folder(folder, allow_empty_captions=True)
+        read = read_folder(folder)
         assert [one.path.relative_to(folder).as_posix() for one in read] == ["a/1.mp4", "c.mp4"]
 
 
@@ -100,7 +114,7 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None
     (tmp_path / "closed").chmod(0)
     try:
         with pytest.raises(PermissionError):
-            read_folder(tmp_path, allow_empty_captions=True)
+            read_folder(tmp_path)
     finally:
         (tmp_path / "closed").chmod(0o700)
 
@@ -113,18 +127,18 @@ def realdpo(folder: Path) -> Path:
 
 def test_the_realdpo_layout(tmp_path: Path) -> None:
     assert detect_layout(realdpo(tmp_path)) == "realdpo"
-    nine, ten, eleven = read_realdpo(tmp_path, takes_system="cogvideox-5b-i2v")
+    nine, ten, eleven = read_realdpo(tmp_path).footage
     takes = tmp_path / "negative_samples" / "9"
     path = tmp_path / "videos" / "9.mp4"
     expected = (takes / "0.mp4", takes / "2.mp4", takes / "10.mp4")
-    assert nine == SourceVideo(path, "nine", str(path), None, expected, "cogvideox-5b-i2v")
+    assert nine == SourceVideo(path, "nine", str(path), None, expected, "imported")
     assert ten.first_frame == tmp_path / "first_frames" / "videos_10.png"
     assert (eleven.caption, eleven.takes, eleven.takes_system) == ("eleven", (), "")
 
 
 def test_the_realdpo_layout_with_its_list(tmp_path: Path) -> None:
     lay(realdpo(tmp_path), video_txt="videos/11.mp4\nvideos/9.mp4\nvideos/10.mp4")
-    assert [(one.path.stem, one.caption) for one in read_realdpo(tmp_path)] == [
+    assert [(one.path.stem, one.caption) for one in read_realdpo(tmp_path).footage] == [
         ("11", "nine"), ("9", "ten"), ("10", "eleven"),
     ]  # fmt: skip
 
@@ -136,12 +150,10 @@ def test_bad_realdpo_layouts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"prompt.txt: 2 captions for 3 videos"):
         read_realdpo(tmp_path)
     lay(tmp_path, prompt_txt="nine\n\neleven")
-    with pytest.raises(ValueError, match=r"1 of 3 videos have no caption: videos/10.mp4"):
-        read_realdpo(tmp_path)
-    assert read_realdpo(tmp_path, allow_empty_captions=True)[1].caption == ""
+    assert read_realdpo(tmp_path).footage[1].caption == ""
     lay(tmp_path, files="negative_samples/12/0.mp4 negative_samples/9.mp4")
-    with pytest.raises(ValueError, match=r"negative_samples/12: belongs to no video; name its folder"):
-        read_realdpo(tmp_path)
+    twelve, loose = refused(read_realdpo(tmp_path))
+    assert "negative_samples/12: belongs to no video; name its folder" in twelve and "/9.mp4: belongs" in loose
     lay(tmp_path, files="videos/other/9.mp4", prompt_txt="a\nb\nc\nd")
     with pytest.raises(ValueError, match=r"two files share a stem.*9.mp4"):
         read_realdpo(tmp_path)
@@ -204,7 +216,7 @@ def test_the_real_training_layout(real_data: Path) -> None:
     folder = real_data / "realaction" / "train"
     assert not (folder / "prompt.txt").read_bytes().endswith(b"\n")  # the oddity of this file
     assert detect_layout(folder) == "realdpo"
-    (one,) = read_realdpo(folder)
+    (one,) = read_realdpo(folder).footage
     assert one.path == folder / "videos" / "4873105.mp4" and one.source == str(one.path)
     assert one.caption.startswith("The video ") and one.caption.endswith("a home or a casual dining area.")
     assert one.first_frame == folder / "first_frames" / "videos_4873105.png"
@@ -224,9 +236,7 @@ def test_the_real_bench(real_data: Path) -> None:
 
 def test_real_media_without_captions(real_data: Path) -> None:
     assert detect_layout(real_data / "media") == "folder"
-    with pytest.raises(ValueError, match=r"8 of 8 videos have no caption: av1_video.mkv"):
-        read_folder(real_data / "media")
-    assert len(read_folder(real_data / "media", allow_empty_captions=True)) == 8
+    assert len(read_folder(real_data / "media")) == 8
 
 
 def test_a_folders_table_may_name_scenarios(tmp_path: Path) -> None:
@@ -245,7 +255,7 @@ def test_a_folders_table_may_name_scenarios(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"footage.scenario_column: .* has no column 'mine'; name a column of the table"
     ):
-        read_folder(tmp_path, allow_empty_captions=True, scenario="mine")
+        read_folder(tmp_path, scenario="mine")
 
 
 def test_captions_in_any_case_are_no_other_files(tmp_path: Path) -> None:

@@ -148,8 +148,9 @@ def test_a_name_that_the_locale_lacks(tmp_path: Path) -> None:
     (tmp_path / "naïve.mp4").touch()
     (tmp_path / "t.csv").write_text("file_name,text\nnaïve.mp4,a dog\n", encoding="utf-8")
     program = (
-        "import sys; from pathlib import Path; from rushes.formats.clip_tables import read_tables; folder = Path('.')\n"
-        "for each in read_tables(folder, [folder / 't.csv']).refused: print(each.source, each.words)"
+        "import sys; from pathlib import Path; from rushes.formats.clip_tables import read_tables; "
+        "from rushes.formats.layouts import folder_files; folder = Path('.')\n"
+        "for each in read_tables(folder_files(folder), [folder / 't.csv']).refused: print(each.source, each.words)"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8:replace"}
     done = subprocess.run(

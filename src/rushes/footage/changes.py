@@ -22,6 +22,7 @@ from rushes.text_reader import counted
 MOST_CAPTIONS = 10  # that are shown, old and new
 CAPTION = "its caption changed in the footage"
 REPLACED, GONE = "now cut or converted differently", "no longer in the footage"
+_COUNTED = {CAPTION: "captions_changed", REPLACED: "replaced", GONE: "gone"}  # as which each reason is counted
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,10 @@ def apply_changes(
     takes_back = {row.id: "" for row in takes if row.id in ids and row.id in aside}
     changed = {**reasons, **back, **takes_gone, **takes_back}
     store.add(_decision(id, histories.get(id), reason) for id, reason in changed.items())
-    return SetChanges(
-        new=counts["new"] or None,
-        unchanged=counts["unchanged"] or None,
-        captions_changed=counts[CAPTION] or None,
-        replaced=counts[REPLACED] or None,
-        gone=counts[GONE] or None,
-        returned=counts["returned"] or None,
-        held_by_people=len(by_people) or None,
-        takes_gone=len(takes_gone) or None,
-        takes_returned=len(takes_back) or None,
-    ) if before else SetChanges()  # fmt: skip
+    if not before:
+        return SetChanges()
+    counts.update(held_by_people=len(by_people), takes_gone=len(takes_gone), takes_returned=len(takes_back))
+    return SetChanges(**{_COUNTED.get(what, what): count for what, count in counts.items() if count})
 
 
 def _lines(here: Collection[Clip], left: Collection[Clip], reasons: Mapping[str, str]) -> Iterator[str]:

@@ -30,6 +30,7 @@ ClipSetFormat = Literal["parquet", "webdataset"]
 VIDEOS, STILLS, TABLE = "videos", "first_frames", "metadata.parquet"
 _BLOCK = 512
 _END = 20 * _BLOCK  # what tarfile fills a tar up to
+_FACTS = ("caption", "id", "source", "split", "width_px", "height_px", "frames", "fps")
 _SCHEMA = pa.schema(
     [
         ("file_name", pa.string()),
@@ -137,16 +138,7 @@ def _write_folder(store: Store, out: Path, clips: Sequence[Clip], outgoing: Outg
 
 def _facts(clip: Clip) -> dict[str, Any]:
     """What a row or a sample says of a clip."""
-    return {
-        "caption": clip.caption,
-        "id": clip.id,
-        "source": clip.source,
-        "split": clip.split,
-        "width_px": clip.width_px,
-        "height_px": clip.height_px,
-        "frames": clip.frames,
-        "fps": clip.fps,
-    }
+    return {name: getattr(clip, name) for name in _FACTS}
 
 
 def shards(sizes: Sequence[int], limit: int) -> list[range]:
@@ -169,8 +161,8 @@ def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float,
     if shard_mb <= 0:
         raise ValueError(f"--shard-mb must be above 0, got {shard_mb:g}")
     alternatives = store.alternatives()
-    members = [_members(store, clip, alternatives.get(clip.id, ())) for clip in clips]
-    sizes = [sum(_padded(size) for _, size in each) for each in members]
+    samples = [(clip, alternatives.get(clip.id, ())) for clip in clips]
+    sizes = [sum(_padded(size) for _, size, _ in _members(store, *sample)) for sample in samples]
     parts = shards(sizes, max(1, round(shard_mb * 1e6) - _END))
     names = [f"shard-{number:06d}.tar" for number in range(len(parts))]
     _prepare(out, set(names))
@@ -179,7 +171,9 @@ def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float,
     for name, part in zip(names, parts, strict=True):
         with whole_file(out / name) as path, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
             for k in part:
-                _add(store, tar, clips[k], alternatives.get(clips[k].id, ()))
+                for member, size, content in _members(store, *samples[k]):
+                    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+                        tar.addfile(_header(member, size), file)
     return SetExported(len(clips), 0, {}, shards=len(names))
 
 
@@ -188,25 +182,14 @@ def _padded(size: int) -> int:
     return _BLOCK + -(-size // _BLOCK) * _BLOCK
 
 
-def _texts(clip: Clip, alternatives: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    yield f"{clip.id}.txt", clip.caption.encode()
-    facts = _facts(clip) | ({ALTERNATIVES: alternatives} if alternatives else {})
-    yield f"{clip.id}.json", json.dumps(facts, ensure_ascii=False).encode()
-
-
-def _members(store: Store, clip: Clip, alternatives: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Names and sizes of what a clip's sample holds."""
+def _members(store: Store, clip: Clip, alternatives: Sequence[str]) -> Iterator[tuple[str, int, Path | bytes]]:
+    """Names, sizes and contents of what a clip's sample holds."""
     path = store.media_path(clip.media)
-    yield f"{clip.id}{path.suffix}", path.stat().st_size
-    yield from ((name, len(data)) for name, data in _texts(clip, alternatives))
-
-
-def _add(store: Store, tar: tarfile.TarFile, clip: Clip, alternatives: Sequence[str]) -> None:
-    (name, size), *_ = _members(store, clip, alternatives)
-    with store.media_path(clip.media).open("rb") as file:
-        tar.addfile(_header(name, size), file)
-    for text, data in _texts(clip, alternatives):
-        tar.addfile(_header(text, len(data)), io.BytesIO(data))
+    yield f"{clip.id}{path.suffix}", path.stat().st_size, path
+    facts = _facts(clip) | ({ALTERNATIVES: alternatives} if alternatives else {})
+    for suffix, text in ((".txt", clip.caption), (".json", json.dumps(facts, ensure_ascii=False))):
+        data = text.encode()
+        yield f"{clip.id}{suffix}", len(data), data
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:

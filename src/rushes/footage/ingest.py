@@ -187,7 +187,8 @@ def _take_whole(taker: _Taker, checked: Checked, split: Split) -> Clip:
     media = _put(taker, item, checked.facts.media)
     still = taker.store.put_media(item.first_frame) if item.first_frame else ""
     clip = _clip(taker, checked, checked.id, media, checked.facts, split, source=item.source, first_frame=still)
-    _take_scenario(taker.store, clip.id, item.scenario)
+    if item.scenario:
+        _take_text(taker.store, clip.id, item.scenario, "scenario")
     taker.tick()
     return clip
 
@@ -219,8 +220,8 @@ def _take_pieces(taker: _Taker, checked: Checked, out: Collection[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
     media = taker.store.media
     ids = dict(zip(checked.spans, checked.clip_ids, strict=True))
-    for id in ids.values():
-        _take_scenario(taker.store, id, checked.item.scenario)
+    for id in ids.values() if checked.item.scenario else ():
+        _take_text(taker.store, id, checked.item.scenario, "scenario")
     lost = media.lost(_media_of(taker.store, id) for id in ids.values())
     missing = [span for span, id in ids.items() if _media_of(taker.store, id) in lost]
     for _ in range(len(checked.spans) - len(missing)):
@@ -270,12 +271,6 @@ def _take(clip: Clip, media: str, facts: VideoFacts, seed: int, system: str) -> 
     origin: dict[str, Any] = {"group": clip.id, "clip_id": clip.id, "system": system, "made_by": system, "seed": seed}
     id = stable_hash([clip.id, media, seed, system])
     return Candidate(id, media, clip.caption, "imported", **origin, **facts.shape, split=clip.split)
-
-
-def _take_scenario(store: Store, clip: str, name: str) -> None:
-    """What the footage names as a clip's scenario."""
-    if name:
-        _take_text(store, clip, name, "scenario")
 
 
 def _take_alternatives(store: Store, done: Preflight) -> None:

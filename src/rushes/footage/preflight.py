@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rushes.formats.spool import Spool
 from rushes.media.cut import TimeSpan, cut_spans
 from rushes.media.examine import CutFinder
 from rushes.media.images import read_image
-from rushes.progress import Bar, no_bar
+from rushes.progress import Bar, Tick, no_bar
 from rushes.records import stable_hash
 from rushes.text_reader import CaptionLength
 
@@ -205,7 +205,8 @@ def review(
     """
     done = Preflight(refused=list(listing.refused), listing=listing)
     seen: dict[bytes, int] = {}  # id, or content -> the first that has it
-    with bar("preflight", _all_videos(listing, bench)) as tick:
+    videos = sum(1 + len(item.takes) for item in listing.footage) + (len(bench.videos) if bench else 0)
+    with bar("preflight", videos) as tick:
         for item in listing.footage:
             checked = _again(_checked(facts, item, ask), seen, done)
             done.add(checked)
@@ -222,12 +223,8 @@ def review(
                 else:
                     done.takes[path] = video_facts
                 tick(1)
-        for path, still in _bench_files(bench):
-            words = _still_problem(path) if still else _look(facts, path, ask, done)
-            if words:
-                done.fatal.append(f"{path}: {words}")
-            if not still:
-                tick(1)
+        if bench:
+            _look(facts, bench, ask, done, tick)
     return done
 
 
@@ -239,24 +236,16 @@ def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked
     if not checked.usable:
         return checked
     item, at = checked.item, len(done.checked)
-    first = seen.setdefault(bytes.fromhex(checked.id), at)
-    if first != at:
-        before = done.checked[first]
-        return Checked(item, checked.facts, before.id, DUPLICATE, f"the same video and caption as {before.item.source}",
-                       spans=checked.spans)  # fmt: skip
-    if item.takes or item.first_frame:
-        return checked
-    first = seen.setdefault(bytes.fromhex(checked.facts.media), at)
-    if first == at:
-        return checked
-    before = done.checked[first]
-    words = f"another caption for the video of {before.item.source}"
-    return Checked(item, checked.facts, before.id, ALTERNATIVE, words, spans=checked.spans)
-
-
-def _all_videos(listing: Listing, bench: Bench | None) -> int:
-    """How many videos there are to look at."""
-    return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
+    for key, reason, words in (
+        (checked.id, DUPLICATE, "the same video and caption as"),
+        (checked.facts.media, ALTERNATIVE, "another caption for the video of"),
+    ):
+        if (first := seen.setdefault(bytes.fromhex(key), at)) != at:
+            before = done.checked[first]
+            return replace(checked, id=before.id, reason=reason, words=f"{words} {before.item.source}")
+        if item.takes or item.first_frame:
+            break
+    return checked
 
 
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
@@ -315,13 +304,15 @@ def _take_problem(facts: VideoFacts, checked: Checked, ask: PreflightOptions) ->
     return _problem(facts, ask.of(checked.facts))
 
 
-def _look(facts: ProbeCache, path: Path, ask: PreflightOptions, done: Preflight) -> str:
-    """Facts of a system's video, or what is wrong with it."""
+def _look(facts: ProbeCache, bench: Bench, ask: PreflightOptions, done: Preflight, tick: Tick) -> None:
+    """Facts of the videos of a bench, and what is wrong with them and with its stills."""
     whole = replace(ask, table=ask.table.model_copy(update={"cut": "none"}))
-    video_facts = facts.of(SourceVideo(path, "", str(path)))
-    problem = _problem(video_facts, whole)
-    done.bench[path] = video_facts
-    return problem[1] if problem else ""
+    problems = {path: _still_problem(path) for path in bench.first_frames}
+    for path in bench.videos:
+        done.bench[path] = facts.of(SourceVideo(path, "", str(path)))
+        _, problems[path] = _problem(done.bench[path], whole) or ("", "")
+        tick(1)
+    done.fatal += [f"{path}: {words}" for path, words in problems.items() if words]
 
 
 def _still_problem(path: Path) -> str:
@@ -330,11 +321,3 @@ def _still_problem(path: Path) -> str:
     except MediaError as error:
         return str(error).removeprefix(f"{path}: ")
     return ""
-
-
-def _bench_files(bench: Bench | None) -> Iterator[tuple[Path, bool]]:
-    """Each file of a bench once, and whether it is a still."""
-    if bench:
-        yield from ((path, True) for path in dict.fromkeys(bench.first_frames))
-        videos: Sequence[Path] = [path for paths in bench.systems.values() for path in paths]
-        yield from ((path, False) for path in dict.fromkeys(videos))

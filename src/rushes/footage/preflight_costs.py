@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,9 @@ def lengths_of(done: Preflight) -> Counter[VideoFacts]:
 def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, fps: float) -> int:
     """How many clips the footage gives at another length: those that are refused for their length alone come back."""
     other = replace(ask, length=Length(frames, fps, ask.length.largest), size=None)
-    if ask.finder is not None:
-        return sum(count * len(other.spans(facts)) for facts, count in lengths.items())
-    if not ask.whole:
-        long = {f: n for f, n in lengths.items() if other.length.available(f.frames, f.fps) >= frames}
-        return sum(count * max(1, len(other.spans(facts))) for facts, count in long.items())
-    return sum(count for facts, count in lengths.items() if other.length.available(facts.frames, facts.fps) >= frames)
+    least = 0 if ask.finder else 1
+    usable = {f: n for f, n in lengths.items() if ask.finder or other.length.available(f.frames, f.fps) >= frames}
+    return sum(count * max(least, len(other.spans(facts))) for facts, count in usable.items())
 
 
 @dataclass(frozen=True)
@@ -169,9 +166,7 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
         "reason": checked.reason,
         "words": checked.words,
         "media": facts.media,
-        "width_px": facts.width_px,
-        "height_px": facts.height_px,
-        "frames": facts.frames,
+        **facts.shape,
         "fps": round(facts.fps, 4),
         "seconds": round(facts.seconds, 4),
     }
@@ -194,42 +189,32 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
     return row
 
 
-class _ShapeCounts:
-    """Counts by shape."""
-
-    def __init__(self, ask: PreflightOptions) -> None:
-        every = ask.size.shapes if ask.size else (ClipShape(ask.height_px, ask.width_px, ask.length.frames),)
-        self._fps, self._losses = ask.length.fps, {shape: list[Loss]() for shape in every}
-
-    def add(self, lost: Loss) -> None:
-        for shape in lost.shapes:
-            self._losses[shape].append(lost)
-
-    def rows(self) -> tuple[ShapeCount, ...]:
-        return tuple(self._row(shape, losses) for shape, losses in self._losses.items())
-
-    def _row(self, shape: ClipShape, losses: list[Loss]) -> ShapeCount:
-        shares = [lost.share for lost in losses if lost.share]
-        return ShapeCount(
-            shape.height_px,
-            shape.width_px,
-            shape.frames,
-            clips=len(losses),
-            fps=shape.fps or self._fps,
-            used_s=round(len(losses) * shape.frames / (shape.fps or self._fps), 3),
-            fitted=len(shares),
-            mean_lost=round(sum(shares) / len(shares), 4) if shares else 0.0,
-            enlarged=sum(lost.enlarged for lost in losses),
-        )
+def _shape_count(shape: ClipShape, losses: Sequence[Loss], fps: float) -> ShapeCount:
+    """Counts of one shape; `fps` is its rate, unless it has one of its own."""
+    shares = [lost.share for lost in losses if lost.share]
+    fps = shape.fps or fps
+    return ShapeCount(
+        shape.height_px,
+        shape.width_px,
+        shape.frames,
+        clips=len(losses),
+        fps=fps,
+        used_s=round(len(losses) * shape.frames / fps, 3),
+        fitted=len(shares),
+        mean_lost=round(sum(shares) / len(shares), 4) if shares else 0.0,
+        enlarged=sum(lost.enlarged for lost in losses),
+    )
 
 
 def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
     """Counts over all clips."""
     counts, sums, by_tokenizer = Counter[str](), defaultdict[str, float](float), Counter[str]()
-    shapes = _ShapeCounts(ask)
+    every = ask.size.shapes if ask.size else (ClipShape(ask.height_px, ask.width_px, ask.length.frames),)
+    by_shape = {shape: list[Loss]() for shape in every}
     for checked in done.usable():
         lost = loss(checked, ask)
-        shapes.add(lost)
+        for shape in lost.shapes:
+            by_shape[shape].append(lost)
         counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
         counts["woven"] += WOVEN in checked.facts.treated
@@ -265,5 +250,5 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         captions_cut_by=dict(sorted(by_tokenizer.items())),
         captions_unmeasured=ask.unmeasured or None,
         woven=counts["woven"],
-        shapes=shapes.rows(),
+        shapes=tuple(_shape_count(shape, losses, ask.length.fps) for shape, losses in by_shape.items()),
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from rushes.formats.sides import differing
+from rushes.plugins import toml_table
 from rushes.text_reader import counted
 
 Meaning = Literal["left", "right", "tie", "unjudged"]
@@ -19,28 +20,7 @@ BetterRating = Literal["lower", "higher"]
 _BETTER: tuple[BetterRating, ...] = ("lower", "higher")
 LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
 
-_SPOKEN = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))  # words of SIDES that answers use
-_FORMS = (
-    "{}",
-    "{} better",
-    "{} is better",
-    "{} is much better",
-    "{} is slightly better",
-    "{} wins",
-    "{} is preferred",
-    "{}vote",
-)
-_THINGS = ("video {}", "clip {}", "option {}", "model {}", "{} video", "{} clip", "{} model", "{}")
-_TIES = (
-    *("same", "the same", "about the same", "tie", "tied", "equal", "equally good", "equally bad", "both", "neither"),
-    *("both good", "both bad", "both are good", "both are bad", "both are equal", "they are equal", "draw", "similar"),
-    *("no difference", "no preference", "tievote", "bothbad vote"),
-)
-_UNJUDGED = (
-    *("can't tell", "cannot tell", "cant tell", "can't say", "cannot say", "can't decide", "cannot decide"),
-    *("don't know", "do not know", "i don't know", "unsure", "not sure", "unclear", "undecided", "unable to judge"),
-    *("skip", "skipped", "n a", "na", "unjudged"),
-)
+_WORDS = toml_table("formats", "words.toml")["answers"]
 # Letters, digits and what joins words: other signs (>, =, !) may turn an answer round.
 _PLAIN = re.compile(r"[\w']+(?:[ \t/._-]+[\w']+)*\.?")
 
@@ -48,12 +28,12 @@ _PLAIN = re.compile(r"[\w']+(?:[ \t/._-]+[\w']+)*\.?")
 def _table() -> dict[str, Meaning]:
     words: dict[str, Meaning] = {
         form.format(thing.format(word)): meaning
-        for pair in _SPOKEN
+        for pair in _WORDS["sides"]
         for word, meaning in zip(pair, LABELS, strict=False)
-        for thing in _THINGS
-        for form in _FORMS
+        for thing in _WORDS["things"]
+        for form in _WORDS["forms"]
     }
-    return words | dict.fromkeys(_TIES, "tie") | dict.fromkeys(_UNJUDGED, "unjudged")
+    return words | dict.fromkeys(_WORDS["tie"], "tie") | dict.fromkeys(_WORDS["unjudged"], "unjudged")
 
 
 _TABLE = _table()

@@ -19,7 +19,6 @@ from rushes.formats.layouts import (
     Part,
     RefusedVideo,
     SourceVideo,
-    folder_files,
     visible,
 )
 from rushes.formats.spool import Spool
@@ -52,14 +51,7 @@ class _Tar:
         self.refused.append(RefusedVideo(where, reason, words))
 
 
-def find_tars(place: Path) -> list[Path]:
-    """`place`, or the tars in it and its subfolders, sorted naturally. Raises ValueError for a link that leads out."""
-    if place.is_file():
-        return [place]
-    return [path for path in folder_files(place).others if path.suffix.lower() == TAR_SUFFIX]
-
-
-def read_webdataset(place: Path, caption_name: str = "") -> Listing:
+def read_webdataset(files: FolderFiles, caption_name: str = "") -> Listing:
     """Samples of a tar, or of all tars below a folder, in the order in which they are stored.
 
     A sample's key is its name up to the last dot, and for its caption also up to the first, as WebDataset has it.
@@ -68,10 +60,9 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     Members that are links or devices, or whose names point outside the folder, are refused by name, and so is what is
     missing of a tar that was cut short. Raises ValueError when there is no tar.
     """
-    files = FolderFiles(place, others=[place]) if place.is_file() else folder_files(place)
-    tars = [path for path in files.others if path.suffix.lower() == TAR_SUFFIX or path == place]
+    tars = files.of_suffix(TAR_SUFFIX) or [path for path in files.others if path == files.top]
     if not tars:
-        raise ValueError(f"{place}: no .tar file; name a tar, or the folder that holds the tars")
+        raise ValueError(f"{files.top}: no .tar file; name a tar, or the folder that holds the tars")
     footage, refused, orphans = Spool(SourceVideo), files.refused, list[str]()
     others = Counter(files.suffixes(tars))
     for path in tars:

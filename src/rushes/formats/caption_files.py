@@ -71,10 +71,9 @@ def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_al
 
     Raises ValueError when the folder keeps captions in more than one way, when counts differ, or when a table is bad.
     """
-    beside = _texts_beside(videos)
-    named = [path for name in (*LISTS, *TABLES) if (path := named_in(folder, name))]
+    beside = texts_beside(videos)
     texts = {path for paths in beside.values() for path in paths}
-    files = [path for path in named if path not in texts]
+    files = [path for path in lists_in(folder) if path not in texts]
     ways = [path.name for path in files] + (["text files beside the videos"] if beside else [])
     if len(ways) > 1:
         raise ValueError(f"{folder}: captions stand in {' and in '.join(ways)}; keep one")
@@ -121,21 +120,18 @@ def named_in(folder: Path, name: str) -> Path | None:
     return paths[0] if paths else None
 
 
-def _text_files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.name.lower().endswith(".txt") and entry.is_file())
+def lists_in(folder: Path) -> list[Path]:
+    """The lists and tables of captions of a folder. Raises ValueError as `named_in` does."""
+    return [path for name in (*LISTS, *TABLES) if (path := named_in(folder, name))]
 
 
-def has_texts_beside(videos: Sequence[Path]) -> bool:
-    """Whether any video has a text file of its own name beside it."""
-    return bool(_texts_beside(videos))
-
-
-def _texts_beside(videos: Sequence[Path]) -> dict[Path, list[Path]]:
+def texts_beside(videos: Sequence[Path]) -> dict[Path, list[Path]]:
     """Text files of the videos' names, whatever the case of the suffix."""
     texts: dict[Path, list[Path]] = {}
     for folder in dict.fromkeys(video.parent for video in videos):
-        for path in _text_files(folder):
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".txt") and entry.is_file())
+        for path in (folder / name for name in names):
             texts.setdefault(path.with_suffix(""), []).append(path)
     return {video: several for video in videos if (several := texts.get(video.with_suffix("")))}
 

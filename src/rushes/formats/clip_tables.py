@@ -20,7 +20,7 @@ from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, say_spans, shown, spans_in
 from rushes.formats.entries import PARQUET, open_parquet, parquet_rows
-from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
+from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo
 from rushes.formats.spool import Spool
 from rushes.text_reader import Caption, read_rows, unprintable
 
@@ -96,12 +96,12 @@ def fits(path: Path, video: str = "", caption: str = "") -> bool:
         return False
 
 
-def find_metadata(folder: Path) -> list[Path]:
+def find_metadata(files: FolderFiles) -> list[Path]:
     """The metadata tables of a videofolder: of the folder, or of its subfolders.
 
     Raises ValueError for two in one folder.
     """
-    return _in_one_form([path for path in folder_files(folder).others if path.name.lower() in METADATA])
+    return _in_one_form([path for path in files.others if path.name.lower() in METADATA])
 
 
 def _in_one_form(tables: list[Path]) -> list[Path]:
@@ -115,12 +115,12 @@ def _in_one_form(tables: list[Path]) -> list[Path]:
     return tables
 
 
-def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
-    """`place`, or the tables in a folder: its Parquet files with those of subfolders, else the others that fit."""
+def find_tables(files: FolderFiles, video: str = "", caption: str = "") -> list[Path]:
+    """A table itself, or those in a folder: its Parquet files with those of subfolders, else the others that fit."""
+    place = files.top
     if place.is_file():
         return [place]
-    below = [path for path in folder_files(place).others if path.suffix.lower() == PARQUET]
-    parquet = [path for path in below if fits(path, video, caption)]
+    parquet = [path for path in files.of_suffix(PARQUET) if fits(path, video, caption)]
     others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix.lower() in (".jsonl", ".csv")]
     texts = [
         path for path in others if path.name.lower() not in TABLES and fits(not_outside(place, path), video, caption)
@@ -129,11 +129,13 @@ def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     return parquet or texts
 
 
-def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str = "", scenario: str = "") -> Listing:
+def read_tables(
+    files: FolderFiles, tables: Sequence[Path], video: str = "", caption: str = "", scenario: str = ""
+) -> Listing:
     """Every row of some tables, one footage each.
 
     Args:
-        top: the folder that paths may not leave; videos in it that no row names are listed.
+        files: of the folder that paths may not leave; videos in it that no row names are listed.
         tables: Parquet, JSONL or CSV files.
         video: column of the videos; "" = by name and type.
         caption: column of the captions; "" = by name.
@@ -144,14 +146,14 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
     """
     if not tables:
         raise ValueError(
-            f"{top}: no table here has a column of videos and a column of captions; set footage.path to "
+            f"{files.top}: no table here has a column of videos and a column of captions; set footage.path to "
             "the table's file"
         )
     footage, named = Spool(SourceVideo), set[Path]()
     refused: list[RefusedVideo] = []
     metadata: dict[Path, Path] = {}  # video -> the folder's own table that names it
     for path in tables:
-        for row in _rows(top, path, find_columns(path, video, caption, scenario)):
+        for row in _rows(files.top, path, find_columns(path, video, caption, scenario)):
             if isinstance(row, RefusedVideo):
                 refused.append(row)
                 continue
@@ -163,7 +165,6 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
                         "tables"
                     )
                 named |= {row.path, Path(os.path.normpath(row.path))}  # sub/../v.mp4 is v.mp4
-    files = FolderFiles(top) if top.is_file() else folder_files(top)
     loose = tuple(str(path) for path in files.videos if path not in named)
     return Listing(footage, (*refused, *files.refused), loose, files.suffixes({*tables, *named}))
 

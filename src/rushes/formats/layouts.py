@@ -1,4 +1,4 @@
-"""Readers of footage as it lies on disk: a plain folder, the RealDPO layout, and a bench of several systems.
+"""Footage as it lies on disk: the files of a folder, the RealDPO layout, and a bench of several systems.
 
 They read names and captions only, and the beginning of files whose names do not say whether they are videos; nothing
 is stored. Files whose names begin with a dot are a system's own. What else is neither a video nor a caption is counted
@@ -16,19 +16,17 @@ from typing import Literal
 
 from rushes.files import odd_name
 from rushes.formats.caption_files import (
+    LISTS,
     ORDERS,
-    captions_of,
     lines_for,
     natural,
     not_outside,
-    refuse_all,
-    scenarios_of,
     shown,
 )
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 from rushes.media.recognise import is_video_file
-from rushes.text_reader import Refuse, counted, read_lines
+from rushes.text_reader import counted, read_lines
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 # Names that promise a video, which is then taken or refused by name. What else is one, its content says.
@@ -101,6 +99,11 @@ class Bench:
     first_frames: tuple[Path, ...]  # empty when the bench has none
     systems: Mapping[str, tuple[Path, ...]]
 
+    @property
+    def videos(self) -> tuple[Path, ...]:
+        """The videos of all systems."""
+        return tuple(path for paths in self.systems.values() for path in paths)
+
 
 def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
     """Whether `folder` is laid out as RealDPO's data, or as a bench of several systems."""
@@ -115,55 +118,21 @@ def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
     return None
 
 
-def read_folder(
-    folder: Path,
-    allow_empty_captions: bool = False,
-    scenario: str = "",
-    *,
-    files: FolderFiles | None = None,
-    refuse: Refuse = refuse_all,
-) -> Sequence[SourceVideo]:
-    """Videos of a folder and its subfolders, sorted by path, with their captions.
-
-    Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
-    order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
-    captions.jsonl with the columns file (relative to `folder`) and caption, and perhaps one of scenarios, which
-    `scenario` names; `refuse` is called for rows that belong to no video. `files` are those of the folder, where they
-    were looked at already. Raises ValueError when there are no videos, counts differ, or captions are missing or kept
-    in two ways.
-    """
-    require_folder(folder)
-    videos = _in_order(folder, files.require_videos() if files else _all_videos(folder))
-    captions = captions_of(folder, videos, refuse)
-    scenarios = scenarios_of(folder, videos, scenario)
-    rows = (
-        SourceVideo(path, text, str(path), scenario=scenarios.get(path, ""), caption_problem=problem)
-        for path, (text, problem) in zip(videos, captions, strict=True)
-    )
-    return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
-
-
-def read_realdpo(
-    folder: Path,
-    takes_system: str = "imported",
-    allow_empty_captions: bool = False,
-    *,
-    refuse: Refuse = refuse_all,
-) -> Sequence[SourceVideo]:
+def read_realdpo(files: FolderFiles) -> Listing:
     """The layout of RealDPO's released data: videos, their captions, first frames and model-made losers.
 
     Line i of prompt.txt belongs to the i-th of videos/ (by video.txt where there is one, else sorted by name);
     negative_samples/STEM/ holds the takes and first_frames/videos_STEM.png the first frame of videos/STEM.mp4, both
-    optional for each video. Raises ValueError as `read_folder` does; `refuse` is called for takes of no video.
+    optional for each video. Takes of no video are refused. Raises ValueError when counts differ.
     """
-    require_folder(folder)
+    folder = files.top
     prompts = folder / "prompt.txt"
     if not prompts.is_file() or not (folder / "videos").is_dir():
         raise ValueError(
             f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
         )
-    videos = _in_order(folder, _all_videos(not_outside(folder, folder / "videos"), folder))
-    takes = _takes(folder, _by_stem(videos), refuse)
+    videos = in_order(folder, _all_videos(not_outside(folder, folder / "videos"), folder))
+    takes, orphans = _takes(folder, _by_stem(videos))
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     rows = (
         SourceVideo(
@@ -172,12 +141,19 @@ def read_realdpo(
             str(v),
             first_frame=stills[v],
             takes=takes.get(v, ()),
-            takes_system=takes_system if v in takes else "",
+            takes_system="imported" if v in takes else "",
             caption_problem=problem,
         )
         for v, (text, problem) in zip(videos, lines_for(not_outside(folder, prompts), videos), strict=True)
     )
-    return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
+    footage = Spool(SourceVideo, rows)
+    taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
+    words = "belongs to no video; name its folder as the video's stem, or delete it"
+    refused = (RefusedVideo(str(path), "takes without their video", words) for path in orphans)
+    placed = taken.union(orphans)
+    loose = tuple(str(path) for path in files.videos if placed.isdisjoint((path, path.parent)))
+    lists = {folder / name for name in (*LISTS, *ORDERS)}
+    return Listing(footage, (*files.refused, *refused), loose, files.suffixes({*taken, *lists}))
 
 
 def read_bench(folder: Path) -> Bench:
@@ -226,13 +202,17 @@ class FolderFiles:
             )
         return self.videos
 
+    def of_suffix(self, suffix: str) -> list[Path]:
+        """Those of the other files whose names end so, in small or capital letters."""
+        return [path for path in self.others if path.suffix.lower() == suffix]
+
     def suffixes(self, leave_out: Container[Path | None] = ()) -> dict[str, int]:
         """How many of the other files there are, by suffix or, where they have none, name."""
         return dict(Counter(path.suffix.lower() or path.name for path in self.others if path not in leave_out))
 
 
 def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
-    """What lies below `top`; links may not point outside `folder`, by default `top`.
+    """What lies below `top`, or a file itself; links may not point outside `folder`, by default `top`.
 
     A link within, to a folder, is not entered: its videos are taken where they lie. OSError for a folder that cannot
     be read.
@@ -241,6 +221,8 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
     def stop(error: OSError) -> None:
         raise error
 
+    if top.is_file():
+        return FolderFiles(top, others=[top])
     folder, files = folder or top, FolderFiles(top)
     for root, folders, names in os.walk(top, onerror=stop):
         folders[:] = [name for name in folders if visible(name)]
@@ -265,7 +247,7 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
     return files
 
 
-def _all_videos(top: Path, folder: Path | None = None) -> list[Path]:
+def _all_videos(top: Path, folder: Path) -> list[Path]:
     """The videos below a folder. Raises ValueError where one of them is refused, as lists count on all of them."""
     files = folder_files(top, folder)
     if files.refused:
@@ -280,7 +262,7 @@ def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -
     return sorted((not_outside(folder, path) for path in paths if fits(path)), key=natural)
 
 
-def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
+def in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     """`videos` as video.txt lists them, or as they are where there is no such file."""
     lists = [path for name in ORDERS if (path := folder / name).is_file()]
     lists = [path for path in lists if not any(path == video.with_suffix(".txt") for video in videos)]
@@ -297,14 +279,14 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     return listed
 
 
-def _takes(folder: Path, by_stem: Mapping[str, Path], refuse: Refuse) -> dict[Path, tuple[Path, ...]]:
+def _takes(folder: Path, by_stem: Mapping[str, Path]) -> tuple[dict[Path, tuple[Path, ...]], list[Path]]:
+    """The takes of each video, and what lies among takes and belongs to none."""
     top = folder / "negative_samples"
     loose = _files(folder, top.name)
     stems = [path.name for path in top.iterdir() if path.is_dir() and visible(path.name)] if top.is_dir() else []
-    for orphan in sorted([name for name in stems if name not in by_stem] + [path.name for path in loose]):
-        refuse(str(top / orphan), "belongs to no video; name its folder as the video's stem, or delete it")
     takes_of = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems if stem in by_stem}
-    return {video: takes for video, takes in takes_of.items() if takes}
+    orphans = sorted([*(top / stem for stem in stems if stem not in by_stem), *loose])
+    return {video: takes for video, takes in takes_of.items() if takes}, orphans
 
 
 def _still(folder: Path, stem: str) -> Path | None:
@@ -338,21 +320,6 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
             f"{shown(odd)}; give each prompt one file, named by its number from 0"
         )
     return tuple(by_stem[stem] for stem in wanted)
-
-
-def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) -> Sequence[SourceVideo]:
-    if allow_empty:
-        return footage
-    if problem := next((video.caption_problem for video in footage if video.caption_problem), ""):
-        raise ValueError(problem)
-    missing = [video.path.relative_to(folder) for video in footage if not video.caption]
-    if missing:
-        raise ValueError(
-            f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
-            "let Rushes write them (`rushes captions PROJECT --by vlm | names | human`), or set "
-            "footage.allow_empty_captions to true"
-        )
-    return footage
 
 
 def is_video(path: Path) -> bool:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from rushes.config.tables import FootageSettings
-from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.caption_files import LISTS, ORDERS, TABLES, has_texts_beside, named_in, natural
+from rushes.formats.archives import TAR_SUFFIX, read_webdataset
+from rushes.formats.caption_files import ORDERS, captions_of, lists_in, natural, scenarios_of, texts_beside
 from rushes.formats.clip_tables import TABLE_SUFFIXES, find_columns, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
     Bench,
+    FolderFiles,
     Layout,
     Listing,
     RefusedVideo,
+    SourceVideo,
     detect_special,
     folder_files,
+    in_order,
     read_bench,
-    read_folder,
     read_realdpo,
     require_folder,
 )
+from rushes.formats.spool import Spool
 
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation", "eval", "dev", "holdout"}
 _LOG = logging.getLogger(__name__)
@@ -46,15 +48,15 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     if special := detect_special(place):
         return special
     files = folder_files(place)
-    if not (files.videos and _captioned_beside(place, files.videos)):
-        if find_tars(place):
+    if not (files.videos and (lists_in(place) or texts_beside(files.videos))):
+        if files.of_suffix(TAR_SUFFIX):
             if files.videos:
                 raise ValueError(f"{place}: has both tars and loose videos; set footage.layout to webdataset or folder")
             return "webdataset"
-        metadata = find_metadata(place)
+        metadata = find_metadata(files)
         if any(fits(path, video_column, caption_column) for path in metadata):
             return "videofolder"
-        if find_tables(place, video_column, caption_column):
+        if find_tables(files, video_column, caption_column):
             return "table"
         if metadata:
             _refuse_misfit(metadata[0], video_column, caption_column)
@@ -83,22 +85,22 @@ def list_footage(
     Raises:
         ValueError: as the readers do; a bench, which is not footage.
     """
+    if layout == "bench":
+        raise ValueError(
+            f"footage.path: {place} is a bench: videos of several systems, not footage; set footage.bench to it"
+        )
     _say_split(place)
-    if layout == "webdataset":
-        return read_webdataset(place, caption_column)
-    if layout == "videofolder":
+    if layout in ("folder", "realdpo", "videofolder"):
         require_folder(place)
-        return read_tables(place, find_metadata(place), video_column or "file_name", caption_column, scenario_column)
+    files = folder_files(place)
+    if layout == "webdataset":
+        return read_webdataset(files, caption_column)
+    if layout == "videofolder":
+        return read_tables(files, find_metadata(files), video_column or "file_name", caption_column, scenario_column)
     if layout == "table":
-        tables = find_tables(place, video_column, caption_column)
-        return read_tables(place, tables, video_column, caption_column, scenario_column)
-    if layout == "realdpo":
-        return _list_realdpo(place)
-    if layout == "folder":
-        return _list_folder(place, scenario_column)
-    raise ValueError(
-        f"footage.path: {place} is a bench: videos of several systems, not footage; set footage.bench to it"
-    )
+        tables = find_tables(files, video_column, caption_column)
+        return read_tables(files, tables, video_column, caption_column, scenario_column)
+    return read_realdpo(files) if layout == "realdpo" else _list_folder(files, scenario_column)
 
 
 def _say_split(place: Path) -> None:
@@ -115,50 +117,35 @@ def _say_split(place: Path) -> None:
         )
 
 
-def _captioned_beside(folder: Path, videos: Sequence[Path]) -> bool:
-    """Whether captions stand beside the videos, or in a list of lines."""
-    if any(named_in(folder, name) for name in (*LISTS, *TABLES)):
-        return True
-    return has_texts_beside(videos)
+def _list_folder(files: FolderFiles, scenario: str) -> Listing:
+    """Videos of a folder and its subfolders, sorted by path, with their captions, and what else lies in it.
 
-
-def _list_realdpo(folder: Path) -> Listing:
-    """The RealDPO layout, with what else lies in it."""
-    files = folder_files(folder)
-    orphans: list[RefusedVideo] = []
-
-    def refuse(place: str, words: str) -> None:
-        orphans.append(RefusedVideo(place, "takes without their video", words))
-
-    footage = read_realdpo(folder, allow_empty_captions=True, refuse=refuse)
-    taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
-    refused = {Path(each.source) for each in orphans}
-    loose = tuple(
-        str(path) for path in files.videos if not (path in taken or refused.intersection((path, path.parent)))
-    )
-    lists = {folder / name for name in (*LISTS, *ORDERS)}
-    return Listing(footage, (*files.refused, *orphans), loose, files.suffixes({*taken, *lists}))
-
-
-def _list_folder(folder: Path, scenario: str) -> Listing:
-    """A plain folder, with what else lies in it."""
-    require_folder(folder)
-    files = folder_files(folder)
-    refused = files.refused.copy()
+    Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
+    order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
+    captions.jsonl with the columns file (relative to the folder) and caption, and perhaps one of scenarios, which
+    `scenario` names. Raises ValueError when there are no videos, counts differ, or captions are kept in two ways.
+    """
+    folder, refused = files.top, files.refused.copy()
 
     def refuse(row: str, words: str) -> None:
         refused.append(RefusedVideo(row, "bad row", words))
 
-    footage = read_folder(folder, allow_empty_captions=True, scenario=scenario, files=files, refuse=refuse)
-    named = {path for name in (*LISTS, *TABLES) if (path := named_in(folder, name))}
-    lists = named | {folder / name for name in ORDERS}
-    stems = {video.with_suffix("") for video in files.videos}
+    videos = in_order(folder, files.require_videos())
+    captions = captions_of(folder, videos, refuse)
+    scenarios = scenarios_of(folder, videos, scenario)
+    rows = (
+        SourceVideo(path, text, str(path), scenario=scenarios.get(path, ""), caption_problem=problem)
+        for path, (text, problem) in zip(videos, captions, strict=True)
+    )
+    footage = Spool(SourceVideo, rows)
+    lists = {*lists_in(folder), *(folder / name for name in ORDERS)}
+    stems = {video.with_suffix("") for video in videos}
     texts = {path for path in files.others if path.suffix.lower() == ".txt"}
-    captions = {path for path in texts if path.with_suffix("") in stems}
-    orphans = texts - lists - captions if captions else set[Path]()
+    beside = {path for path in texts if path.with_suffix("") in stems}
+    orphans = texts - lists - beside if beside else set[Path]()
     tables = {path for path in files.others if path.suffix.lower() in TABLE_SUFFIXES} - lists
     tables = {path for path in tables if fits(path)}
-    others = files.suffixes(lists | captions | orphans | tables)
+    others = files.suffixes(lists | beside | orphans | tables)
     by_name = [tuple(map(str, sorted(paths, key=natural))) for paths in (orphans, tables)]
     return Listing(footage, tuple(refused), others=others, orphans=by_name[0], tables=by_name[1])
 

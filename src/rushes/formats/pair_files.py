@@ -48,7 +48,8 @@ def find_pairs(source: FootageSettings, unpacked: Path | None = None) -> Foreign
     Raises:
         ValueError: as `folder_pairs` and `read_pairs` do; a table of no form that is known by its fields.
     """
-    path, prompts = Path(source.path), Path(source.prompts) if source.prompts else None
+    path = Path(source.path)
+    prompts = Path(source.prompts) if source.prompts else None
     if path.is_dir() and (source.rejected or not holds_tables(path, source.columns)):
         if source.columns or source.answers:
             raise ValueError(f"{path}: a folder of videos has no columns; leave --columns and --answers out")
@@ -62,13 +63,14 @@ def find_pairs(source: FootageSettings, unpacked: Path | None = None) -> Foreign
 
 def holds_tables(folder: Path, columns: str = "") -> bool:
     """Whether the pairs of a folder are those of its Parquet files, and not of its videos."""
-    tables = _parquet_files(folder)
+    files = folder_files(folder)
+    tables = files.of_suffix(PARQUET)
     if not tables or (folder / "chosen").is_dir():
         return False
     try:
         find_columns(tables[0], fields_of(tables[0]), columns)
     except ValueError:
-        return not folder_files(folder).videos
+        return not files.videos
     return True
 
 
@@ -149,10 +151,6 @@ def _shared_columns(tables: Sequence[Path], fields: Sequence[Sequence[str]], giv
     return used[0]
 
 
-def _parquet_files(folder: Path) -> list[Path]:
-    return [path for path in folder_files(folder).others if path.suffix.lower() == PARQUET]
-
-
 def _tables(path: Path) -> tuple[list[Path], list[str]]:
     """A file itself, or the Parquet files of a folder that are read, and a line on those that are not.
 
@@ -160,7 +158,7 @@ def _tables(path: Path) -> tuple[list[Path], list[str]]:
     """
     if path.is_file():
         return [path], []
-    if not path.is_dir() or not (every := _parquet_files(path)):
+    if not path.is_dir() or not (every := folder_files(path).of_suffix(PARQUET)):
         raise ValueError(f"{path}: no such folder or file; name the one that holds the pairs")
     splits = {table: _split(table.relative_to(path)) for table in every}
     if len(set(splits.values())) == 1:

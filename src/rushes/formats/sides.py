@@ -20,31 +20,18 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 
+from rushes.plugins import toml_table
+
 Sides = tuple[str, str]
-SIDES = (
-    ("left", "right"),
-    ("a", "b"),
-    ("1", "2"),
-    ("0", "1"),
-    ("first", "second"),
-    ("chosen", "rejected"),
-    ("winner", "loser"),
-)
-# What of two names, whole words, says that its videos are the better or the worse ones.
-_SAYS_BETTER = frozenset(("chosen", "winner", "winners", "win", "good", "positive", "better", "preferred"))
-_SAYS_WORSE = frozenset(("rejected", "loser", "losers", "lose", "bad", "negative", "worse", "dispreferred"))
-ROLES = ("prompt", "chosen", "rejected", "left", "right", "answer")
-_BETTER = (
-    *(("chosen", "rejected"), ("preferred", "rejected"), ("preferred", "dispreferred"), ("better", "worse")),
-    *(("winner", "loser"), ("win", "lose"), ("w", "l")),
-)
+_WORDS = toml_table("formats", "words.toml")
+SIDES: tuple[Sides, ...] = tuple(map(tuple, _WORDS["names"]["sides"]))
+_SAYS_BETTER, _SAYS_WORSE = frozenset(_WORDS["names"]["says_better"]), frozenset(_WORDS["names"]["says_worse"])
+_BETTER: tuple[Sides, ...] = tuple(map(tuple, _WORDS["columns"]["better"]))
 _NEITHER = tuple(sides for sides in SIDES if sides not in _BETTER)
-_OF_VIDEOS = frozenset(("video", "videos", "clip", "path", "file", "filename", "name", "url", "mp", "4"))  # mp4: two
-_ANSWERS = (
-    *("preference", "human_preference", "preferred", "preferred_video", "winner", "winning_video", "better", "chosen"),
-    *("better_video", "best", "choice", "vote", "vote_type", "answer", "overall", "label"),
-)
-_PROMPTS = ("prompt", "caption", "text_prompt", "prompt_text", "video_prompt", "text")
+_OF_VIDEOS = frozenset(_WORDS["columns"]["of_videos"])
+_ANSWERS: Sequence[str] = _WORDS["columns"]["answers"]
+_PROMPTS: Sequence[str] = _WORDS["columns"]["prompts"]
+ROLES = ("prompt", "chosen", "rejected", "left", "right", "answer")
 _SHARE = re.compile(r"weighted_results([12])_(.+)")
 _OVERALL = ("preference", "overall")
 
@@ -125,7 +112,9 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
         if column not in names:
             raise ValueError(f"--columns: {path} has no column {column!r}; it has {', '.join(names)}")
 
-    def only(what: str, columns: Sequence[str]) -> str:
+    def role(name: str, what: str, columns: Sequence[str]) -> str:
+        if name in typed:
+            return typed[name]
         if len(columns) != 1:
             which = f"several columns could be {what}: {', '.join(columns)}" if columns else f"no column is {what}"
             raise ValueError(
@@ -134,9 +123,6 @@ def find_columns(path: Path, names: Sequence[str], given: str = "") -> PairColum
                 "(in a project: footage.columns)"
             )
         return columns[0]
-
-    def role(name: str, what: str, columns: Iterable[str]) -> str:
-        return typed.get(name) or only(what, list(columns))
 
     exact = [name for name in names if name.casefold() == _PROMPTS[0]]
     prompt = role("prompt", "the prompt", exact or [name for name in names if name.casefold() in _PROMPTS])

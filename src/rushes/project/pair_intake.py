@@ -106,7 +106,9 @@ def _import_sides(
             with suppress(ValueError):
                 import_pairs(project.store, other, ask, window=window, rows=rows, dry_run=True)
             if not other.pairs:
-                part.refused += other.refused
+                reasons = [*part.left_out, *other.left_out]
+                refused = (*other.refused, *part.refused)  # examples are of those that would be trained on
+                part.refused = sorted(refused, key=lambda each: reasons.index(each.reason))
                 part.refuse_if_empty()
             raise
     return results

@@ -25,18 +25,17 @@ _WORDS = toml_table("formats", "words.toml")["answers"]
 _PLAIN = re.compile(r"[\w']+(?:[ \t/._-]+[\w']+)*\.?")
 
 
-def _table() -> dict[str, Meaning]:
-    words: dict[str, Meaning] = {
+_TABLE: Mapping[str, Meaning] = {
+    **{
         form.format(thing.format(word)): meaning
         for pair in _WORDS["sides"]
         for word, meaning in zip(pair, LABELS, strict=False)
         for thing in _WORDS["things"]
         for form in _WORDS["forms"]
-    }
-    return words | dict.fromkeys(_WORDS["tie"], "tie") | dict.fromkeys(_WORDS["unjudged"], "unjudged")
-
-
-_TABLE = _table()
+    },
+    **dict.fromkeys(_WORDS["tie"], "tie"),
+    **dict.fromkeys(_WORDS["unjudged"], "unjudged"),
+}
 
 
 class MeaningTable:
@@ -82,8 +81,8 @@ class MeaningTable:
         names: tuple[str, str] = ("", ""),
         by_form: Meaning | None = None,
         by_table: bool = True,
-    ) -> Meaning | None:
-        """What an answer means, None where nothing says it; both are counted.
+    ) -> Meaning:
+        """What an answer means, which is counted; one of which nothing says it is noted for `check`, as unjudged.
 
         Args:
             answer: as the person or program gave it.
@@ -102,8 +101,8 @@ class MeaningTable:
                 self._ways.setdefault("turned" if turned else "as it says", exact)
         if meaning is None:
             self.unknown.setdefault(answer.strip(), []).append(place)
-        else:
-            self.counts[answer.strip(), meaning] += 1
+            return "unjudged"
+        self.counts[answer.strip(), meaning] += 1
         return meaning
 
     def better(self, *names: str) -> BetterRating | None:

@@ -63,7 +63,7 @@ def read_webdataset(files: FolderFiles, caption_name: str = "") -> Listing:
     tars = files.of_suffix(TAR_SUFFIX) or [path for path in files.others if path == files.top]
     if not tars:
         raise ValueError(f"{files.top}: no .tar file; name a tar, or the folder that holds the tars")
-    footage, refused, orphans = Spool(SourceVideo), files.refused, list[str]()
+    footage, refused, orphans = Spool(SourceVideo), list(files.refused), list[str]()
     others = Counter(files.suffixes(tars))
     for path in tars:
         tar = _read_tar(path, (caption_name,) if caption_name else CAPTION_NAMES)

@@ -132,9 +132,8 @@ def _pair(
         raise UnusableEntry("two texts could be the prompt", ", ".join(prompts), "rename the right one to prompt")
     prompt = next(iter(prompts.values()), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
-    answered = {question: meaning for question, meaning in answers.items() if meaning}
     return ForeignPair(
-        place, files[0], files[1], prompt=clean_prompt(prompt), answers=answered,
+        place, files[0], files[1], prompt=clean_prompt(prompt), answers=answers,
         judge=f"{ANNOTATOR}labelstudio-{_written(_person(annotation)) or 'unknown'}", names=sides, why=why,
     )  # fmt: skip
 
@@ -199,7 +198,7 @@ def _rated(results: list[Mapping[str, Any]]) -> set[str]:
 
 def _answers(
     results: list[Mapping[str, Any]], sides: tuple[str, str], pairs: ForeignPairs, place: str
-) -> Iterator[tuple[str, Meaning | None]]:
+) -> Iterator[tuple[str, Meaning]]:
     """Question and meaning of each answer."""
     choices: dict[str, set[str]] = {}
     ratings: dict[str, dict[str, float]] = {}

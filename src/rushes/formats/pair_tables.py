@@ -49,9 +49,8 @@ def videoreward(path: Path, meanings: MeaningTable) -> ReadEntry:
         answers = {question: meanings.meaning(text, place) for question, text in given.items() if text}
         if not answers:
             raise UnusableEntry("no label")
-        answered = {question: meaning for question, meaning in answers.items() if meaning}
         yield ForeignPair(
-            place, sides[0], sides[1], prompt=clean_prompt(prompt), answers=answered, judge="videoreward",
+            place, sides[0], sides[1], prompt=clean_prompt(prompt), answers=answers, judge="videoreward",
             systems=systems, names=names, why="path_A is left",
         )  # fmt: skip
 
@@ -79,10 +78,10 @@ def videodpo(path: Path, meanings: MeaningTable) -> ReadEntry:
         by_form: dict[int, Meaning] = {0: "left", 1: "right"}
         if label not in by_form:
             raise UnusableEntry("its label is neither 0 nor 1", f"{label}")
-        meaning = meanings.meaning(str(label), place, by_form=by_form[label])
+        answers = {"overall": meanings.meaning(str(label), place, by_form=by_form[label])}
         yield ForeignPair(
             place, sides[0], sides[1], prompt=clean_prompt(text_of({"frame_caption": prompt}, "frame_caption")),
-            answers={"overall": meaning} if meaning else {}, judge="videodpo", names=("video1", "video2"),
+            answers=answers, judge="videodpo", names=("video1", "video2"),
             why="video1 is left",
         )  # fmt: skip
 
@@ -156,19 +155,16 @@ def _by_answer(
     if not text:
         raise UnusableEntry("no label", columns.answer)
     sides: list[Meaning] = []
-    words = own_words(columns.left, columns.right)
-    own: tuple[tuple[Meaning, str, str], ...] = (
-        ("left", columns.left, words[0]),
-        ("right", columns.right, words[1]),
-    )
-    for side, column, word in own:
+    own: tuple[Meaning, ...] = ("left", "right")
+    videos = columns.left, columns.right
+    for side, column, word in zip(own, videos, own_words(*videos), strict=True):
         if row[column] == text:  # the video itself: each pair has another, and all of these mean one thing
             text = column
         if text.casefold() in (column.casefold(), word):
             sides.append(side)
     number = _number(text) is not None  # 1 may be the first of two, or the second of 0 and 1
-    meaning = meanings.meaning(text, place, names, by_form=sides[0] if len(sides) == 1 else None, by_table=not number)
-    return {"overall": meaning} if meaning else {}
+    by_form = sides[0] if len(sides) == 1 else None
+    return {"overall": meanings.meaning(text, place, names, by_form=by_form, by_table=not number)}
 
 
 def _by_share(columns: PairColumns, row: Mapping[str, Any]) -> dict[str, Meaning]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import released
 from rushes.backbones.tiny import TinyBackbone
@@ -36,7 +36,7 @@ from rushes.inspect.job_forecast import (
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, forecast, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
-from rushes.inspect.workload import SHARES, Numbers, StageWork, held_out_of, workload
+from rushes.inspect.workload import SHARES, Numbers, StageWork, clip_comparisons, held_out_of, workload
 from rushes.project import jobs
 from rushes.project.eta import LEVELS
 from rushes.training import loop
@@ -143,7 +143,7 @@ def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
     for change in changes:
         ask = settings.generate.model_copy(update={"guidance_scale_2": 0.0, **change})
         job = settings.model_copy(update={"generate": ask})
-        counted.append(workload(job, Numbers(1, 0), spec, COST.latents)["generate"].forward[0] / ask.takes)
+        counted.append(work(job, Numbers(1, 0), spec)["generate"].forward[0] / ask.takes)
     both, high, neither = counted
     assert (both, neither) == (80, 40) and 40 < high < 80
     levels = spec.solver(40, settings.generate.shift, 1.0, COST.latents[1:]).levels if spec.solver else torch.ones(0)
@@ -175,7 +175,7 @@ def test_several_gpus_share_every_stage() -> None:
     assert facts.total_hours == pytest.approx((8000 + 1200 * 5 + 900 + 1600) * 3.7 / 3600, abs=0.02)
     assert facts.total_hours <= 17
     frozen = settings.model_copy(update={"train": settings.train.model_copy(update={"reference": "frozen"})})
-    stages = workload(frozen, replace(numbers_of(frozen, 400), gpus=8), blank(folder).spec, COST.latents)
+    stages = work(frozen, replace(numbers_of(frozen, 400), gpus=8), blank(folder).spec)
     assert stages["probes"].forward == ((9 + 1) * (384 + 16) // 8,) * 8
     alone = forecast_job(replace(blank(folder), cost=seconds), settings, numbers_of(settings, 400), Machine(80, 1, 1))
     assert sum(facts.hours.values()) * 8 == pytest.approx(sum(alone.hours.values()), rel=0.001)
@@ -186,11 +186,11 @@ def test_takes_are_dealt_out_in_whole_batches_and_sharded_weights_are_probed_by_
     ask = settings.generate.model_copy(update={"takes": 1, "batch": 4, "steps": 1, "guidance_scale": 1.0})
     train = settings.train.model_copy(update={"parallel": "shard", "probe_every": 200})
     settings = settings.model_copy(update={"generate": ask, "train": train})
-    one, three = (workload(settings, Numbers(10, 4, n), blank(folder).spec, COST.latents) for n in (1, 3))
+    one, three = (work(settings, Numbers(10, 4, n), blank(folder).spec) for n in (1, 3))
     assert three["generate"].forward == (4, 4, 2)
     assert three["probes"].forward == one["probes"].forward * 3
     few = settings.model_copy(update={"train": train.model_copy(update={"probe_every": 0})})
-    often = workload(few, Numbers(10, 4), blank(folder).spec, COST.latents)["probes"].forward[0]
+    often = work(few, Numbers(10, 4), blank(folder).spec)["probes"].forward[0]
     assert one["probes"].forward[0] * 9 == often * 3
 
 
@@ -201,6 +201,10 @@ def test_the_adapter_is_of_the_models_own_rank_unless_another_is_asked_for() -> 
     assert [settings_of(asked, 1)[0].train.lora_rank for asked in ranks] == [*ranks.values()]
     with pytest.raises(ValueError, match="and --rank must be 1 or more"):
         settings_of(PlanRequest("cogvideox-5b", rank=-1), 1)
+
+
+def work(settings: Settings, numbers: Numbers, spec: BackboneSpec) -> dict[str, StageWork]:
+    return workload(settings, clip_comparisons(settings), numbers, spec, COST.latents)
 
 
 def blank(folder: Folder) -> Model:
@@ -279,7 +283,7 @@ def test_text_encoders_take_what_the_settings_make_of_them() -> None:
 
 def test_stages_have_an_owner() -> None:
     settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
-    stages = workload(settings, Numbers(60, 12), blank(folder).spec, COST.latents)
+    stages = work(settings, Numbers(60, 12), blank(folder).spec)
     assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
     assert all(isinstance(stage, StageWork) for stage in stages.values())
     assert stages["eta"].decoded == 16 * (2 * (len(LEVELS) + 1) + 1)

@@ -308,7 +308,7 @@ def fits(gpu: str, frames: int, quantize: str = "none") -> MemorySavings:
     folder = replace(folder, configs={**folder.configs, "transformer": network})
     settings = folder_preset(match, folder, "hub:x/y", "sft", frames=frames).settings
     settings = with_values(settings, {"backbone.quantize": quantize})
-    return check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    return check_fits(folder, settings, gpu)
 
 
 @pytest.mark.slow

@@ -186,9 +186,8 @@ def find_model(model: str) -> ModelMatch:
             return ModelMatch(row)
         _check_layout(model)
     elif not Path(model).is_dir():
-        first = {
-            row.partition("-")[0].rstrip(".0123456789"): row for row in reversed(list(rows))
-        }  # wan, cogvideox, ...
+        # wan, cogvideox, ...
+        first = {row.partition("-")[0].rstrip(".0123456789"): row for row in reversed(list(rows))}
         near = get_close_matches(model, list(rows), n=1)
         near = near or [first[word] for word in get_close_matches(model.casefold(), list(first), n=1)]
         hint = f"did you mean {near[0]}? " if near else ""

@@ -29,19 +29,9 @@ class StillMaker:
         device = default_device()
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         model = read_folder(str(folder))
-        from diffusers import DiffusionPipeline
-
-        load: Any = DiffusionPipeline.from_pretrained
         try:
-            self.pipeline: Any = load(
-                folder,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                **model.parts_in_variants(dtype),
-            )
-        except (ValueError, OSError) as error:
+            self.pipeline: Any = model.open_pipeline(dtype, ())
+        except (ValueError, OSError, AttributeError) as error:
             first = str(error).splitlines()[0]
             raise ValueError(f"{folder}: not an image pipeline that diffusers can load ({first})") from error
         takes = set(inspect.signature(self.pipeline.__call__).parameters)

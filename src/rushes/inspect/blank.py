@@ -36,9 +36,7 @@ def no_values(dtype: torch.dtype, module: nn.Module) -> Iterator[nn.Module]:
 
 def _without_values(network: nn.Module) -> nn.Module:
     """The network with tensors of the mode that is on; in place. Those of device "meta" choose other operations."""
-    wide = set(
-        getattr(network, "_keep_in_fp32_modules", None) or ()
-    )  # which diffusers loads in float32 whatever the rest
+    wide = {*(getattr(network, "_keep_in_fp32_modules", None) or ())}  # which diffusers loads in float32 in any case
     for path, module in network.named_modules():
         for name, p in module._parameters.items():
             if p is not None:
@@ -85,11 +83,7 @@ def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], f
         shape = [n for n in (1, tokens and tokens + seen, config[_width(width, config)] if width else 0) if n]
         more[name] = torch.empty(shape) if width else torch.ones(shape, dtype=torch.bool)
     tokens, width = backbone.family.image_tokens
-    stills = {
-        "start": (1, c, f, h, w),
-        "first": (1, c, 1, h, w),
-        "image": (1, tokens, config.get(width) or 0, 1, 1),
-    }
+    stills = {"start": (1, c, f, h, w), "first": (1, c, 1, h, w), "image": (1, tokens, config.get(width) or 0, 1, 1)}
     shown = tuple(name for name in backbone.spec.still if name in stills)
     if "text" not in backbone.spec.modes and not shown and backbone.spec.first_frame == "channels":
         shown = ("first",)

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from rushes.backbones.base import BackboneSpec, LoadOptions
+from rushes.backbones.base import BackboneSpec
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_of, options_of
+from rushes.inspect.dry_run import find_family
+from rushes.inspect.job_forecast import JobForecast, Model, ask_of, forecast_job, model_of, options_of
 from rushes.inspect.part_costs import reader_cost
+from rushes.inspect.planning import machine
 from rushes.inspect.step_forecast import (
     CHUNK,
     GIB,
     KINDS,
-    SHARE_OF_PEAK,
     USABLE,
     StepForecast,
     forecast,
@@ -26,7 +27,7 @@ from rushes.inspect.step_forecast import (
 )
 from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_values
-from rushes.project.model_presets import family_of, folder_of
+from rushes.project.model_presets import folder_of
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
@@ -99,9 +100,8 @@ def fitted_to(settings: Settings, gpu: str) -> MemorySavings:
 
     Raises ValueError: no such GPU, a model without a forecast, a step or text encoders that do not fit.
     """
-    match = find_model(settings.backbone.path)
-    folder = folder_of(settings.backbone.path, match)
-    savings = check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
+    savings = check_fits(folder, settings, gpu)
     return replace(savings, text_offload=reads_by_layers(folder, settings, gpu))
 
 
@@ -130,8 +130,8 @@ def too_large(settings: Settings, savings: MemorySavings, gpu: str) -> list[str]
 
     Raises ValueError: a model without a forecast.
     """
-    match = find_model(settings.backbone.path)
-    folder, fitted = folder_of(settings.backbone.path, match), savings.applied(settings)
+    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
+    fitted = savings.applied(settings)
     models = {fitted.backbone.quantize: model_of(folder, fitted)}
     job = _job(models[fitted.backbone.quantize], fitted, gpu)
     if not job.too_large:
@@ -141,7 +141,7 @@ def too_large(settings: Settings, savings: MemorySavings, gpu: str) -> list[str]
     settings = MemorySavings(text_offload=savings.text_offload).applied(settings)  # whatever the clip
     asked = _asked(settings)
     hopeless = asked.clip if "encode" in job.too_large else None  # as fewer bits leave the codec as it is
-    for change in _changes(settings, asked, family_of(match).spec(folder, LoadOptions())):
+    for change in _changes(settings, asked, models[fitted.backbone.quantize].spec):
         if change.clip == hopeless:
             continue
         if change.quantize not in models:
@@ -164,7 +164,7 @@ def _all_fit(folder: Folder, settings: Settings, gpu: str) -> bool:
     return False
 
 
-def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> MemorySavings:
+def check_fits(folder: Folder, settings: Settings, gpu: str) -> MemorySavings:
     """The least of `savings_for` with which a step fits a kind of GPU; where none does, an error names a smaller clip.
 
     Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
@@ -179,6 +179,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     needed = _gib(facts[asked.quantize])
     step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb
     start = f"--gpu {gpu}: {step} needs {needed:.0f} GiB, but the GPU has {room}"
+    spec = find_family(folder.pipeline).spec(folder, options_of(settings))
     for change in _changes(settings, asked, spec):
         if change.quantize not in facts:
             facts[change.quantize] = _forecast(folder, replace(change, clip=asked.clip).applied(settings), gpu)
@@ -246,13 +247,9 @@ def _gib(forecasted: StepForecast) -> float:
 
 
 def _forecast(folder: Folder, settings: Settings, gpu: str) -> StepForecast:
-    ask, _ = ask_of(settings, OF_60, _machine(gpu))
+    ask, _ = ask_of(settings, OF_60, machine(gpu))
     return forecast(folder, ask)
 
 
 def _job(model: Model, settings: Settings, gpu: str) -> JobForecast:
-    return forecast_job(model, settings, OF_60, _machine(gpu))
-
-
-def _machine(gpu: str) -> Machine:
-    return Machine(KINDS[gpu].memory_gb, round(SHARE_OF_PEAK * KINDS[gpu].tflops, 1))
+    return forecast_job(model, settings, OF_60, machine(gpu))

@@ -26,12 +26,12 @@ from rushes.inspect.step_forecast import (
     USABLE,
     ForecastRequest,
     StepForecast,
+    activations_of,
     forecast_of,
     static_memory,
     weights_there,
 )
-from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
-from rushes.project.comparisons import comparisons_of_a_clip
+from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, clip_comparisons, workload
 from rushes.project.networks import make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
@@ -166,7 +166,8 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
     """
     ask, shape = ask_of(settings, numbers, machine)
     mode = _mode(model.cost, ask, settings, shape)
-    stages = workload(settings, replace(numbers, gpus=machine.gpus), model.spec, model.cost.latents, mode)
+    shared_by = replace(numbers, gpus=machine.gpus)
+    stages = workload(settings, shape, shared_by, model.spec, model.cost.latents, mode=mode)
     shared = {name: machine.gpus if SHARES[name] == "shared" else 1 for name in stages}
     hours = {name: _seconds(model, stage, machine, shared[name]) / 3600 for name, stage in stages.items()}
     gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode, machine).items() if name in stages}
@@ -250,7 +251,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     Raises ValueError: a recipe that refuses the settings.
     """
     size, train = settings.backbone, settings.train
-    shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
+    shape = clip_comparisons(settings)
     ask = ForecastRequest(
         size.shape,
         options_of(settings),
@@ -312,22 +313,15 @@ def _memory(
     trained = sum(static.values()) / ask.shards
     room = SHARE_GPU * (ask.gpu_memory_gb * GIB - trained)
     views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= room else 1)
-    activations = {
-        "joint": views * cost.activations,
-        "stash": cost.activations + cost.trained_bytes,
-        "two_pass": cost.activations,
-    }
-    activations = {name: size + cost.unpacked for name, size in activations.items()}
     rows = min(max(1, POSITIONS // int(np.prod(cost.latents[1:]))), ask.views * ask.batch)
-    copies = (
-        2 * cost.trained if ask.options.dtype == "mixed" else 0
-    )  # in bfloat16, which autocast keeps of trained weights
+    # In bfloat16, which autocast keeps of trained weights.
+    copies = 2 * cost.trained if ask.options.dtype == "mixed" else 0
     seen = rows * cost.sampling + copies
     sizes = {
         "read": float(model.reader.weights),
         "encode": float(codec.weights + codec.encode_bytes),
         "bank": trained + cost.sampling + copies,
-        "train": trained + activations[mode],
+        "train": trained + activations_of(cost, views)[mode],
         "probes": trained + seen,
         "samples": trained + taken + copies,
     }

@@ -78,7 +78,7 @@ def gpu_here() -> str:
     return step_forecast.gpu_seen(torch.cuda.get_device_name(0), memory)
 
 
-def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
+def machine(gpu: str, gpus: int = 1, memory_gb: float = 0.0, tflops: float = 0.0) -> Machine:
     """GPUs of a kind that is known, of the kind that is here or is assumed ("" as `gpu`), or of other memory and speed.
 
     Raises ValueError: no such kind, or fewer than one.
@@ -259,8 +259,7 @@ def model_for(settings: Settings) -> Model:
     path = settings.backbone.path
     if not path:
         return model_at_hand(settings)
-    match = find_model(path)
-    return model_of(folder_of(path, match), settings)
+    return model_of(folder_of(path, find_model(path)), settings)
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -250,4 +250,4 @@ def _hours(plan: JobForecast, parts: Sequence[str]) -> float:
 def machine_here() -> Machine | None:
     """The GPU that torch sees first, of the kinds that `rushes plan` knows; None where it is none of them."""
     kind = gpu_here()
-    return machine(kind, 1, 0.0, 0.0) if kind else None
+    return machine(kind) if kind else None

@@ -192,11 +192,20 @@ def main_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
     return {"weights": away, "activations": cost.main_memory}
 
 
+def activations_of(cost: Cost, together: int) -> dict[str, int]:
+    """Bytes that activations take by how gradients are taken, where so many views are in one graph."""
+    view = cost.activations + cost.unpacked
+    return {
+        "joint": together * cost.activations + cost.unpacked,
+        "stash": view + cost.trained_bytes,
+        "two_pass": view,
+    }
+
+
 def _modes(cost: Cost, ask: ForecastRequest, static: int) -> Mapping[str, ModeForecast]:
-    many, view = ask.views * ask.batch, cost.activations + cost.unpacked
-    activations = {"joint": many * cost.activations + cost.unpacked}
-    if many > 1:
-        activations |= {"stash": view + cost.trained_bytes, "two_pass": view}
+    activations = activations_of(cost, ask.views * ask.batch)
+    if ask.views * ask.batch == 1:  # then all are one
+        activations = {"joint": activations["joint"]}
     return {
         name: ModeForecast(
             memory_gb=round((static + size) / GIB, 2),

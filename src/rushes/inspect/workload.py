@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Literal
 
 import torch
@@ -98,19 +99,30 @@ class ClipComparisons:
         return any(term.reduction == "segment" for each in self.comparisons for term in each.terms)
 
 
+def clip_comparisons(settings: Settings) -> ClipComparisons:
+    """What the recipe of settings makes of one clip. Raises ValueError: a recipe that refuses them."""
+    return ClipComparisons(tuple(comparisons_of_a_clip(settings)))
+
+
 def workload(
-    settings: Settings, numbers: Numbers, spec: BackboneSpec, latents: Sequence[int], mode: GradientMode = "joint"
+    settings: Settings,
+    shape: ClipComparisons,
+    numbers: Numbers,
+    spec: BackboneSpec,
+    latents: Sequence[int],
+    *,
+    mode: GradientMode = "joint",
 ) -> dict[str, StageWork]:
     """Stages by name, in their order; those that have nothing to do are left out.
 
     Args:
+        shape: what the settings' recipe makes of a clip.
         latents: C, F, H, W of a clip.
         mode: how gradients are taken; "joint" and "stash" take one pass of each view, "two_pass" another of those that
             wait for others.
 
-    Raises ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
+    Raises ValueError: more GPUs than comparisons in a step.
     """
-    shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, size=(sizes[0], sizes[1], sizes[2]), shape=shape, mode=mode)
     stages = {
@@ -130,12 +142,10 @@ def workload(
 
 def held_out_of(settings: Settings, clips: int, each: int) -> int:
     """Comparisons held out of training, of `each` a clip: as `rushes.training.loop.split` takes them."""
-    count, most = 0, clips * each // 4
-    for _ in range(clips):
-        if count >= settings.train.held_out or count + each > most:
-            break
-        count += each
-    return count
+    if not each:
+        return 0
+    enough, most = ceil(settings.train.held_out / each), clips * each // 4 // each  # clips, whole
+    return each * min(enough, most)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NotRequired, TypedDict
 
+from rushes.config.held_defaults import put
 from rushes.config.renamed import LATER, with_names_of_today
 from rushes.config.settings_files import flat, toml_value
 from rushes.config.tables import TrainSettings
@@ -152,11 +153,7 @@ def _nested(table: Mapping[str, Any]) -> dict[str, Any]:
     """The [train] table of dotted paths."""
     out: dict[str, Any] = {}
     for path, value in table.items():
-        *parts, name = path.split(".")[1:]
-        place = out
-        for part in parts:
-            place = place.setdefault(part, {})
-        place[name] = value
+        put(out, path.removeprefix("train."), value)
     return out
 
 

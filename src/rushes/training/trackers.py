@@ -84,21 +84,16 @@ def _tensorboard(module: ModuleType, project: str, folder: Path, settings: Mappi
 @contextmanager
 def _wandb(module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Tracker]:
     mode = os.environ.get("WANDB_MODE", "offline")  # nothing leaves the machine unless the user says so
-    run = module.init(project=project, name=folder.name, config=dict(settings), dir=str(folder), mode=mode)
-    with _logging(run) as track:
+    with _logging(module, project, folder, settings, dir=str(folder), mode=mode) as track:
         yield track
 
 
 @contextmanager
-def _trackio(module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Tracker]:
-    run = module.init(project=project, name=folder.name, config=dict(settings))
-    with _logging(run) as track:
-        yield track
-
-
-@contextmanager
-def _logging(run: Any) -> Iterator[Tracker]:
-    done = [-1]
+def _logging(
+    module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any], **own: str
+) -> Iterator[Tracker]:
+    """A tracker with wandb's functions, as trackio has them too."""
+    run, done = module.init(project=project, name=folder.name, config=dict(settings), **own), [-1]
 
     def track(rows: Sequence[StepRow]) -> None:
         for row in _new(rows, done):
@@ -112,6 +107,6 @@ def _logging(run: Any) -> Iterator[Tracker]:
 
 _KINDS: Mapping[str, Callable[[ModuleType, str, Path, Mapping[str, Any]], AbstractContextManager[Tracker]]] = {
     "tensorboard": _tensorboard,
-    "trackio": _trackio,
+    "trackio": _logging,
     "wandb": _wandb,
 }

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from rushes.backbones.base import blocks
 from rushes.backbones.loading import load_backbone
-from rushes.training.parallel import Ranks, blocks, called, joined
+from rushes.training.parallel import Ranks, called, joined
 
 from .. import forked, tiny_sd
 from ..backbones.tiny_pipelines import BACKBONE, write

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -323,6 +323,18 @@ class ReadsTogether(Protocol):
 def weights_fingerprint(*modules: nn.Module) -> str:
     """24 hex digits over names, shapes, dtypes and bytes of parameters and buffers."""
     return tensors_digest(named for module in modules for named in sorted(module.state_dict().items()))[:24]
+
+
+def blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The entries of a network's outermost lists that have weights: the blocks of a transformer, the levels of a UNet.
+
+    A list within a block is none of them: its entries are too small for passes of their own.
+    """
+    for child in network.children():
+        if isinstance(child, nn.ModuleList):
+            yield from (block for block in child if next(block.parameters(), None) is not None)
+        else:
+            yield from blocks(child)
 
 
 def main_memory(size: int, device: torch.device) -> Tensor:

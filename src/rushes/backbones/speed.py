@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from rushes.backbones.base import blocks
 from rushes.devices import default_device
 
 QUANTISES = "sage"  # in its name: attention over rounded numbers, which has no backward pass
@@ -96,16 +97,10 @@ def compile_blocks(network: nn.Module, **options: Any) -> None:
     check_compiles(default_device().type)
     # torch looks at the gradient of what a block is given, which is not a weight, and says so.
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
-    names = getattr(network, "_repeated_blocks", None) or {type(block).__name__ for block in _listed(network)}
+    names = getattr(network, "_repeated_blocks", None) or {type(block).__name__ for block in blocks(network)}
     for module in network.modules():
         if type(module).__name__ in names:
             module.compile(**options)
-
-
-def _listed(network: nn.Module) -> Iterator[nn.Module]:
-    """The entries of a network's outermost lists."""
-    for child in network.children():
-        yield from child if isinstance(child, nn.ModuleList) else _listed(child)
 
 
 def _all_names() -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -68,15 +68,6 @@ class TextsResult:
 
 
 @dataclass(frozen=True)
-class TextsCheck:
-    """Stored embeddings that were read again."""
-
-    texts: int  # captions whose embeddings were looked at
-    texts_compared: int  # captions that were read again
-    problems: tuple[str, ...] = ()  # a sentence each
-
-
-@dataclass(frozen=True)
 class ExplainResult:
     """Stored latents, and captions beside them."""
 
@@ -92,12 +83,12 @@ class ExplainResult:
 class EncodedAgain:
     """Stored latents and captions against what is encoded now."""
 
-    entries: int  # latents that were read
-    compared: int  # latents that were encoded again
-    without_media: int  # latents whose file is not in media/
-    texts: int  # captions whose embeddings were read
-    texts_compared: int  # captions that were read again
-    problems: tuple[str, ...]  # a sentence each
+    entries: int = 0  # latents that were read
+    compared: int = 0  # latents that were encoded again
+    without_media: int = 0  # latents whose file is not in media/
+    texts: int = 0  # captions whose embeddings were read
+    texts_compared: int = 0  # captions that were read again
+    problems: tuple[str, ...] = ()  # a sentence each
 
 
 def explain(project: OpenProject, subject: str = "") -> ExplainResult:
@@ -169,14 +160,9 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAg
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
     texts = verify_texts(project, share, seed)
-    return EncodedAgain(
-        entries=len(here),
-        compared=compared,
-        without_media=len(keys) - len(jobs),
-        texts=texts.texts,
-        texts_compared=texts.texts_compared,
-        problems=(*problems, *texts.problems),
-    )
+    problems += texts.problems
+    left = len(keys) - len(jobs)
+    return replace(texts, entries=len(here), compared=compared, without_media=left, problems=tuple(problems))
 
 
 def _unlike(stored: torch.Tensor | None, fresh: torch.Tensor | None) -> str:
@@ -220,13 +206,13 @@ def _captions(project: OpenProject) -> dict[str, str]:
     return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
 
 
-def verify_texts(project: OpenProject, share: float, seed: int) -> TextsCheck:
+def verify_texts(project: OpenProject, share: float, seed: int) -> EncodedAgain:
     """Read all stored embeddings, and a share of the captions again; at least one."""
     cache = texts_of(project)
     problems: list[str] = []
     paths = cache.paths() if cache is not None else []
     if cache is None or not paths:
-        return TextsCheck(0, 0)
+        return EncodedAgain()
     sound: list[str] = []
     for path in paths:
         try:
@@ -243,7 +229,7 @@ def verify_texts(project: OpenProject, share: float, seed: int) -> TextsCheck:
                 problems.append(
                     f"caption {caption!r}: {words}; delete {cache.path(caption)}, and the caption is encoded again"
                 )
-    return TextsCheck(len(paths), len(chosen), tuple(problems))
+    return EncodedAgain(texts=len(paths), texts_compared=len(chosen), problems=tuple(problems))
 
 
 def in_words(result: TextsResult) -> list[str]:

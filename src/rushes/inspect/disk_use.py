@@ -21,8 +21,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from safetensors import safe_open
-
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import Settings, run_name
 from rushes.generate import ASIDE, GenerationContext
@@ -244,7 +242,7 @@ class _FileUses:
     def whole(self, run: str) -> bool:
         """Whether a finished run can do without checkpoints: what stays of it is what was written."""
         folder = self.folder / "runs" / run
-        if weights_fault(folder / WEIGHTS) or not _has_checksum(folder / WEIGHTS):
+        if weights_fault(folder / WEIGHTS, checksum_needed=True):
             return False
         return not self._adapter(run) or all(read(path) for path in in_order(folder / "checkpoints")[-1:])
 
@@ -338,11 +336,6 @@ def _partial(top: str, name: str, *, below: bool) -> bool:
     if not below:
         return part is not None and is_own(part[1])
     return is_own(top) and bool(part or _TEMPORARY.fullmatch(name))
-
-
-def _has_checksum(weights: Path) -> bool:
-    with safe_open(weights, "pt") as file:
-        return "sha256" in (file.metadata() or {})
 
 
 def _young(path: Path) -> bool:

@@ -23,6 +23,7 @@ from rushes.backbones.base import Backbone, Condition, LoadOptions
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder
 from rushes.backbones.inflation import VideoUNet
+from rushes.backbones.offload import streamed
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.backbones.table import backbone_names
@@ -304,9 +305,7 @@ def _resident(network: nn.Module, options: LoadOptions) -> dict[str, int]:
         weights = (p for p in module.parameters() if not (frozen and p.requires_grad))
         return sum(p.numel() * p.element_size() for p in weights) - _saved(module, options.quantize)
 
-    blocks = [
-        size(block, frozen=True) for part in network.children() if isinstance(part, nn.ModuleList) for block in part
-    ]
+    blocks = [size(block, frozen=True) for block in streamed(network)]
     return {"stays": size(network) - sum(blocks), "two_blocks": sum(sorted(blocks)[-2:])}
 
 

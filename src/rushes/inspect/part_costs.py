@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.quantized import linear_layers, weight_bytes
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, no_values, tokens_of
@@ -69,19 +67,23 @@ def codec_cost(folder: Folder, options: LoadOptions, clip: ClipShape) -> CodecCo
     Raises ValueError: a size or length that the model cannot take.
     """
     backbone = open_blank(folder, options)
-    latents = latent_size(backbone, clip)
+    family, (c, f, h, w) = backbone.family, latent_size(backbone, clip)
     with torch.device("meta"):
         codec: Any = blank_part(folder, "vae", torch.float32).requires_grad_(False)
     if options.tiling and hasattr(codec, "enable_tiling"):
         codec.enable_tiling()
+
+    def encode(pixels: Tensor) -> Tensor:
+        return family.normalise(codec, family.encode(codec, pixels))
+
+    def decode(latents: Tensor) -> Tensor:
+        return family.decode(codec, family.denormalise(codec, latents), options)
+
     with no_values(torch.float32, codec), torch.no_grad():
-        backbone.__dict__["codec"] = codec
-        encode = partial(_encoded, backbone)
         of_clip, of_first = (
             _run(codec, encode, torch.empty(1, 3, frames, clip.height_px, clip.width_px)) for frames in (clip.frames, 1)
         )
-        c, f, h, w = latents
-        decoded = _run(codec, partial(_decoded, backbone), torch.empty(1, c, f - backbone.spec.lead, h, w))
+        decoded = _run(codec, decode, torch.empty(1, c, f - backbone.spec.lead, h, w))
     return CodecCost.counted(_own_bytes(codec.parameters()), of_clip, of_first, decoded)
 
 
@@ -115,16 +117,6 @@ def _reading_bytes(encoder: nn.Module, options: LoadOptions) -> int:
 
 def _own_bytes(weights: Iterable[Tensor]) -> int:
     return sum(p.numel() * p.element_size() for p in weights)
-
-
-def _encoded(backbone: DiffusersBackbone, pixels: Tensor) -> Tensor:
-    family = backbone.family
-    return family.normalise(backbone.codec, family.encode(backbone.codec, pixels))
-
-
-def _decoded(backbone: DiffusersBackbone, latents: Tensor) -> Tensor:
-    family = backbone.family
-    return family.decode(backbone.codec, family.denormalise(backbone.codec, latents), backbone.options)
 
 
 def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:

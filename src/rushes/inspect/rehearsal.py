@@ -151,7 +151,8 @@ def rehearse(
             clips = len(trained_on(work.store))
         sides = numbers_by_shape(folder, ask)
         step_s = float(read_history(folder / "runs" / run_name(ask.train) / CURVES)[-1]["seconds"])
-    here, costs = machine_here(), model_for
+    kind, costs = gpu_here(), model_for
+    here = machine(kind) if kind else None
     numbers, memory = numbers_by_shape(project, settings), here.memory_gb if here else 1e6
     jobs = ((ask, sides), (settings, numbers))
     small, whole = (forecast_shapes(*job, costs, Machine(memory, SLOW)) for job in jobs)
@@ -245,9 +246,3 @@ def _estimates(
 
 def _hours(plan: JobForecast, parts: Sequence[str]) -> float:
     return sum(plan.hours.get(part, 0.0) for part in parts)
-
-
-def machine_here() -> Machine | None:
-    """The GPU that torch sees first, of the kinds that `rushes plan` knows; None where it is none of them."""
-    kind = gpu_here()
-    return machine(kind) if kind else None

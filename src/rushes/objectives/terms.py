@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -92,15 +92,8 @@ class TermBatch:
         return self._each(lambda value: value.to(device=device, dtype=dtype))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TermBatch:
-        return TermBatch(
-            forms=self.forms,
-            coefficients_BKV=change(self.coefficients_BKV),
-            labels_BKF=change(self.labels_BKF),
-            beta_BK=change(self.beta_BK),
-            weight_BK=change(self.weight_BK),
-            smoothing_BK=change(self.smoothing_BK),
-            reference_BK=change(self.reference_BK),
-        )
+        changed: dict[str, Any] = {name: change(part) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **changed)
 
     def counts(self) -> dict[str, Tensor]:
         """What each level's sum is divided by: scored frames for "segment", else comparisons with a scored frame.

@@ -91,14 +91,15 @@ class Batch:
         """The same with what the network sees on another device; terms stay where they are."""
         if self.clean_RCFHW.device == device:
             return self
-        clean, noise, t = (x.to(device) for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-        condition = self.condition.each(lambda tensor: tensor.to(device))
-        return Batch(clean, noise, t, condition=condition, place=self.place, terms=self.terms)
+        return self._each(lambda tensor: tensor.to(device))
 
-    def rows(self, rows: slice, place: tuple[tuple[int, int], ...], terms: TermBatch) -> Batch:
-        """Some of the rows, at other places under other terms."""
-        clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-        return Batch(clean, noise, t, condition=self.condition[rows], place=place, terms=terms)
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with all that the network sees changed alike."""
+        clean, noise, t = (change(x) for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        return replace(self, clean_RCFHW=clean, noise_RCFHW=noise, t_RF=t, condition=self.condition.each(change))
+
+    def _rows(self, rows: slice, place: tuple[tuple[int, int], ...], terms: TermBatch) -> Batch:
+        return replace(self._each(lambda tensor: tensor[rows]), place=place, terms=terms)
 
     def parts(self, comparisons: int) -> Iterator[tuple[slice, Batch]]:
         """The batch cut into batches of at most so many comparisons, and which of them each holds."""
@@ -110,7 +111,7 @@ class Batch:
             of = [row for row, (b, _) in enumerate(self.place) if at <= b < at + comparisons]
             rows, span = slice(of[0], of[-1] + 1), slice(at, min(at + comparisons, count))
             place = tuple((b - at, v) for b, v in self.place[rows])
-            yield span, self.rows(rows, place, self.terms[span])
+            yield span, self._rows(rows, place, self.terms[span])
 
     def idle(self) -> Batch:
         """The batch of a process without a comparison: nothing counts, and its rows only go along with others'."""
@@ -118,7 +119,7 @@ class Batch:
 
     def stand_in(self, time: float | None) -> Batch:
         """The first row, for a pass in which a process has none; at a noise level, or at its own (None)."""
-        first = self.rows(slice(0, 1), (), self.terms[:0])
+        first = self._rows(slice(0, 1), (), self.terms[:0])
         return first if time is None else replace(first, t_RF=torch.full_like(first.t_RF, time))
 
     def scatter(self, errors_RF: Tensor, rows: Sequence[int] | None = None) -> Tensor:

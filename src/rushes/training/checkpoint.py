@@ -269,10 +269,10 @@ def _sharded(path: Path) -> Checkpoint | None:
         return None
 
 
-def weights_fault(path: Path) -> str:
-    """Why a file of a run's weights is not what was written; empty where it is, or has no checksum."""
+def weights_fault(path: Path, *, checksum_needed: bool = False) -> str:
+    """Why a file of a run's weights is not what was written; empty where it is, or has no checksum and needs none."""
     try:
-        return "" if _file_is_whole(path) else "was altered"
+        return "" if _file_is_whole(path, checksum_needed) else "was altered"
     except FileNotFoundError:
         return "is missing"
     except _DAMAGED as error:

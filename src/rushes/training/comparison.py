@@ -119,12 +119,14 @@ def hashed_view(view: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in view.items() if name != "shape" or value}
 
 
-def by_shape(comparisons: Sequence[Comparison]) -> list[list[int]]:
-    """Places of comparisons of equal shape, in their order; the shape that comes first is the first."""
+def by_shape(comparisons: Sequence[Comparison], at_once: int = 0) -> list[list[int]]:
+    """Places of comparisons of equal shape, in their order, at most so many together (0 = all); the shape that comes
+    first is the first."""
     places: dict[str, list[int]] = {}
     for at, comparison in enumerate(comparisons):
         places.setdefault(comparison.shape, []).append(at)
-    return [*places.values()]
+    parts = [*places.values()]
+    return [part[at : at + at_once] for part in parts for at in range(0, len(part), at_once)] if at_once else parts
 
 
 def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from rushes.backbones.base import blocks
 from rushes.devices import default_device
 from rushes.progress import Sharing, attempt, in_turn
 from rushes.training.determinism import set_workspace
@@ -203,18 +204,6 @@ def called(network: nn.Module) -> list[nn.Module]:
     """
     holds = type(network).forward is nn.Module.forward  # which nobody has overridden
     return list(network.children()) if holds else [network]
-
-
-def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The entries of a network's outermost lists that have weights: the blocks of a transformer, the levels of a UNet.
-
-    A list within a block is none of them: its entries are too small for passes of their own.
-    """
-    for child in network.children():
-        if isinstance(child, nn.ModuleList):
-            yield from (block for block in child if next(block.parameters(), None) is not None)
-        else:
-            yield from blocks(child)
 
 
 @contextmanager

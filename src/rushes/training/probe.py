@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -138,8 +137,7 @@ def measure(
     # Those of one shape together.
     pairs = [(comparisons[at], -1 - draw) for places in by_shape(comparisons) for at in places for draw in range(DRAWS)]
     views, frames = max(len(c.views) for c in comparisons), max(c.frames for c in comparisons)
-    parts_of = [[*rows] for _, rows in groupby(range(len(pairs)), lambda at: pairs[at][0].shape)]
-    cuts = [rows[at : at + at_once] for rows in parts_of for at in range(0, len(rows), at_once)]
+    cuts = by_shape([comparison for comparison, _ in pairs], at_once)
 
     @torch.no_grad()
     def of_batch(rows: Sequence[int]) -> _ProbeBatch:

@@ -113,11 +113,7 @@ def fill(
     weights are sharded, all processes call it together: one that has no more to compute goes along with `stand_in`.
     """
     device = next(backbone.network.parameters()).device
-    chunks = [
-        [missing[at] for at in places[start : start + AT_ONCE]]
-        for places in by_shape(missing)
-        for start in range(0, len(places), AT_ONCE)
-    ]
+    chunks = [[missing[at] for at in places] for places in by_shape(missing, AT_ONCE)]
     for at in range(strategy.most(len(chunks)) if strategy.most else len(chunks)):
         part = chunks[at] if at < len(chunks) else []
         errors = []

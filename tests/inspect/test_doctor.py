@@ -15,7 +15,7 @@ from rushes.inspect.doctor import MachineFinding
 from ..projects import AS_A_USER, Command, SmallProject
 
 VERSIONS: dict[str, str | None] = {
-    name: "1.0" for name in (*doctor.CORE.values(), *doctor.MODELS.values(), "torchvision")
+    name: "1.0" for name in (*doctor.CORE, *doctor.PACKAGES.values(), *doctor.MODELS, "torchvision")
 }
 
 
@@ -57,7 +57,7 @@ def test_a_broken_and_a_deadly_module_are_named_and_the_others_go_on(
 @pytest.mark.slow
 def test_a_torchvision_that_does_not_fit_is_named_as_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, monkeypatch, "torchvision", "raise RuntimeError('operator torchvision::nms does not exist')")
-    monkeypatch.setattr(doctor, "CORE", {"torch": "torch"})
+    monkeypatch.setattr(doctor, "CORE", ("torch",))
     report = doctor.examine(tmp_path)
     (one,) = [each for each in report.findings if each.name == "torchvision"]
     assert one.severity == "error" and report.versions["torchvision"] == "9.9"

@@ -229,7 +229,7 @@ def test_remedies_name_what_helps() -> None:
     ):
         assert part in words
     assert "(train.optimizer adamw_8bit)" in " ".join(remedies(COST, heavy))
-    assert remedies(Cost(**{**COST.__dict__, "saved": 20 * GIB}), few) == [
+    assert list(remedies(Cost(**{**COST.__dict__, "saved": 20 * GIB}), few)) == [
         "use fewer frames or a smaller size: activations shrink with the number of tokens"
     ]
 

@@ -23,21 +23,12 @@ from rushes.devices import cores
 
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK, LITTLE_DISK = 4 * GIB, 1 * GIB, 20 * GIB
-# module -> distribution; what a run of the tiny model needs, then what models out of diffusers need beside it
-CORE = {
-    "numpy": "numpy",
-    "av": "av",
-    "cv2": "opencv-python-headless",
-    "safetensors": "safetensors",
-    "scipy": "scipy",
-    "pyarrow": "pyarrow",
-    "pydantic": "pydantic",
-    "fastapi": "fastapi",
-    "uvicorn": "uvicorn",
-    "torch": "torch",
-    "peft": "peft",
-}
-MODELS = {"transformers": "transformers", "diffusers": "diffusers", "sentencepiece": "sentencepiece", "ftfy": "ftfy"}
+# Modules that a run of the tiny model needs, then those that models out of diffusers need beside it.
+CORE = (
+    "numpy", "av", "cv2", "safetensors", "scipy", "pyarrow", "pydantic", "fastapi", "uvicorn", "torch", "peft",
+)  # fmt: skip
+MODELS = ("transformers", "diffusers", "sentencepiece", "ftfy")
+PACKAGES = {"cv2": "opencv-python-headless", "pipelines": "diffusers"}  # of modules that have another name
 # An import of diffusers alone is lazy; that of a pipeline brings transformers in, and with it torchvision.
 DEEP = "from diffusers import WanPipeline"
 DECODERS = ("h264", "hevc", "vp9", "av1")
@@ -118,7 +109,7 @@ class DoctorResult:
 
 def examine(folder: Path) -> DoctorResult:
     """Machine, versions and findings; `folder` is where a project is or will be, whose disk is looked at."""
-    versions = {name: _version(name) for name in dict.fromkeys([*CORE.values(), *MODELS.values(), "torchvision"])}
+    versions = {name: _version(name) for name in (*(PACKAGES.get(each, each) for each in CORE + MODELS), "torchvision")}
     wanted_models = versions["diffusers"] is not None
     modules = [*CORE, *(MODELS if wanted_models else ()), *(["pipelines"] if wanted_models else ())]
     probed = probe(modules)
@@ -201,7 +192,7 @@ def _imports(probed: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str
             remedy = "the models of diffusers; run `pip uninstall torchvision`, which Rushes does not need"
             yield MachineFinding("error", "torchvision", words + remedy)
     for name, error in failed.items():
-        package = (CORE | MODELS).get(name, "diffusers")
+        package = PACKAGES.get(name, name)
         if versions[package] is None:
             yield MachineFinding("error", package, f"{package} is missing; run `pip install {package}`")
         else:

@@ -7,7 +7,7 @@ own habits: AdamW with two moments in the weights' dtype, a reference in float32
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from math import ceil
@@ -225,44 +225,36 @@ def operations(cost: Cost, ask: ForecastRequest, mode: str) -> float:
     return ask.batch * (ask.views * cost.both + beside + again)
 
 
-def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
+def remedies(cost: Cost, ask: ForecastRequest) -> Iterator[str]:
     """What to change where no way to take gradients fits, most useful first."""
     room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost, ask).values())
-    words = []
     if not ask.options.checkpointing:
-        words.append(
+        yield (
             "set backbone.gradient_checkpointing to true: activations need a small part of the memory, for a third "
             "more operations"
         )
     if ask.tune == "full":
-        words.append(
-            "train an adapter (train.trainable lora): gradients, optimiser and reference need almost no memory"
-        )
+        yield "train an adapter (train.trainable lora): gradients, optimiser and reference need almost no memory"
     if ask.options.checkpointing and ask.activations == "keep":
-        words.append(
-            "move activations to main memory (train.activations offload): the inputs of all blocks leave the GPU"
-        )
+        yield "move activations to main memory (train.activations offload): the inputs of all blocks leave the GPU"
     if not ask.options.feed_forward_chunk:
-        words.append(
+        yield (
             f"set backbone.chunk_size_feed_forward to {CHUNK}: a block's widest activations shrink, for 5 % more "
             "operations"
         )
     if ask.tune == "lora" and ask.options.quantize == "none" and not ask.options.offload:
-        words.append("move blocks to the GPU one by one (backbone.offload true), if main memory can hold the weights")
+        yield "move blocks to the GPU one by one (backbone.offload true), if main memory can hold the weights"
     if ask.tune == "full" and ask.optimizer == "adamw":
-        words.append("store the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of their memory")
+        yield "store the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of their memory"
     if ask.options.dtype in ("float32", "mixed"):
-        words.append("set backbone.dtype to bfloat16: weights and activations use half the memory")
+        yield "set backbone.dtype to bfloat16: weights and activations use half the memory"
     if ask.tune == "lora" and ask.options.quantize == "none":
-        words.append(
-            "store the frozen weights in 4 bits (backbone.quantize 4bit): a quarter of their memory, with rounding"
-        )
+        yield "store the frozen weights in 4 bits (backbone.quantize 4bit): a quarter of their memory, with rounding"
     if ask.shards == 1 and cost.activations < room and static > room - cost.activations:
         count = ceil(static / (room - cost.activations))
-        words.append(f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)')
+        yield f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)'
     if cost.activations > max(room - static, 0):
-        words.append("use fewer frames or a smaller size: activations shrink with the number of tokens")
-    return words
+        yield "use fewer frames or a smaller size: activations shrink with the number of tokens"
 
 
 def in_words(step: StepForecast) -> list[str]:

@@ -125,18 +125,7 @@ def workload(
     """
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, size=(sizes[0], sizes[1], sizes[2]), shape=shape, mode=mode)
-    stages = {
-        "read": StageWork(captions=numbers.clips + numbers.prompts + job.leads_away),
-        "encode": job.encode(),
-        "eta": job.eta(),
-        "generate": job.generate(),
-        "bank": job.bank(),
-        "train": job.train(),
-        "probes": job.probes(),
-        "samples": job.samples(),
-        "evaluate": job.evaluate(),
-    }
-    assert stages.keys() == SHARES.keys()
+    stages: dict[str, StageWork | None] = {name: getattr(job, name)() for name in SHARES}
     return {name: stage for name, stage in stages.items() if stage is not None}
 
 
@@ -150,7 +139,7 @@ def held_out_of(settings: Settings, clips: int, each: int) -> int:
 
 @dataclass(frozen=True)
 class _Job:
-    """A job's settings and numbers."""
+    """A job's settings and numbers, and what each stage of `SHARES` asks, by a method of its name; None = nothing."""
 
     settings: Settings
     numbers: Numbers
@@ -199,6 +188,10 @@ class _Job:
     def alone(self, forward: float = 0, **codec: int) -> StageWork:
         """A stage that the first GPU does alone."""
         return StageWork((round(forward), *(0,) * (self.numbers.gpus - 1)), (0,) * self.numbers.gpus, **codec)
+
+    def read(self) -> StageWork:
+        """Captions, and the negative prompt."""
+        return StageWork(captions=self.numbers.clips + self.numbers.prompts + self.leads_away)
 
     def encode(self) -> StageWork:
         """Views of the comparisons; first frames, also of held-out prompts; clips that guide takes are views or not."""

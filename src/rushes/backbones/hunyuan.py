@@ -247,12 +247,8 @@ class HunyuanFromImage(DiffusersBackbone):
         assert first_frame_BCHW is not None, "a model that starts from an image"
         looks = [{"look": look} for look in still["look"]]
         self.prepare_together(captions, looks)
-        rows = [self._rows[_pair(caption, look["look"])] for caption, look in zip(captions, looks, strict=True)]
-        more = {name: torch.stack([row[name][0] for row in rows]) for name in rows[0]}
-        first = first_frame_BCHW[:, :, None]
-        if self.spec.first_frame == "clean":
-            return Condition(more.pop("text"), first, more)
-        return Condition(more.pop("text"), None, {**more, "first": first})
+        read = [self._rows[_pair(caption, look["look"])] for caption, look in zip(captions, looks, strict=True)]
+        return self._conditioned(read, first_frame_BCHW, {})
 
 
 def _pair(caption: str, look: Tensor) -> str:

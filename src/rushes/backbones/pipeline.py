@@ -245,11 +245,11 @@ class DiffusersBackbone:
     @property
     def codec_fingerprint(self) -> str:
         """Hash of the codec's weights and of whether it works in tiles."""
-        fingerprint = (
-            weights_fingerprint(self.codec)
-            if "codec" in self.__dict__
-            else self._remembered(("vae",), lambda: weights_fingerprint(self.codec))
-        )
+
+        def read() -> str:
+            return weights_fingerprint(self.codec)
+
+        fingerprint = read() if "codec" in self.__dict__ else self._remembered(("vae",), read)
         return fingerprint + ("-tiled" if self.options.tiling else "")
 
     def _remembered(self, parts: Sequence[str], read: Callable[[], str]) -> str:
@@ -337,14 +337,17 @@ class DiffusersBackbone:
     def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
         """Embeddings of the captions, and the first frame in the way of the family."""
         self.prepare(captions)
-        names = self._rows[captions[0]]
-        more = {name: torch.stack([untrimmed(*self._rows[caption][name]) for caption in captions]) for name in names}
+        shown = None if self.spec.still else first_frame_BCHW  # what `still` made has the first frame in it
+        return self._conditioned([self._rows[caption] for caption in captions], shown, still)
+
+    def _conditioned(self, read: Sequence[CaptionRows], first_BCHW: Tensor | None, still: TensorRows) -> Condition:
+        more = {name: torch.stack([untrimmed(*rows[name]) for rows in read]) for name in read[0]}
         condition = Condition(more.pop("text"), None, {**more, **still})
-        if first_frame_BCHW is None or self.spec.still:  # what `still` made has the first frame in it
+        if first_BCHW is None:
             return condition
         if self.spec.first_frame == "clean":
-            return replace(condition, first_frame=first_frame_BCHW[:, :, None])
-        return condition.with_more(first=first_frame_BCHW[:, :, None])
+            return replace(condition, first_frame=first_BCHW[:, :, None])
+        return condition.with_more(first=first_BCHW[:, :, None])
 
     def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
         """The network's prediction, in float32 on the device of what it was asked."""
@@ -371,8 +374,7 @@ class DiffusersBackbone:
         return torch.cat(parts)[torch.cat(rows).argsort()]
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self.device, dtype)
+        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -396,10 +398,12 @@ class DiffusersBackbone:
                 f"{path}: a network in {bits} holds rounded weights, which are not exported; export an adapter"
             )
         with whole_folder(path) as partial:
-            trained = self.family.networks
-            shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=_only_at(self.folder.path, trained))
-            for name, part in zip(trained, self._networks(), strict=False):
+            shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=self._trained_in)
+            for name, part in zip(self.family.networks, self._networks(), strict=False):
                 save_part(part, partial / name)
+
+    def _trained_in(self, folder: str, inside: list[str]) -> set[str]:
+        return {*inside} & {*self.family.networks} if Path(folder) == self.folder.path else set()
 
     def _networks(self) -> list[Any]:
         return list(self.network.children()) if isinstance(self.network, Experts) else [self.network]
@@ -444,7 +448,3 @@ def load_model(path: str, family: Family, options: LoadOptions) -> DiffusersBack
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks
     return family.model(folder)(folder, family, options)
-
-
-def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:
-    return lambda folder, inside: {name for name in inside if Path(folder) == root and name in names}

@@ -87,9 +87,9 @@ def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], f
     shown = tuple(name for name in backbone.spec.still if name in stills)
     if "text" not in backbone.spec.modes and not shown and backbone.spec.first_frame == "channels":
         shown = ("first",)
-    condition = Condition(more.pop("text"), None, {**more, **{name: torch.empty(stills[name]) for name in shown}})
     clean = backbone.spec.first_frame == "clean" and (first_frame or "text" not in backbone.spec.modes)
-    return Condition(condition.text, torch.empty(1, c, 1, h, w), condition.more) if clean else condition
+    given = torch.empty(1, c, 1, h, w) if clean else None
+    return Condition(more.pop("text"), given, {**more, **{name: torch.empty(stills[name]) for name in shown}})
 
 
 def _config(network: Any) -> Any:

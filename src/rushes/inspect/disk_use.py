@@ -13,11 +13,11 @@ import os
 import re
 import shutil
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -252,13 +252,12 @@ class _FileUses:
 
 def space(project: OpenProject) -> SpaceResult:
     """What the files of a project are for, in bytes. Nothing is changed."""
-    kinds: dict[str, dict[str, int]] = {}
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     uses = _FileUses(project)
     for use in uses.all():
-        sums = kinds.setdefault(use.kind, {})
-        sums[use.state] = sums.get(use.state, 0) + use.size
+        kinds[use.kind][use.state] += use.size
     by_kind = {kind: KindUse(**sums) for kind, sums in sorted(kinds.items())}
-    total = sum(size for sums in kinds.values() for size in sums.values())
+    total = sum(sums.total() for sums in kinds.values())
     left = sum(use.needed + use.unknown for use in by_kind.values())
     return SpaceResult(by_kind, total, total - left, uses.no_model)
 
@@ -292,10 +291,7 @@ def _clean(project: OpenProject, yes: bool) -> CleanResult:
             note_removed(uses.folder / "runs" / name / "checkpoints")
         for use in files:
             _remove(use.path)
-    by_kind = {
-        kind: sum(use.size for use in group)
-        for kind, group in groupby(sorted(files, key=lambda use: use.kind), key=lambda use: use.kind)
-    }
+    by_kind = {kind: sum(use.size for use in files if use.kind == kind) for kind in sorted({use.kind for use in files})}
     size = sum(by_kind.values())
     return CleanResult(
         len(files),

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.recipes import densedpo
 from rushes.store.database import Store
@@ -40,9 +39,7 @@ class Options(densedpo.PairOptions):
     """Settings of Diffusion-DPO."""
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("logit_normal")
+times = densedpo.times  # as its baseline has them
 
 
 def terms(label: int, grid: LatentGrid, options: Options | None = None) -> tuple[Term, ...]:

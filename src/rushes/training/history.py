@@ -135,7 +135,7 @@ def with_shortcuts(rows: Sequence[StepRow], folder: Path) -> list[StepRow]:
     stored = parse_json(checked_text(path, MEASURE_AGAIN), path)
     try:
         shares = {f"shortcut/{each['name']}": each["share"]["value"] for each in stored["features"]}
-        # Of all together.
+        # The first is of all together.
         lows = {f"shortcut/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]}
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path}: not in the form that `rushes check-shortcuts` writes; {MEASURE_AGAIN}") from error

@@ -249,25 +249,23 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         strategy = measured_strategy(backbone, first, settings.gradients, settings.memory_mb, held / 2**20)
     if sharded:
         strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)
-    optimiser = make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay)
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     # Where weights are spread over the processes, a pass of one is a pass of all.
     watchers = ALONE if strategy.most else ranks
-    unconditional = UnconditionalProbe(backbone, reference, asked_under(data.negative_prompt, data.held_out), watchers)
-    average = Average(network, settings.weights_ema) if settings.weights_ema else None
+    asked = asked_under(data.negative_prompt, data.held_out)
     return Work(
         backbone,
         data,
         settings,
         seed=seed,
         reference=reference,
-        optimiser=optimiser,
+        optimiser=make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay),
         strategy=strategy,
         strength=AutoBeta(settings.auto_beta),
         ranks=ranks,
-        average=average,
+        average=Average(network, settings.weights_ema) if settings.weights_ema else None,
         activations=activations,
-        unconditional=unconditional,
+        unconditional=UnconditionalProbe(backbone, reference, asked, watchers),
         watchers=watchers,
         predictions=ReferencePredictions(),
     )

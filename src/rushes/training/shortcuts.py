@@ -133,15 +133,11 @@ def measure(
     won, lost = (np.stack([by_key[getattr(pair, side).key] for pair in chosen]) for side in ("winner", "loser"))
     won, lost = np.where(np.isfinite(won) & np.isfinite(lost), [won, lost], 0.0)
     gaps = won - lost
+    means = np.array([[column.mean() for column in side.T] for side in (won, lost)])
     differing = [at for at in range(len(FEATURES)) if gaps[:, at].any()]
-    alone = [Shortcut(FEATURES[at], _picked_share(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
+    alone = [Shortcut(FEATURES[at], _picked_share(gaps[:, [at]], groups), *means[:, at].tolist()) for at in differing]
     alone.sort(key=lambda each: -each.share.value)
     return (Shortcut(ALL, _picked_share(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
-
-
-def means(won: Floats, lost: Floats, at: int) -> tuple[float, float]:
-    """Means of one feature on either side."""
-    return float(won[:, at].mean()), float(lost[:, at].mean())
 
 
 def features(seen: ShortcutFeatures) -> Floats:

@@ -61,6 +61,8 @@ MIN_GRADIENT_WEIGHT = 0.03  # mean DPO gradient weight: a sixteenth of what it w
 # The unconditional prediction, which no comparison trains, has moved twice as far (in mean squares) as the conditional
 # one. Healthy runs on the embedded world have a ratio of 1.0 to 1.1, as first frames there say most of the caption.
 MAX_DRIFT_RATIO = 2.0
+MIN_SPEED_SHARE = 0.7  # of the first samples' speed; VideoDPO-like runs lose a fifth to a third, seeds alone a tenth
+MAX_COLOUR_DRIFT = 0.05  # of the range of brightness, contrast or saturation: 13 grey levels, seen side by side
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class _StepHistory:
     @property
     def step(self) -> int:
         return int(self.rows[-1]["step"])
+
+    def diagnosis(self, name: str, severity: Severity, evidence: str, remedy: str) -> Diagnosis:
+        """One that is made at the last row."""
+        return Diagnosis(name, severity, evidence, remedy, self.step)
 
     @property
     def levels(self) -> list[str]:
@@ -164,25 +170,23 @@ def _plain_features(history: _StepHistory) -> Iterable[Diagnosis]:
     }
     named = sorted((name for name in alone if name not in ("all", "all_low")), key=lambda name: -alone[name])[:3]
     parts = ", ".join(f"{name.replace('_', ' ')} {alone[name]:.0%}" for name in named)
-    yield Diagnosis(
+    yield history.diagnosis(
         "plain_features",
         "warning",
         f"Before training, plain features picked {share:.0%} of the winners (at least {low:.0%}; {parts}). High "
         "accuracy may come from these features and not from quality.",
         "Look at `rushes check-shortcuts`. Make both sides alike in what differs, or use losers that are made from "
         "the winners (edits, guided takes).",
-        history.step,
     )
 
 
 def _diverged(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.moved is not None and history.moved > MAX_DRIFT:
-        yield Diagnosis(
+        yield history.diagnosis(
             "diverged",
             "severe",
             f"Predictions on held-out clips differ from the reference's by {history.moved:.2g} times its own error.",
             "Use an earlier checkpoint. Lower train.learning_rate or train.steps, and add train.objective.sft_weight.",
-            history.step,
         )
 
 
@@ -198,14 +202,13 @@ def _winner_rising(history: _StepHistory) -> Iterable[Diagnosis]:
             continue
         loser = history.held(f"{level}/loser_relative_error")
         beside = f", that of losers by {loser:+.2g}" if loser is not None else ""
-        yield Diagnosis(
+        yield history.diagnosis(
             "winner_rising",
             "severe",
             f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}. "
             "Training pushes losers away and takes winners along (likelihood displacement).",
             "Raise beta, so that pairs saturate earlier (`rushes tune beta` proposes one); keep the reference frozen; "
             "or hold the winner with train.objective.sft_weight, dpop_weight or safe_dpo.",
-            history.step,
         )
 
 
@@ -230,7 +233,7 @@ def _shortcut(history: _StepHistory) -> Iterable[Diagnosis]:
             continue
         picked = history.rows[0].get("shortcut/all")
         before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""
-        yield Diagnosis(
+        yield history.diagnosis(
             "shortcut",
             "severe",
             f"Within the first quarter, {best:.0%} of pairs were classified correctly. Only {share:.0%} of the margin "
@@ -238,7 +241,6 @@ def _shortcut(history: _StepHistory) -> Iterable[Diagnosis]:
             f"learned a shortcut and not quality.{before}",
             "Look at `rushes check-shortcuts`. Make codec, grain, frame rate and brightness of both sides alike, or "
             "use losers that are made from the winners (edits, guided takes).",
-            history.step,
         )
 
 
@@ -246,26 +248,24 @@ def _nothing_learned(history: _StepHistory) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length:
         return
     if history.moved is not None and history.moved < MIN_DRIFT:
-        yield Diagnosis(
+        yield history.diagnosis(
             "nothing_learned",
             "warning",
             f"After {history.step} steps, predictions differ from the reference's by only {history.moved:.1g} of its "
             "error: training has not changed the model.",
             "Raise train.learning_rate tenfold and look again, or raise train.steps. With an adapter, check "
             "train.lora_rank and train.lora_alpha.",
-            history.step,
         )
         return
     for level in history.levels:
         accuracy, factor = history.tail(f"{level}/accuracy"), history.tail(f"{level}/gradient")
         if accuracy and factor and accuracy.low <= 0.5 <= accuracy.high and factor.high - factor.low < 0.2:
-            yield Diagnosis(
+            yield history.diagnosis(
                 "nothing_learned",
                 "warning",
                 f"In the last quarter, {accuracy.value:.0%} of the training pairs were classified correctly "
                 f"({accuracy.low:.0%} to {accuracy.high:.0%}). That is chance, although the model has changed.",
                 "Check that labels agree (two judges, or one judge twice), then raise train.learning_rate.",
-                history.step,
             )
 
 
@@ -278,13 +278,12 @@ def _beta_too_small(history: _StepHistory) -> Iterable[Diagnosis]:
             continue
         beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
         about = f"; about {beta * log(4) / typical:.3g} gives a gradient weight of 0.2 now" if typical and beta else ""
-        yield Diagnosis(
+        yield history.diagnosis(
             "beta_too_small",
             "warning",
             f"{accuracy.value:.0%} of pairs are classified correctly, and the mean DPO gradient weight is still "
             f"{factor.value:.2f}; it began at 0.5. At beta {beta:.3g} no pair saturates.",
             f"Raise beta{about}; `rushes tune beta` proposes one before training.",
-            history.step,
         )
 
 
@@ -296,13 +295,12 @@ def _beta_too_large(history: _StepHistory) -> Iterable[Diagnosis]:
             continue
         beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
         size = f", a typical logit is {typical:.0f}" if typical else ""
-        yield Diagnosis(
+        yield history.diagnosis(
             "beta_too_large",
             "warning",
             f"The preference loss is {cost:.3g}, {cost / log(2):.0f} times its value before training{size}. At beta "
             f"{beta:.3g} the few misclassified pairs alone drive the gradient.",
             "Lower beta; `rushes tune beta` proposes one.",
-            history.step,
         )
 
 
@@ -314,13 +312,12 @@ def _saturated(history: _StepHistory) -> Iterable[Diagnosis]:
         factors, shares = _values(half, f"{level}/gradient"), _values(half, f"{level}/saturated")
         if not factors or fmean(factors) > MIN_GRADIENT_WEIGHT or fmean(shares) < 0.5:
             continue
-        yield Diagnosis(
+        yield history.diagnosis(
             "saturated",
             "warning",
             f"In the second half, the mean DPO gradient weight was {fmean(factors):.3f}, and {fmean(shares):.0%} of "
             "the logits were beyond 5. Training had effectively finished.",
             "Use fewer steps or a lower beta, or add an SFT term (train.objective.sft_weight).",
-            history.step,
         )
 
 
@@ -331,13 +328,12 @@ def _memorised(history: _StepHistory) -> Iterable[Diagnosis]:
         if train and high is not None and high >= train.low:  # so few are held out that they may be no worse
             continue
         if train and low is not None and value is not None and train.low > 0.9 and low <= 0.5:
-            yield Diagnosis(
+            yield history.diagnosis(
                 "memorised",
                 "warning",
                 f"{train.value:.0%} of the training pairs are classified correctly, but {value:.0%} of the held-out "
                 f"pairs (at least {low:.0%}), which may be chance: the model memorises its pairs.",
                 "Use fewer steps or more pairs, and check that judges agree with themselves.",
-                history.step,
             )
 
 
@@ -346,7 +342,7 @@ def _unconditional_drift(history: _StepHistory) -> Iterable[Diagnosis]:
     error = history.held("reference_error")
     if not (with_ and without and error) or without < MAX_DRIFT_RATIO * with_ or without < 100 * MIN_DRIFT * error:
         return
-    yield Diagnosis(
+    yield history.diagnosis(
         "unconditional_drift",
         "warning",
         f"Predictions under the negative prompt differ from the reference's by {without / error:.2g} of its error, "
@@ -354,8 +350,42 @@ def _unconditional_drift(history: _StepHistory) -> Iterable[Diagnosis]:
         "train only the second.",
         "Lower train.learning_rate or train.steps. If generate.negative_prompt is empty, train.caption_dropout = 0.1 "
         "trains it too. Judge guided clips.",
-        history.step,
     )
+
+
+def _samples(history: _StepHistory) -> Iterable[Diagnosis]:
+    """Faults that clips sampled during training show beside those of the start."""
+    shots = [row for row in history.rows if "samples/each" in row]
+    if len(shots) < 2:
+        return
+    first, last = shots[0]["samples/each"], shots[-1]["samples/each"]
+    if speed := _mean_change(first["motion_speed"], last["motion_speed"]):
+        before = fmean([value for value in first["motion_speed"] if value is not None])
+        if speed.high < 0 and before and 1 + speed.value / before < MIN_SPEED_SHARE:
+            yield history.diagnosis(
+                "motion_loss",
+                "severe",
+                f"Sampled clips move at {1 + speed.value / before:.0%} of the speed that they had before training "
+                f"({speed.n} clips of equal prompt and seed).",
+                "Look whether winners move less than losers (`rushes check-shortcuts`), and leave out or re-label "
+                "still winners; labels per segment (densedpo) keep more motion than labels per clip.",
+            )
+    for name in ("brightness", "contrast", "saturation"):
+        drift = _mean_change(first[name], last[name])
+        if drift and drift.excludes_zero and abs(drift.value) > MAX_COLOUR_DRIFT:
+            yield history.diagnosis(
+                "colour_drift",
+                "warning",
+                f"The {name} of sampled clips changed by {drift.value:+.2f} ({drift.low:+.2f} to {drift.high:+.2f}).",
+                "Look whether winners and losers differ in it (`rushes check-shortcuts`); match them, or take fewer "
+                "steps.",
+            )
+
+
+def _mean_change(first: Sequence[float | None], last: Sequence[float | None]) -> Interval | None:
+    """Mean change of clips that could be measured both times, with its interval; None for fewer than two."""
+    gaps = [b - a for a, b in zip(first, last, strict=True) if a is not None and b is not None]
+    return mean_interval(gaps) if len(gaps) > 1 else None
 
 
 RULES: tuple[Callable[[_StepHistory], Iterable[Diagnosis]], ...] = (
@@ -364,7 +394,7 @@ RULES: tuple[Callable[[_StepHistory], Iterable[Diagnosis]], ...] = (
     _winner_rising,
     _shortcut,
     _unconditional_drift,
-    lambda history: diagnose_samples(history.rows),
+    _samples,
     _nothing_learned,
     _beta_too_small,
     _beta_too_large,
@@ -379,44 +409,3 @@ def _values(rows: StepRows, key: str) -> list[float]:
 
 def _last(history: _StepHistory, key: str) -> float:
     return (_values(history.rows, key) or [0.0])[-1]
-
-
-MIN_SPEED_SHARE = 0.7  # of the first samples' speed; VideoDPO-like runs lose a fifth to a third, seeds alone a tenth
-MAX_COLOUR_DRIFT = 0.05  # of the range of brightness, contrast or saturation: 13 grey levels, seen side by side
-
-
-def diagnose_samples(rows: StepRows) -> Iterable[Diagnosis]:
-    """Faults that clips sampled during training show beside those of the start; rows are those of metrics.jsonl."""
-    shots = [row for row in rows if "samples/each" in row]
-    if len(shots) < 2:
-        return
-    first, last = shots[0]["samples/each"], shots[-1]["samples/each"]
-    if speed := _mean_change(first["motion_speed"], last["motion_speed"]):
-        before = fmean([value for value in first["motion_speed"] if value is not None])
-        if speed.high < 0 and before and 1 + speed.value / before < MIN_SPEED_SHARE:
-            yield Diagnosis(
-                "motion_loss",
-                "severe",
-                f"Sampled clips move at {1 + speed.value / before:.0%} of the speed that they had before training "
-                f"({speed.n} clips of equal prompt and seed).",
-                "Look whether winners move less than losers (`rushes check-shortcuts`), and leave out or re-label "
-                "still winners; labels per segment (densedpo) keep more motion than labels per clip.",
-                int(rows[-1]["step"]),
-            )
-    for name in ("brightness", "contrast", "saturation"):
-        drift = _mean_change(first[name], last[name])
-        if drift and drift.excludes_zero and abs(drift.value) > MAX_COLOUR_DRIFT:
-            yield Diagnosis(
-                "colour_drift",
-                "warning",
-                f"The {name} of sampled clips changed by {drift.value:+.2f} ({drift.low:+.2f} to {drift.high:+.2f}).",
-                "Look whether winners and losers differ in it (`rushes check-shortcuts`); match them, or take fewer "
-                "steps.",
-                int(rows[-1]["step"]),
-            )
-
-
-def _mean_change(first: Sequence[float | None], last: Sequence[float | None]) -> Interval | None:
-    """Mean change of clips that could be measured both times, with its interval; None for fewer than two."""
-    gaps = [b - a for a, b in zip(first, last, strict=True) if a is not None and b is not None]
-    return mean_interval(gaps) if len(gaps) > 1 else None

@@ -200,9 +200,9 @@ def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> Cost:
         parameters=sum(p.numel() for p in network.parameters() if id(p) not in own),
         trained=sum(p.numel() for p in trained),
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
-        weights=held - _saved(network, options.quantize),
+        weights=held - saved_bytes(network, options.quantize),
         latents=ask.size,
-        weights_4bit=held - _saved(network, "4bit"),
+        weights_4bit=held - saved_bytes(network, "4bit"),
         **_resident(network, options),
         unpacked=_unpacked(network) if options.quantize == "4bit" else 0,
         **passes,
@@ -289,7 +289,7 @@ def blank_network(ask: _StepAsk, depths: Mapping[str, int]) -> nn.Module:
     return network
 
 
-def _saved(network: nn.Module, bits: Quantize) -> int:
+def saved_bytes(network: nn.Module, bits: Quantize) -> int:
     """Bytes that the frozen weights take less in 8 or 4 bits."""
     if bits == "none":
         return 0
@@ -303,7 +303,7 @@ def _resident(network: nn.Module, options: LoadOptions) -> dict[str, int]:
 
     def size(module: nn.Module, frozen: bool = False) -> int:
         weights = (p for p in module.parameters() if not (frozen and p.requires_grad))
-        return sum(p.numel() * p.element_size() for p in weights) - _saved(module, options.quantize)
+        return sum(p.numel() * p.element_size() for p in weights) - saved_bytes(module, options.quantize)
 
     blocks = [size(block, frozen=True) for block in streamed(network)]
     return {"stays": size(network) - sum(blocks), "two_blocks": sum(sorted(blocks)[-2:])}

@@ -25,7 +25,7 @@ from rushes.inspect.step_forecast import (
     forecast,
     gpu_named,
 )
-from rushes.inspect.workload import Numbers
+from rushes.inspect.workload import Numbers, clip_comparisons
 from rushes.project.defaults import with_values
 from rushes.project.model_presets import folder_of
 
@@ -247,8 +247,7 @@ def _gib(forecasted: StepForecast) -> float:
 
 
 def _forecast(folder: Folder, settings: Settings, gpu: str) -> StepForecast:
-    ask, _ = ask_of(settings, OF_60, machine(gpu))
-    return forecast(folder, ask)
+    return forecast(folder, ask_of(settings, machine(gpu), clip_comparisons(settings)))
 
 
 def _job(model: Model, settings: Settings, gpu: str) -> JobForecast:

@@ -159,20 +159,24 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
     return CodecCost.counted(0, of_clip, of_first, decoded)
 
 
-def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> JobForecast:
-    """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job.
+def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine, views: int = 0) -> JobForecast:
+    """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job, clips all of one shape.
+
+    `views`: of the step, in place of what the recipe makes.
 
     Raises ValueError: a recipe that refuses the settings.
     """
-    ask, shape = ask_of(settings, numbers, machine)
+    shape = clip_comparisons(settings)
+    ask = ask_of(settings, machine, shape)
     mode = _mode(model.cost, ask, settings, shape)
     shared_by = replace(numbers, gpus=machine.gpus)
     stages = workload(settings, shape, shared_by, model.spec, model.cost.latents, mode=mode)
     shared = {name: machine.gpus if SHARES[name] == "shared" else 1 for name in stages}
     hours = {name: _seconds(model, stage, machine, shared[name]) / 3600 for name, stage in stages.items()}
-    gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode, machine).items() if name in stages}
+    gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode).items() if name in stages}
+    step = replace(forecast_of(model.cost, ask), mode=mode)
     return JobForecast(
-        step=replace(forecast_of(model.cost, ask), mode=mode),
+        step=forecast_of(model.cost, replace(ask, views=views)) if views else step,
         clips=numbers.clips,
         prompts=numbers.prompts,
         takes=settings.generate.takes if "generate" in stages else 0,
@@ -245,14 +249,10 @@ def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, Numbers]) ->
     )
 
 
-def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, ClipComparisons]:
-    """What the forecast of a step is asked for, and what the recipe makes of a clip.
-
-    Raises ValueError: a recipe that refuses the settings.
-    """
+def ask_of(settings: Settings, machine: Machine, shape: ClipComparisons) -> ForecastRequest:
+    """What the forecast of a step is asked for, where the recipe makes this of a clip."""
     size, train = settings.backbone, settings.train
-    shape = clip_comparisons(settings)
-    ask = ForecastRequest(
+    return ForecastRequest(
         size.shape,
         options_of(settings),
         train.trainable,
@@ -271,7 +271,6 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
         losers=train.objective.safe_dpo,
         shards=machine.gpus if train.parallel == "shard" else 1,
     )
-    return ask, shape
 
 
 def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipComparisons) -> GradientMode:
@@ -294,17 +293,14 @@ def _through(stage: StageWork) -> tuple[int, ...]:
 def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> float:
     """Until the last GPU has done its part; so many share what the codec and the encoders of captions do."""
     codec, cost = model.codec, model.cost
-    network = max(
-        there * cost.forward + back * cost.both for there, back in zip(stage.forward, stage.backward, strict=False)
-    )
+    passes = zip(stage.forward, stage.backward, strict=False)
+    network = max(there * cost.forward + back * cost.both for there, back in passes)
     coded = stage.encoded * codec.encode + stage.first_frames * codec.encode_first + stage.decoded * codec.decode
     read = stage.captions * model.reader.operations
     return (network + (read + coded / CODEC_SHARE) / gpus) / (1e12 * machine.tflops)
 
 
-def _memory(
-    model: Model, settings: Settings, ask: ForecastRequest, mode: GradientMode, machine: Machine
-) -> dict[str, float]:
+def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: GradientMode) -> dict[str, float]:
     """Bytes on the GPU that needs most, by stage."""
     cost, codec, static = model.cost, model.codec, static_memory(model.cost, ask)
     held = weights_there(cost, ask.options)

@@ -18,10 +18,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.quantized import linear_layers, weight_bytes
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, no_values, tokens_of
-from rushes.inspect.dry_run import latent_size, open_blank
+from rushes.inspect.dry_run import latent_size, open_blank, saved_bytes
 from rushes.training.metering import Meter
 
 READERS = ("text_encoder", "text_encoder_2", "image_encoder", "connectors")  # parts that read captions or first frames
@@ -108,11 +107,7 @@ def _reading_bytes(encoder: nn.Module, options: LoadOptions) -> int:
     """What a text encoder's weights take on the GPU: all of them, in the bits asked for, or its largest layer."""
     if options.text_offload:
         return max(_own_bytes(module.parameters(recurse=False)) for module in encoder.modules())
-    saved = 0
-    if options.text_quantize != "none":
-        rounded = [layer.weight for _, layer in linear_layers(encoder)]
-        saved = _own_bytes(rounded) - sum(weight_bytes(weight.shape, options.text_quantize) for weight in rounded)
-    return _own_bytes(encoder.parameters()) - saved
+    return _own_bytes(encoder.parameters()) - saved_bytes(encoder, options.text_quantize)
 
 
 def _own_bytes(weights: Iterable[Tensor]) -> int:

@@ -26,7 +26,6 @@ from rushes.inspect.job_forecast import (
     JobForecast,
     Machine,
     Model,
-    ask_of,
     forecast_job,
     model_at_hand,
     model_of,
@@ -120,7 +119,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     own = _of_shape(settings, shape)
     model = costs(own)
     half = _half(own, numbers, model.spec, costs, machine)
-    return replace(_job(model, own, numbers, machine, asked.views), half=half)
+    return replace(forecast_job(model, own, numbers, machine, asked.views), half=half)
 
 
 def _half(
@@ -133,7 +132,7 @@ def _half(
         return None
     smaller = size.model_copy(update={"height_px": height, "width_px": width})
     settings = settings.model_copy(update={"backbone": smaller})
-    job = _job(costs(settings), settings, numbers, machine)
+    job = forecast_job(costs(settings), settings, numbers, machine)
     return HalfSize(height, width, job.total_hours, max(job.gib.values()))
 
 
@@ -146,7 +145,7 @@ def forecast_shapes(
     """
     every = Numbers(sum(each.clips for each in by_shape.values()), sum(each.prompts for each in by_shape.values()))
     own = {shape.words: _of_shape(settings, shape) for shape in by_shape}
-    jobs = {words: _job(costs(each), each, every, machine, views) for words, each in own.items()}
+    jobs = {words: forecast_job(costs(each), each, every, machine, views) for words, each in own.items()}
     if len(jobs) == 1:
         return jobs.popitem()[1]
     return together(jobs, {shape.words: each for shape, each in by_shape.items()})
@@ -156,15 +155,6 @@ def _of_shape(settings: Settings, shape: ClipShape) -> Settings:
     """The settings of a job whose clips all have one shape."""
     size = settings.backbone
     return settings.model_copy(update={"backbone": size.at(size.name_of(shape))})
-
-
-def _job(model: Model, settings: Settings, numbers: Numbers, machine: Machine, views: int = 0) -> JobForecast:
-    """The forecast of a job whose clips all have one shape."""
-    job = forecast_job(model, settings, numbers, machine)
-    if not views:
-        return job
-    ask, _ = ask_of(settings, numbers, machine)
-    return replace(job, step=step_forecast.forecast_of(model.cost, replace(ask, views=views)))
 
 
 def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:

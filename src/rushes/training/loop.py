@@ -162,10 +162,10 @@ def train(
         ValueError: nothing to train on, a gradient that is not finite, or another run's state in the folder.
     """
     _check(data, settings, ranks)
-    watch = watch if ranks.first else NOBODY
+    watch, own = watch if ranks.first else NOBODY, as_identity(identity)
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
-        work, start = _resume(folder, identity, work)
+        work, start = _resume(folder, own, work)
         if start:
             progress(start, {})
         log = _history(folder / CURVES, start, work, watch)
@@ -183,7 +183,7 @@ def train(
             log.flush(durable=saved)
             watch.track(log.rows)
             if saved:
-                _keep(work, folder / "checkpoints", done, identity)
+                _keep(work, folder / "checkpoints", done, own)
             progress(done, row)
         if work.average is not None:  # what was trained stays in the checkpoint
             work.average.adopt()
@@ -198,12 +198,6 @@ def _history(path: Path, start: int, work: Work, watch: RunMonitor) -> History:
         log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         log.flush()
     return log
-
-
-def _predictions(folder: Path, identity: str | RunIdentity, work: Work) -> ReferencePredictions:
-    """Where predictions of a reference that is frozen are kept."""
-    made_from = [as_identity(identity).hash, repr(work.backbone.spec), str(work.trained[0].dtype)]
-    return ReferencePredictions(folder / "held_out", stable_hash(made_from))
 
 
 def _probed(settings: TrainSettings, done: int) -> bool:
@@ -277,10 +271,10 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
         return watch.samples(step, work.settings)
 
 
-def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
+def _keep(work: Work, folder: Path, step: int, identity: RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts: CheckpointFacts = {
-        **as_identity(identity).facts(),
+        **identity.facts(),
         "beta_scale": work.strength.scale,
         "budget_mib": work.strategy.budget_mib,
         "view_mib": work.strategy.view_mib,
@@ -292,13 +286,14 @@ def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> N
         checkpoint.save(folder, step, tensors, facts)
 
 
-def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work, int]:
+def _resume(folder: Path, identity: RunIdentity, work: Work) -> tuple[Work, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
-    work = replace(work, predictions=_predictions(folder, identity, work))
+    made_from = [identity.hash, repr(work.backbone.spec), str(work.trained[0].dtype)]
+    work = replace(work, predictions=ReferencePredictions(folder / "held_out", stable_hash(made_from)))
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
         return work, 0
-    check_continuation(folder, state.facts, state.step, as_identity(identity), learning_rate)
+    check_continuation(folder, state.facts, state.step, identity, learning_rate)
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding

@@ -101,7 +101,7 @@ def all_models() -> Mapping[str, Released]:
         about = _data()["models"][name]
         parts = {part: _data()["parts"][which] for part, which in about["parts"].items()}
         settings = dict(rows[row["like"]].settings) if "like" in row else {}
-        settings |= _settings({key: value for key, value in row.items() if key not in IDENTITY})
+        settings |= _leaves({key: value for key, value in row.items() if key not in IDENTITY})
         settings["evaluate.steps"] = settings["generate.steps"]  # the model is judged as it is sampled
         classes = {part: [its["library"], its["class"]] for part, its in parts.items()}
         rows[name] = Released(
@@ -146,7 +146,7 @@ def families() -> Mapping[str, Mapping[str, Any]]:
 @cache
 def start_settings() -> Mapping[str, Sourced]:
     """Where preference training begins, whatever the model."""
-    return MappingProxyType(_settings(_data()["start"]))
+    return MappingProxyType(dict(_leaves(_data()["start"])))
 
 
 def settings_of(model: Released) -> dict[str, Sourced]:
@@ -321,11 +321,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", name.casefold())
 
 
-def _settings(tables: Mapping[str, Any]) -> dict[str, Sourced]:
-    return dict(_leaves(tables, ""))
-
-
-def _leaves(tables: Mapping[str, Any], before: str) -> Iterator[tuple[str, Sourced]]:
+def _leaves(tables: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Sourced]]:
     for key, value in tables.items():
         if set(value) == {"value", "source"}:
             yield before + key, Sourced(**value)

@@ -69,10 +69,10 @@ class RehearsalResult:
     def lines(self) -> list[str]:
         """The same in words."""
         clips = counted(self.clips, "pair" if self.pairs else "clip")
-        rows = [
-            f"{name}: {row.seconds:.1f} s, which is {in_hours(row)} for the whole job"
-            for name, row in self.stages.items()
-        ]
+        rows = []
+        for name, row in self.stages.items():
+            beside = "" if row.forecast_hours is None else f" (forecast: {in_words(row.forecast_hours)})"
+            rows.append(f"{name}: {row.seconds:.1f} s, which is {in_words(row.hours)}{beside} for the whole job")
         memory = [f"GPU memory: {self.gpu_gib:.1f} of {self.gpu_has_gib:.1f} GiB"] if self.gpu_gib else []
         people = [f"labels: by {self.labels} in place of people, only for this rehearsal"] if self.labels else []
         return [
@@ -84,12 +84,6 @@ class RehearsalResult:
             *([f"`rushes run` would refuse this footage: {self.refused}"] if self.refused else []),
             f"next: {self.next}",
         ]
-
-
-def in_hours(row: StageEstimate) -> str:
-    """Hours of a stage, beside those of the forecast."""
-    beside = "" if row.forecast_hours is None else f" (forecast: {in_words(row.forecast_hours)})"
-    return f"{in_words(row.hours)}{beside}"
 
 
 def in_words(hours: float) -> str:

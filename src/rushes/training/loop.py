@@ -33,7 +33,7 @@ from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_strategy, no_errors, plain_errors
 from rushes.training.history import CURVES, History
-from rushes.training.memory import AUTO, GradientMode, GradientStrategy, most_memory
+from rushes.training.memory import AUTO, GradientStrategy, most_memory
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, own_part, whole
@@ -321,17 +321,10 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
 
 
 def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    """Errors [B, V, F] of the reference, looked up where there is a bank.
-
-    Where weights are sharded it is asked as soon as any process needs it: all take its passes.
-    """
-    bank, needed = work.data.bank, batch.terms.needs_reference
-    if bank:
-        return bank.errors(chosen, batch.views) if needed else no_errors(batch)
-    if not (work.strategy.most(int(needed)) if work.strategy.most else needed):
-        return no_errors(batch)
-    with work.reference.applied():
-        return plain_errors(work.backbone, batch, work.strategy)
+    """Errors [B, V, F] of the reference, looked up where there is a bank."""
+    if bank := work.data.bank:
+        return bank.errors(chosen, batch.views) if batch.terms.needs_reference else no_errors(batch)
+    return reference_errors(work.backbone, batch, work.reference, work.strategy)
 
 
 def _step(work: Work, step: int) -> dict[str, float]:
@@ -387,10 +380,14 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
 
 
 def reference_errors(
-    backbone: Backbone, batch: Batch, reference: Reference, strategy: GradientStrategy | GradientMode = AUTO
+    backbone: Backbone, batch: Batch, reference: Reference, strategy: GradientStrategy = AUTO
 ) -> Tensor:
-    """Errors [B, V, F] of the reference; zeros where no term asks for them."""
-    if not batch.terms.needs_reference:
+    """Errors [B, V, F] of the reference; zeros where no term asks for them.
+
+    Where weights are sharded it is asked as soon as any process needs it: all take its passes.
+    """
+    needed = batch.terms.needs_reference
+    if not (strategy.most(int(needed)) if strategy.most else needed):
         return no_errors(batch)
     with reference.applied():
         return plain_errors(backbone, batch, strategy)

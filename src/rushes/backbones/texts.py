@@ -126,16 +126,13 @@ class TextCache:
 
     def stale(self) -> dict[str, int]:
         """How many captions are kept that were read in another way, by the fingerprint of that."""
-        return dict(
-            Counter(path.parent.name for path in sorted(self.all.glob("*/[!.]*.safetensors")) if self._stale(path))
-        )
+        paths = sorted(self.all.glob("*/[!.]*.safetensors"))
+        return dict(Counter(path.parent.name for path in paths if path.parent != self.folder))
 
     def stale_of(self, caption: str) -> list[str]:
         """Fingerprints of other ways in which a caption was read."""
-        return [path.parent.name for path in sorted(self.all.glob(f"*/{self.path(caption).name}")) if self._stale(path)]
-
-    def _stale(self, path: Path) -> bool:
-        return path.parent != self.folder
+        paths = sorted(self.all.glob(f"*/{self.path(caption).name}"))
+        return [path.parent.name for path in paths if path.parent != self.folder]
 
 
 _AGAIN = "its caption is encoded again when it is needed"

@@ -26,10 +26,10 @@ from rushes.inspect.dry_run import Cost, dry_run, open_blank
 from rushes.inspect.step_forecast import (
     GIB,
     ForecastRequest,
-    find_model,
     forecast,
     gpu_named,
     main_memory,
+    model_folder,
     operations,
     remedies,
     static_memory,
@@ -100,7 +100,7 @@ def test_forecast_is_what_is_measured(
     multiple = model.spec.multiple_px or model.spec.spatial_ratio
     height, width = model.spec.only_px or (multiple * -(-32 // multiple), multiple * -(-64 // multiple))
     clip = ClipShape(height, width, model.spec.largest(9))
-    cost = dry_run(find_model(str(path)), options, clip, tune, rank=4)
+    cost = dry_run(model_folder(str(path)), options, clip, tune, rank=4)
     assert cost.parameters == sum(p.numel() for p in model.network.parameters())
     model.network.requires_grad_(tune == "full")
     if tune == "lora":
@@ -151,8 +151,10 @@ def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition], waiti
 def test_forecast_of_a_network_in_few_bits(bits: Quantize, checkpointing: bool, folder: Callable[[str], Path]) -> None:
     """Bytes of the weights exactly; bytes kept within the error that is told."""
     options, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
-    cost = dry_run(find_model(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4)
-    plain = dry_run(find_model(str(path)), LoadOptions("bfloat16", checkpointing), ClipShape(32, 64, 9), "lora", rank=4)
+    cost = dry_run(model_folder(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4)
+    plain = dry_run(
+        model_folder(str(path)), LoadOptions("bfloat16", checkpointing), ClipShape(32, 64, 9), "lora", rank=4
+    )
     assert (cost.trained, cost.parameters, cost.saved) == (plain.trained, plain.parameters, plain.saved)
     model: Any = load_backbone("wan", str(path), options)
     layers = [model.network.get_submodule(name) for name in _replaced(model.network)]
@@ -335,7 +337,7 @@ def test_activations_that_wait_in_main_memory_are_forecast(
     monkeypatch.setattr(MainMemoryActivations.__init__, "__defaults__", (1,))  # all of a tiny model is small
     options = LoadOptions("bfloat16", feed_forward_chunk=chunk)
     path = folder("wan")
-    cost = dry_run(find_model(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4, activations="offload")
+    cost = dry_run(model_folder(str(path)), options, ClipShape(32, 64, 9), "lora", rank=4, activations="offload")
     model: Any = load_backbone("wan", str(path), options)
     add_lora(model.network, model.spec.lora_targets, 4, 4)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from rushes.backbones.base import BackboneSpec
 from rushes.backbones.folders import Folder
-from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import find_family
 from rushes.inspect.job_forecast import JobForecast, Model, ask_of, forecast_job, model_of, options_of
 from rushes.inspect.part_costs import reader_cost
-from rushes.inspect.planning import machine
+from rushes.inspect.planning import folder_for, machine
 from rushes.inspect.step_forecast import (
     CHUNK,
     GIB,
@@ -27,7 +26,6 @@ from rushes.inspect.step_forecast import (
 )
 from rushes.inspect.workload import Numbers, clip_comparisons
 from rushes.project.defaults import with_values
-from rushes.project.model_presets import folder_of
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
@@ -100,7 +98,7 @@ def fitted_to(settings: Settings, gpu: str) -> MemorySavings:
 
     Raises ValueError: no such GPU, a model without a forecast, a step or text encoders that do not fit.
     """
-    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
+    folder = folder_for(settings)
     savings = check_fits(folder, settings, gpu)
     return replace(savings, text_offload=reads_by_layers(folder, settings, gpu))
 
@@ -130,8 +128,7 @@ def too_large(settings: Settings, savings: MemorySavings, gpu: str) -> list[str]
 
     Raises ValueError: a model without a forecast.
     """
-    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
-    fitted = savings.applied(settings)
+    folder, fitted = folder_for(settings), savings.applied(settings)
     models = {fitted.backbone.quantize: model_of(folder, fitted)}
     job = _job(models[fitted.backbone.quantize], fitted, gpu)
     if not job.too_large:

@@ -169,7 +169,7 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.rank)
     if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes, --prompts and --rank must be 1 or more")
-    folder = step_forecast.find_model(asked.model)
+    folder = step_forecast.model_folder(asked.model)
     match = find_model(asked.model)
     preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
     train = preset.settings.train
@@ -246,10 +246,12 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
 
 def model_for(settings: Settings) -> Model:
     """Costs of a project's model, whose weights are not loaded unless it is one of our own."""
-    path = settings.backbone.path
-    if not path:
-        return model_at_hand(settings)
-    return model_of(folder_of(path, find_model(path)), settings)
+    return model_of(folder_for(settings), settings) if settings.backbone.path else model_at_hand(settings)
+
+
+def folder_for(settings: Settings) -> Folder:
+    """The folder of a project's model, or of the release that it is; its weights are looked at and not loaded."""
+    return folder_of(settings.backbone.path, find_model(settings.backbone.path))
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -113,7 +113,7 @@ class StepForecast:
     main_memory_gb: Mapping[str, float] = field(default_factory=dict)  # main memory by what holds it, 2^30 bytes
 
 
-def find_model(model: str) -> Folder:
+def model_folder(model: str) -> Folder:
     """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
 
     Raises ValueError: neither; a folder that is not a model, is not whole, or of a family without a forecast.

@@ -29,7 +29,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     ),
     "export": ("formats.exchange:ProjectExported",),
     "footage export": ("footage.export:SetExported",),
-    "generate": ("project.stages:GenerateResult",),
+    "generate": ("project.generation:GenerateResult",),
     "health": ("project.reports:HealthResult",),
     "import": ("footage.ingest:Imported", "formats.exchange:RowsImported", "formats.scores:ScoresImported"),
     "init": ("project.model_presets:InitResult", "project.model_presets:ModelInitResult"),

@@ -13,7 +13,7 @@ from rushes.config.tables import Settings
 from rushes.export.weights import export_weights
 from rushes.formats.exchange import ExchangeFormat, export_project, import_project
 from rushes.media.read import read_video
-from rushes.project import stages, training
+from rushes.project import intake, run_evaluation, training
 from rushes.project.project import OpenProject, open_project
 from rushes.records import Candidate, Clip, Preference, Score
 from rushes.store.database import Store
@@ -60,16 +60,16 @@ def test_exported_model_makes_the_same_samples_elsewhere(
 ) -> None:
     project = with_train(opened, trainable=tune, name=tune, learning_rate=1e-3, lora_rank=4)
     training.train_run(project)
-    stages.evaluate_run(project)
+    run_evaluation.evaluate_run(project)
     path = export_weights(project, tune, tmp_path).path
     size = small.settings.backbone.model_copy(update={"path": str(path)})
     elsewhere = open_project(
         small.new_project(tmp_path / "elsewhere", small.settings),
         small.settings.model_copy(update={"backbone": size}),
     )
-    stages.import_footage(elsewhere)
+    intake.import_footage(elsewhere)
     training.train_run(with_train(elsewhere, recipe="sft", options={}, steps=1))
-    stages.evaluate_run(elsewhere, "sft")
+    run_evaluation.evaluate_run(elsewhere, "sft")
     samples = [
         {c.group: c for c in each.store.candidates(split="eval", system=system)}
         for each, system in ((project, tune), (elsewhere, "base"), (project, "base"))

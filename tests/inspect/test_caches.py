@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rushes.inspect.caches import explain, verify
+from rushes.project.generation import encode_missing
 from rushes.project.project import OpenProject, open_project
-from rushes.project.stages import encode_missing
 from rushes.store.latents import LatentKey, _checksum
 
 from ..projects import Command, SmallProject, changed

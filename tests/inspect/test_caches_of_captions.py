@@ -16,8 +16,8 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import TextCache, _checksum
 from rushes.cli import main
 from rushes.inspect.caches import explain, verify
+from rushes.project.intake import import_footage
 from rushes.project.project import OpenProject, open_project
-from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.records import Decision
 

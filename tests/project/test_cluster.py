@@ -16,7 +16,7 @@ import pytest
 
 from rushes.config.tables import Settings
 from rushes.label import pairs as pairs_of
-from rushes.project import labels, stages
+from rushes.project import generation, labels
 from rushes.project.cluster import Cluster, _helping
 from rushes.project.processes import Helper
 from rushes.project.project import OpenProject, open_project
@@ -82,7 +82,7 @@ def test_workers_store_what_one_process_does(
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
     with_workers = on_cluster(folder, small.settings)
-    assert stages.generate_takes(with_workers).new == 12
+    assert generation.generate_takes(with_workers).new == 12
     killer.join(1)
     assert not killer.is_alive()
     with_workers.store.close()
@@ -94,8 +94,8 @@ def test_workers_store_what_one_process_does(
 
     (run,) = open_project(done["train"].after, small.settings).store.runs()
     one, many = (shutil.copytree(done["train"].after, tmp_path / name) for name in ("one", "many"))
-    stages.generate_takes(open_project(one, small.settings), system=run.name)
-    stages.generate_takes(on_cluster(many, small.settings), system=run.name)
+    generation.generate_takes(open_project(one, small.settings), system=run.name)
+    generation.generate_takes(on_cluster(many, small.settings), system=run.name)
     assert contents(one) == contents(many) != contents(done["train"].after)
 
 

@@ -15,7 +15,7 @@ from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.formats.scores import media_needed
 from rushes.progress import no_bar
-from rushes.project import labels, runs, stages, training
+from rushes.project import generation, intake, labels, runs, training
 from rushes.project.judge_audit import audit_project
 from rushes.project.labeling_page import invitations, open_labeling_session, plan_of
 from rushes.project.project import OpenProject, open_project
@@ -34,8 +34,8 @@ def guided(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Pat
     """A project with pairs of guided takes and no labels. Do not write to it."""
     folder = tmp_path_factory.mktemp("guided") / "project"
     project = open_project(folder, _settings(small.settings))
-    stages.import_footage(project)
-    stages.generate_takes(project)
+    intake.import_footage(project)
+    generation.generate_takes(project)
     project.store.close()
     return folder
 

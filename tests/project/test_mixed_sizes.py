@@ -16,8 +16,8 @@ from rushes.media.write import write_video
 from rushes.progress import no_bar
 from rushes.project.project import open_project
 from rushes.project.recipe_data import recipe_comparisons
+from rushes.project.run_evaluation import held_out_clips
 from rushes.project.settings import read_settings
-from rushes.project.stages import held_out_clips
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore

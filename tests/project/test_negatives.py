@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rushes.config.tables import CaptionSettings, Settings
-from rushes.project import negatives, recipe_data, stages, training
+from rushes.project import generation, intake, negatives, recipe_data, training
 from rushes.project.presets import tiny_train
 from rushes.project.project import OpenProject, open_project
 from rushes.store.database import Store
@@ -54,8 +54,8 @@ def project(small: SmallProject, tmp_path: Path) -> Iterator[OpenProject]:
     """A project with clips and takes, and nobody to write captions."""
     opened = open_project(tmp_path / "p", settings_of(small, "physhpo"))
     with closing(opened.store):
-        stages.import_footage(opened)
-        stages.generate_takes(opened)
+        intake.import_footage(opened)
+        generation.generate_takes(opened)
         yield opened
 
 
@@ -70,7 +70,7 @@ def test_each_thing_that_is_lacking_is_named_with_its_command(project: OpenProje
     text = str(refused.value)
     assert "12 takes" in text and "0 gaps (made by `rushes generate --set generate.kind=gap`)" in text
     assert "12 likeness" in text and "0 wrong captions (made by `rushes wrong-captions`)" in text
-    stages.generate_takes(project, project.settings.generate.model_copy(update={"kind": "gap", "takes": 1}))
+    generation.generate_takes(project, project.settings.generate.model_copy(update={"kind": "gap", "takes": 1}))
     with pytest.raises(ValueError, match="run `rushes wrong-captions`"):
         training.train_run(project)
 
@@ -82,7 +82,7 @@ def test_nobody_and_nothing_to_write_about_are_named(project: OpenProject, tmp_p
     with closing(bare.store):
         with pytest.raises(ValueError, match="no clips to write captions for; run `rushes import`"):
             negatives.wrong_captions(bare)
-        stages.import_footage(bare)
+        intake.import_footage(bare)
         with pytest.raises(ValueError, match="no takes to write wrong captions for; run `rushes generate`"):
             negatives.wrong_captions(bare)
         bare.settings = bare.settings.model_copy(update={"caption": CaptionSettings(by="rules")})

@@ -14,10 +14,12 @@ from torch import nn
 
 from rushes.backbones.folders import Folder
 from rushes.config.tables import Settings
+from rushes.project.generation import generate_takes
+from rushes.project.intake import import_footage
 from rushes.project.labels import label_pairs
 from rushes.project.networks import load_run
 from rushes.project.project import open_project
-from rushes.project.stages import evaluate_run, generate_takes, import_footage
+from rushes.project.run_evaluation import evaluate_run
 from rushes.project.training import train_run
 
 from ..backbones.tiny_pipelines import write

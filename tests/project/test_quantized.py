@@ -13,9 +13,9 @@ from rushes.config.tables import Settings
 from rushes.evaluate.stored import finished_run
 from rushes.export.weights import export_weights
 from rushes.noise.draws import TimeDraw
+from rushes.project.intake import import_footage
 from rushes.project.networks import load_run, load_start
 from rushes.project.project import OpenProject, open_project
-from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.training.batches import Draws
 from rushes.training.reference_cache import open_cache

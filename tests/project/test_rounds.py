@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from rushes.config.renamed import NAMES, with_first_names
-from rushes.project import labels, rounds, stages, training
+from rushes.project import generation, labels, rounds, run_evaluation, training
 from rushes.project.networks import load_run, load_start
 from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.project.settings import FILE, read_settings
@@ -39,8 +39,8 @@ def second(project: OpenProject, **changes: Any) -> OpenProject:
 
 
 def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: OpenProject) -> None:
-    made = stages.generate_takes(opened, system="realdpo")
-    assert made == stages.GenerateResult("realdpo", takes=12, new=12)
+    made = generation.generate_takes(opened, system="realdpo")
+    assert made == generation.GenerateResult("realdpo", takes=12, new=12)
     first, project = run_of(opened, "realdpo"), second(opened)
     takes = project.store.candidates(split="train", system="realdpo")
     assert {take.made_by for take in takes} == {first.made_by} != {first.base}
@@ -56,17 +56,17 @@ def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(op
     start = json.loads((run_folder(project, "round-2") / "metrics.jsonl").read_text().splitlines()[0])
     assert start["held_out/clip/accuracy"] == 0.5 and start["held_out/clip/winner_relative_error"] == 0.0
     assert training.train_run(project).steps_now == 0
-    assert stages.evaluate_run(project, "round-2").run == "round-2"
+    assert run_evaluation.evaluate_run(project, "round-2").run == "round-2"
 
 
 def test_generate_takes_what_training_starts_from(opened: OpenProject) -> None:
-    assert stages.generate_takes(opened) == stages.GenerateResult("base", takes=12, new=0)
-    assert stages.generate_takes(second(opened)) == stages.GenerateResult("realdpo", takes=12, new=12)
+    assert generation.generate_takes(opened) == generation.GenerateResult("base", takes=12, new=0)
+    assert generation.generate_takes(second(opened)) == generation.GenerateResult("realdpo", takes=12, new=12)
 
 
 def test_labels_are_of_the_takes_that_training_starts_from(opened: OpenProject) -> None:
     project = second(opened)
-    stages.generate_takes(project)
+    generation.generate_takes(project)
     assert labels.label_pairs(project).pairs == 6
     assert len(project.store.preferences()) == 12  # six of the first round
 
@@ -78,7 +78,7 @@ def test_without_takes_by_the_run_the_command_that_makes_them_is_named(opened: O
 
 def test_takes_of_older_settings_are_counted_and_not_used(opened: OpenProject) -> None:
     again = changed(opened, "generate", steps=1)
-    stages.generate_takes(again)
+    generation.generate_takes(again)
     result = training.train_run(changed(again, "train", name="again"))
     assert result.takes == {"used": 12, "of older settings": 12}
 
@@ -102,13 +102,13 @@ def with_former_names(project: OpenProject) -> None:
 
 
 def test_a_project_of_former_names_goes_on(opened: OpenProject) -> None:
-    stages.generate_takes(opened, system="realdpo")
+    generation.generate_takes(opened, system="realdpo")
     weights = load_file(run_folder(opened, "realdpo") / WEIGHTS)
     with_former_names(opened)
     assert "lr" in run_of(opened, "realdpo").settings["train"]
     project = open_project(opened.store.project, read_settings(opened.store.project))
     assert project.settings == opened.settings
-    assert stages.generate_takes(project).new == 0 and training.train_run(project).steps_now == 0
+    assert generation.generate_takes(project).new == 0 and training.train_run(project).steps_now == 0
     after = load_file(run_folder(project, "realdpo") / WEIGHTS)
     assert after.keys() == weights.keys() and all(torch.equal(after[name], weights[name]) for name in weights)
     training.train_run(second(project))  # which reads what the first run trained
@@ -120,7 +120,7 @@ def test_an_adapter_goes_on_as_the_same_adapter(opened: OpenProject) -> None:
     adapter = {"trainable": "lora", "lora_rank": 2, "lora_alpha": 4.0}
     training.train_run(changed(opened, "train", name="adapter", **adapter))
     project = second(opened, init_from="adapter", **adapter)
-    stages.generate_takes(project)
+    generation.generate_takes(project)
     start = load_start(project)
     assert start.fingerprint == run_of(opened, "adapter").made_by
     assert {n for n, p in start.network.named_parameters() if p.requires_grad} == {
@@ -144,7 +144,7 @@ def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str
 
 @pytest.mark.slow
 def test_rounds_cannot_go_in_a_circle(opened: OpenProject) -> None:
-    stages.generate_takes(opened, system="realdpo")
+    generation.generate_takes(opened, system="realdpo")
     training.train_run(second(opened))
     shutil.rmtree(run_folder(opened, "realdpo"))
     with pytest.raises(ValueError, match="run 'realdpo' cannot start from itself"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rushes.project import labels, runs, stages, training
+from rushes.project import generation, labels, run_evaluation, runs, training
 from rushes.project.networks import load_run
 from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import Clip, Run
@@ -25,17 +25,17 @@ def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
 
 def test_settings_that_changed_and_changed_back_give_the_first_result(opened: OpenProject) -> None:
     """Candidates of other settings stay in the store; none of them may slip into a comparison."""
-    first = stages.evaluate_run(opened).metrics
-    other = stages.evaluate_run(changed(opened, "evaluate", steps=1)).metrics
+    first = run_evaluation.evaluate_run(opened).metrics
+    other = run_evaluation.evaluate_run(changed(opened, "evaluate", steps=1)).metrics
     assert other != first
-    assert stages.evaluate_run(opened).metrics == first
-    fewer = stages.evaluate_run(changed(opened, "evaluate", prompts=2)).metrics
+    assert run_evaluation.evaluate_run(opened).metrics == first
+    fewer = run_evaluation.evaluate_run(changed(opened, "evaluate", prompts=2)).metrics
     assert fewer["lost_dots"].n == 2 and first["lost_dots"].n == 3
 
 
 def test_pairs_to_label_are_of_the_same_settings(opened: OpenProject) -> None:
     again = changed(opened, "generate", steps=1)
-    stages.generate_takes(again)
+    generation.generate_takes(again)
     assert len(opened.store.candidates(split="train")) == 24
     assert labels.label_pairs(again).pairs == 12  # one for each clip and settings, not 6 for each clip
 
@@ -52,7 +52,7 @@ def test_run_says_what_made_it(opened: OpenProject) -> None:
 def test_other_data_under_the_same_name_are_refused(opened: OpenProject) -> None:
     assert training.train_run(opened).steps_now == 0
     more = changed(opened, "generate", takes=3)
-    stages.generate_takes(more)
+    generation.generate_takes(more)
     with pytest.raises(
         ValueError, match=r"holds a run with other settings or data: comparisons was .*--set train\.name=NEW"
     ):
@@ -72,7 +72,7 @@ def test_weights_of_another_run_are_not_taken_for_its_own(opened: OpenProject) -
     name = next(iter(weights))
     save_file({**weights, name: weights[name] + 1}, path)
     with pytest.raises(ValueError, match="not the final weights of run 'realdpo'"):
-        stages.evaluate_run(opened)
+        run_evaluation.evaluate_run(opened)
     save_file({name: weights[name]}, path)
     with pytest.raises(ValueError, match="not the final weights of run 'realdpo'"):
         load_run(opened, "realdpo")
@@ -87,12 +87,12 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     by_people = settings.label.model_copy(update={"by": "human"})
     lonely = open_project(tmp_path / "c", settings.model_copy(update={"footage": one_film, "label": by_people}))
     with pytest.raises(ValueError, match=r"the project has no clips; run `rushes import .*c`"):
-        stages.held_out_clips(lonely)
+        run_evaluation.held_out_clips(lonely)
     lonely.store.add(
         [Clip("clip", "0.mp4", "a", width_px=8, height_px=8, frames=1, fps=8.0, source="a", split="train")]
     )
     with pytest.raises(ValueError, match="no held-out clips; clips of one film stay on one side"):
-        stages.held_out_clips(lonely)
+        run_evaluation.held_out_clips(lonely)
     train = settings.train.model_copy(update={"recipe": "densedpo"})
     guided = settings.generate.model_copy(update={"kind": "guided"})
     nobody = settings.label.model_copy(update={"by": "none"})

@@ -14,7 +14,7 @@ import pytest
 
 from rushes.config.uses import nothing
 from rushes.files import locked
-from rushes.project import stages, status, training
+from rushes.project import generation, status, training
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
 from rushes.project.settings import read_settings, write_settings
@@ -140,7 +140,7 @@ def test_videos_of_labelled_pairs_are_no_takes_of_the_clips(
         asked.append(work)
         raise KeyError
 
-    monkeypatch.setattr(stages, "generate_takes", generate)
+    monkeypatch.setattr(generation, "generate_takes", generate)
     settings = read_settings(project, (), nothing)
     with pytest.raises(KeyError), closing((work := open_project(project, settings)).store):
         run_all(work)

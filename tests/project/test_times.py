@@ -27,7 +27,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.noise.draws import TimeDraw
-from rushes.project import stages
+from rushes.project import intake
 from rushes.project.project import open_project
 from rushes.project.times import expert_shares, times_in_words, training_times
 from rushes.training.batches import time_of
@@ -61,7 +61,7 @@ def experts(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Pa
         update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
     )
     project = open_project(small.new_project(folder / "project", settings), settings)
-    stages.import_footage(project)
+    intake.import_footage(project)
     project.store.close()
     return folder / "project"
 

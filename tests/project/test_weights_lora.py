@@ -16,7 +16,7 @@ from rushes.cli import main
 from rushes.export import weights
 from rushes.export.weights import WeightsFormat, export_weights
 from rushes.formats.exchange import ProjectExported
-from rushes.project import stages, training
+from rushes.project import intake, training
 from rushes.project.networks import load_run, run_network
 from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.training.history import read_history
@@ -58,7 +58,7 @@ def trained(
         update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
     )
     project = open_project(small.new_project(folder / "project", settings), settings)
-    stages.import_footage(project)
+    intake.import_footage(project)
     training.train_run(project)
     return project
 

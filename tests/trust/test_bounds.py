@@ -387,7 +387,7 @@ def test_what_fills_memory_or_disk_ends_in_a_sentence_with_the_remedy(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("rushes.project.stages.import_footage", fail)
+    monkeypatch.setattr("rushes.project.intake.import_footage", fail)
     project = new_project(tmp_path / "p", SMALL)
     status, out, err = rushes("import", project)
     assert (status, out) == (2, "") and with_project(words, str(project)) in err and err.count("\n") == 1, err

@@ -84,10 +84,10 @@ def evaluate(
         settings = read_settings(project, overrides, code)
         if led(project, gpus):
             return
-        from rushes.project import reports, stages
+        from rushes.project import reports, run_evaluation
 
         with opened(project, settings) as work:
-            measured = stages.evaluate_run(work, run)
+            measured = run_evaluation.evaluate_run(work, run)
             summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
         return tell_stage(summary, as_json, project, settings, in_words(summary), run=run)
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}

@@ -119,7 +119,7 @@ def curate(
     as_json: AsJson = False,
 ) -> None:
     """Choose the training set with the stages in curate.stages; exit code 2 if too few clips are left."""
-    from rushes.project import curation, stages
+    from rushes.project import curation, intake
     from rushes.project.review_page import open_review, progress_lines, progress_of, quotas_of
     from rushes.records import Clip
     from rushes.report.card import CARD, lines
@@ -140,7 +140,7 @@ def curate(
         overrides = (*overrides, "footage.kind=folder")
     with opened(project, read_settings(project, overrides)) as work:
         curation.prepare(work, engine, jobs)
-        imported = stages.import_footage(work) if footage is not None or not work.store.count(Clip) else None
+        imported = intake.import_footage(work) if footage is not None or not work.store.count(Clip) else None
         done = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
         lacks = "" if dry_run else curation.not_ready(work.store, done.funnel.clips)
     result = curation.CurateResult(done, imported, None if dry_run else project / CARD)

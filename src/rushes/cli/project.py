@@ -205,10 +205,10 @@ def import_(
         with Store.create(project) as store:
             exchanged = RowsImported(import_project(store, rows))
         return tell_stage(exchanged, as_json, project, settings)
-    from rushes.project import stages
+    from rushes.project import intake
 
     with opened(project, settings) as work:
-        return tell_stage(stages.import_footage(work, add=add), as_json, project, settings)
+        return tell_stage(intake.import_footage(work, add=add), as_json, project, settings)
 
 
 @prompts_.command
@@ -247,10 +247,10 @@ def generate(
     settings = read_settings(project, overrides, code)
     if led(project, gpus, engine):
         return
-    from rushes.project import stages
+    from rushes.project import generation
 
     with opened(project, settings, engine) as work:
-        tell_stage(stages.generate_takes(work, system=run), as_json, project, settings)
+        tell_stage(generation.generate_takes(work, system=run), as_json, project, settings)
 
 
 def wrong_captions(

@@ -27,7 +27,7 @@ from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
 from rushes.inspect.soundness import BY_COMMAND
 from rushes.project.project import TEXTS, OpenProject
-from rushes.project.stages import held_out_ask
+from rushes.project.run_evaluation import held_out_ask
 from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.own_files import is_own

@@ -20,7 +20,7 @@ from rushes.inspect.job_forecast import JobForecast, Machine
 from rushes.inspect.planning import forecast_shapes, gpu_here, machine, model_for, numbers_by_shape, trained_on
 from rushes.inspect.step_forecast import GIB
 from rushes.progress import Bar, no_bar
-from rushes.project import stages, training
+from rushes.project import intake, training
 from rushes.project.defaults import with_model_defaults
 from rushes.project.intake import refused_footage
 from rushes.project.project import OpenProject, open_project, run_folder
@@ -202,7 +202,7 @@ def _begun(folder: Path, settings: Settings, bar: Bar, say: Callable[[str], None
         work.most_files = files
         whole = settings.footage.kind == "world" or files == 0
         try:
-            stages.import_footage(work)
+            intake.import_footage(work)
         except ValueError:  # the few may all be refused, or be of one prompt
             if whole:
                 raise

@@ -25,7 +25,7 @@ from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics, measure
 from rushes.progress import Bar
-from rushes.project import stages
+from rushes.project import generation, intake
 from rushes.project.project import open_project
 from rushes.records import INLINE, OPTIONAL
 from rushes.stats import Better, Interval, win_rate
@@ -177,8 +177,8 @@ def _takes(count: int, seed: int, bar: Bar) -> list[PlantedClip]:
     settings = Settings(project=ProjectSettings(seed=seed), footage=footage, generate=GenerateSettings(takes=1))
     with TemporaryDirectory() as folder:
         project = open_project(Path(folder), settings, bar)
-        stages.import_footage(project)
-        stages.generate_takes(project)
+        intake.import_footage(project)
+        generation.generate_takes(project)
         rows = project.store.candidates(split="train")
         clips = []
         with bar("bench: takes", len(rows)) as tick:

@@ -19,7 +19,8 @@ from rushes.config.settings_files import flat
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.progress import Bar, no_bar
-from rushes.project import labels, negatives, reports, runs, stages, training
+from rushes.project import generation, intake, labels, negatives, reports, run_evaluation, runs, training
+from rushes.project.generation import GenerateResult
 from rushes.project.held_settings import begin_project
 from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
@@ -30,7 +31,6 @@ from rushes.project.project import OpenProject, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
 from rushes.project.settings import check_new, overridden, read_settings
-from rushes.project.stages import GenerateResult
 from rushes.project.training import TrainResult
 from rushes.records import BASE
 from rushes.training.determinism import check_workspace, set_workspace
@@ -105,7 +105,7 @@ class Project(OpenProject):
             ValueError: what the footage or the settings lack; clips that cannot be used, each named, unless
                 footage.on_refused is skip.
         """
-        return stages.import_footage(self, add=add)
+        return intake.import_footage(self, add=add)
 
     def generate(self, system: str = "") -> GenerateResult:
         """Make the model's own takes of every training clip.
@@ -116,7 +116,7 @@ class Project(OpenProject):
         Raises:
             ValueError: there are no clips, or no such run.
         """
-        return stages.generate_takes(self, system=system)
+        return generation.generate_takes(self, system=system)
 
     def write_wrong_captions(self) -> CaptionResult:
         """Write captions that are wrong, which recipe `physhpo` compares with, for the training clips.
@@ -154,7 +154,7 @@ class Project(OpenProject):
         Raises:
             ValueError: the run is not finished, or nothing is held out.
         """
-        result = stages.evaluate_run(self, run)
+        result = run_evaluation.evaluate_run(self, run)
         return reports.write_summary(self.store, result, self.seconds, self.settings.project.seed)
 
     def report(self, run: str = "") -> ReportResult:

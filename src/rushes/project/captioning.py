@@ -12,8 +12,8 @@ from typing import Literal
 from rushes.config.tables import Settings
 from rushes.project import curation
 from rushes.project.held_settings import set_values
+from rushes.project.intake import import_footage
 from rushes.project.project import OpenProject
-from rushes.project.stages import import_footage
 from rushes.project.status import status_of
 from rushes.records import Clip, Decision, now, of_fragment, stable_hash
 from rushes.report.card import read_result

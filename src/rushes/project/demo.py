@@ -23,12 +23,12 @@ from rushes.evaluate.result import EvaluateResult, read_metrics
 from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import reports
+from rushes.project.generation import generate_takes
 from rushes.project.held_settings import begin_project
 from rushes.project.presets import TINY_ETA, tiny_train
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
 from rushes.project.settings import FILE, adopt
-from rushes.project.stages import generate_takes
 from rushes.report.live import LivePage
 from rushes.training.history import CURVES
 from rushes.training.recipe import load_recipe

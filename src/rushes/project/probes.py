@@ -24,11 +24,11 @@ from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.metrics.base import Shot
 from rushes.metrics.motion_agreement import motion_agreement
+from rushes.project.generation import encode_missing, latents_of
 from rushes.project.labels import PROBE_PAIRS
 from rushes.project.networks import load_network, network_of
 from rushes.project.processes import match_network, share_takes
 from rushes.project.project import OpenProject
-from rushes.project.stages import encode_missing, latents_of
 from rushes.records import Candidate, Clip, stable_hash
 from rushes.text_reader import counted, read_by_line
 

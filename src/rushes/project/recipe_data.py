@@ -15,10 +15,10 @@ from rushes.footage.split import film_of
 from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
+from rushes.project.generation import encode_missing
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import OpenProject
 from rushes.project.recipe_table import takes_that_came
-from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate
 from rushes.training.comparison import Comparison, mirrored
 from rushes.training.comparison_checks import check_latents, drop_degenerate_terms

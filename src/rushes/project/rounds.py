@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rushes.config.tables import run_name
 from rushes.evaluate.result import EvaluateResult, Metrics
-from rushes.project import reports, stages
+from rushes.project import reports, run_evaluation
 from rushes.project.project import OpenProject
 from rushes.project.runs import run_all
 from rushes.records import OWN_TAKES
@@ -110,7 +110,7 @@ def _with_train(project: OpenProject, **changes: object) -> OpenProject:
 
 def _round(project: OpenProject, before: str) -> Round:
     run = run_name(project.settings.train)
-    metrics = stages.held_out_change(project, before, run)
+    metrics = run_evaluation.held_out_change(project, before, run)
     headline = project.meter.headline
     decisive = [row for row in metrics.values() if row.name == headline or not headline]
     health = reports.health_of_run(project.store.project, project.settings, run)

@@ -10,7 +10,7 @@ from shlex import quote
 from rushes.config.tables import toy_note
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
-from rushes.project import labels, negatives, reports, stages, training
+from rushes.project import generation, intake, labels, negatives, reports, run_evaluation, training
 from rushes.project.project import OpenProject
 from rushes.project.recipe_table import takes_that_came
 from rushes.project.settings_checks import check_kind
@@ -23,8 +23,8 @@ class RunResult:
     """What each stage did; a stage that the recipe does not need is null."""
 
     import_: Imported
-    generate: stages.GenerateResult | None
-    gaps: stages.GenerateResult | None  # takes that continue a clip across a gap
+    generate: generation.GenerateResult | None
+    gaps: generation.GenerateResult | None  # takes that continue a clip across a gap
     caption: negatives.CaptionResult | None
     label: labels.LabelResult | None
     train: training.TrainResult
@@ -51,8 +51,8 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     check_kind(project.settings)
     _ = project.base  # a size that the codec cannot take is reported before any footage is read
     training.check_run(project)
-    imported = stages.import_footage(project)
-    stages.held_out_clips(project)
+    imported = intake.import_footage(project)
+    run_evaluation.held_out_clips(project)
     settings = project.settings
     needs = needs_of(settings.train)
     _check_needs(project, needs)
@@ -68,13 +68,13 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
         _written(project)
     return RunResult(
         import_=imported,
-        generate=stages.generate_takes(project) if takes or "guided" in needs else None,
-        gaps=stages.generate_takes(project, gaps) if "gaps" in needs else None,
+        generate=generation.generate_takes(project) if takes or "guided" in needs else None,
+        gaps=generation.generate_takes(project, gaps) if "gaps" in needs else None,
         caption=_written(project) if wrong else None,
         label=labels.label_takes(project) if settings.label.by != "none" else None,
         train=training.train_run(project),
         evaluation=reports.write_summary(
-            project.store, stages.evaluate_run(project), project.seconds, settings.project.seed
+            project.store, run_evaluation.evaluate_run(project), project.seconds, settings.project.seed
         ),
         report=reports.write_report(project.store, settings).report,
     )

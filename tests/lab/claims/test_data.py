@@ -15,7 +15,7 @@ from rushes.lab.claims.data import FOOTAGE, MOST, WORLD, Careless, LabelSource, 
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.project import stages
+from rushes.project import intake
 from rushes.project.project import open_project
 from rushes.world.mechanics import FPS
 from rushes.world.render import render
@@ -84,7 +84,7 @@ def test_other_clips_take_the_place_of_the_true_ones(tmp_path: Path) -> None:
         step = FOOTAGE[name]
         assert step is not None
         with closing(project.store) as store:
-            stages.import_footage(project)
+            intake.import_footage(project)
             step(project)
             clips = store.clips("train")
             step(project)
@@ -101,7 +101,7 @@ def test_pairs_of_two_levels(tmp_path: Path) -> None:
     arm = CLAIMS["ablations"].arm("densedpo-mixed-levels")
     project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
     with closing(project.store) as store:
-        stages.import_footage(project)
+        intake.import_footage(project)
         steps: list[DataStep] = [Takes(2, "guided"), *arm.data, *arm.data]
         for step in steps:
             step(project)
@@ -118,7 +118,7 @@ def test_what_other_arms_had_made_changes_no_labels(tmp_path: Path) -> None:
     for name, more in (("alone", ()), ("after others", (MOST,))):
         project = open_project(tmp_path / name, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
         with closing(project.store) as store:
-            stages.import_footage(project)
+            intake.import_footage(project)
             for step in (*more, *arm.data):
                 step(project)
             used.append({(row.left, row.right, row.labels) for row in store.preferences()})

@@ -18,7 +18,7 @@ from rushes.judges.build import world_judge
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
-from rushes.project import labels, negatives, stages
+from rushes.project import generation, labels, negatives
 from rushes.project.presets import TINY_ETA
 from rushes.project.project import OpenProject
 from rushes.records import BASE, CandidateKind, Clip, Decision, seed_of, stable_hash
@@ -45,7 +45,7 @@ class Takes:
 
     def __call__(self, project: OpenProject) -> None:
         settings = GenerateSettings(kind=self.kind, takes=self.count, eta=TINY_ETA)
-        stages.generate_takes(project, settings, self.system)
+        generation.generate_takes(project, settings, self.system)
 
 
 MOST = Takes(5)  # as many as any arm asks for: those that use all there are ask for no fewer
@@ -64,7 +64,7 @@ class Levels:
 
     def __call__(self, project: OpenProject) -> None:
         for eta in self.etas():
-            stages.generate_takes(project, GenerateSettings(kind="guided", takes=1, eta=(eta, eta + 1e-6)), BASE)
+            generation.generate_takes(project, GenerateSettings(kind="guided", takes=1, eta=(eta, eta + 1e-6)), BASE)
 
 
 def second_judge() -> PointwiseJudge:

@@ -35,7 +35,7 @@ from rushes.lab.claims.data import FOOTAGE
 from rushes.lab.claims.evidence import FILE, Evidence, PromptValues, Result, result_of
 from rushes.lab.claims.hypotheses import CLAIMS, arms_of, find_claims
 from rushes.progress import Bar, no_bar
-from rushes.project import stages, training
+from rushes.project import intake, run_evaluation, training
 from rushes.project.presets import TINY_ETA, tiny_train
 from rushes.project.processes import still_of
 from rushes.project.project import OpenProject, open_project, run_folder
@@ -207,7 +207,7 @@ def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
     project = open_project(project_folder(out, settings.project.seed, arm), settings)
     pool = FOOTAGE[arm.footage]
     with closing(project.store):
-        stages.import_footage(project)
+        intake.import_footage(project)
         for step in (*((pool,) if pool else ()), *arm.data):
             step(project)
         rows: StepRows = ()
@@ -239,7 +239,7 @@ def _strength(rows: StepRows, train: TrainSettings, comparisons: int) -> dict[st
 
 def _kinds(project: OpenProject) -> dict[str, str]:
     """Kind of the scene of each held-out prompt."""
-    return {c.group: read_wording(c.caption).kind for c in stages.held_out_takes(project, BASE)}
+    return {c.group: read_wording(c.caption).kind for c in run_evaluation.held_out_takes(project, BASE)}
 
 
 def _winner_error(rows: StepRows) -> PromptValues:
@@ -256,11 +256,11 @@ def meters(first_frame: bool) -> tuple[MetricSuite, ...]:
 
 def _measure(project: OpenProject, system: str) -> PromptValues:
     """All judges on the arm's held-out clips."""
-    candidates = stages.held_out_takes(project, system)
+    candidates = run_evaluation.held_out_takes(project, system)
     values: PromptValues = {}
     for meter in meters(project.settings.backbone.first_frame):
         missing = stored.unmeasured(project.store, candidates, meter)
-        still = partial(still_of, project.store.media, stages.first_frames(project, missing))
+        still = partial(still_of, project.store.media, run_evaluation.first_frames(project, missing))
         stored.score(project.store, missing, meter, still)
         values |= _by_prompt(project.store, meter, candidates)
     return values

@@ -175,7 +175,7 @@ def _eta(settings: GenerateSettings, clip: Clip, seed: int) -> float | None:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingTakes:
     """What of some requests has to be made."""
 
     requests: list[Request]
@@ -183,7 +183,7 @@ class Missing:
     lost: int  # of them whose video was lost or damaged; the others only complete the batches of these
 
 
-def missing(context: GenerationContext, wanted: Sequence[Request]) -> Missing:
+def missing(context: GenerationContext, wanted: Sequence[Request]) -> MissingTakes:
     """Requests that the store has no candidate for, and before them those whose video was lost or damaged.
 
     These come in the batches that they were made in: rounding depends on how many are made at once.
@@ -197,7 +197,7 @@ def missing(context: GenerationContext, wanted: Sequence[Request]) -> Missing:
     new = [request for request in wanted if request.id not in stored]
     done = {request.id for batch in again for request in batch}
     rest = [request for request in new if request.id not in done]
-    return Missing([*(request for batch in again for request in batch), *rest], len(new), len(ids))
+    return MissingTakes([*(request for batch in again for request in batch), *rest], len(new), len(ids))
 
 
 def generate(

@@ -38,7 +38,7 @@ class TrustResult:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GuardedSetting:
     """A setting that may only be a user's choice."""
 
     where: tuple[str, ...]  # path of the setting
@@ -108,7 +108,7 @@ def way_to_allow(word: str) -> str:
     return f"run `rushes trust {word}` once for all projects, or add {word} to {VARIABLE}"
 
 
-def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[Asked]:
+def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[GuardedSetting]:
     """Settings of a table, and of those in it, that name code, a host beyond this machine, or a key."""
     host = ""
     for name, field in type(table).model_fields.items():
@@ -116,16 +116,16 @@ def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[Asked]:
         if isinstance(value, BaseModel):
             yield from asked(value, path)
         elif MODULE in field.metadata and "." in value:
-            yield Asked(path, f"module:{value}", "runs code")
+            yield GuardedSetting(path, f"module:{value}", "runs code")
         elif ADDRESS in field.metadata:
             host = host_of(value)
             if host and not is_loopback(host):
-                yield Asked(path, f"host:{host}", f"sends captions and frames of clips to {host}")
+                yield GuardedSetting(path, f"host:{host}", f"sends captions and frames of clips to {host}")
         elif KEY in field.metadata and value and host:  # a table says first where, then which key
-            yield Asked(path, f"key:{value}@{host}", f"sends the value of your environment variable to {host}")
+            yield GuardedSetting(path, f"key:{value}@{host}", f"sends the value of your environment variable to {host}")
 
 
-def refused(table: BaseModel) -> Iterator[Asked]:
+def refused(table: BaseModel) -> Iterator[GuardedSetting]:
     """Those of `asked` that neither the user nor an installed package allows."""
     words: frozenset[str] | None = None
     for each in asked(table):

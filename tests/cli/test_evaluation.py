@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.evaluate.external import Others
+from rushes.evaluate.external import ExternalScores
 from rushes.evaluate.judged import Verdicts, check_judges
 from rushes.evaluate.systems import MEASURED, SystemsRequest, evaluate_systems
 from rushes.evaluate.video_folders import Folders
@@ -136,7 +136,7 @@ def test_the_metrics_of_a_questionnaire_may_be_the_headline(folders: Path, tmp_p
         values = {system: {key: float(system == "B") for key in of} for system, of in folders.videos.items()}
         return Verdicts(measures=[Measure("judged_sa", "higher", values, "share of videos")])
 
-    verdict = evaluate_systems(asked, Others(), answered, no_bar).verdicts["A|B"]
+    verdict = evaluate_systems(asked, ExternalScores(), answered, no_bar).verdicts["A|B"]
     assert "judged_sa" in verdict.replace(" ", "_")
 
 

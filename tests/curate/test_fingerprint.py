@@ -9,7 +9,7 @@ import pytest
 from rushes.config.curate import DuplicatesSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding
-from rushes.curate.duplicates import Copy, copies, make
+from rushes.curate.duplicates import Duplicate, copies, make
 from rushes.curate.fingerprint import MOMENTS, SIZE, Index, backwards, fingerprint, mirrored, scales
 from rushes.lab.curation_bench import synthetic_prints
 
@@ -68,7 +68,7 @@ def test_an_index_loses_nothing_whichever_way_round_a_clip_is() -> None:
     assert few < 400 * 58 / 4  # and passes most over
 
 
-def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: DuplicatesSettings) -> list[Copy]:
+def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: DuplicatesSettings) -> list[Duplicate]:
     """All copies, by comparing all with all in each of the twelve ways."""
     found, taken, scale = [], set(), scales(whole)
     for at in order:
@@ -83,7 +83,7 @@ def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: Dupli
                 for place in map(int, np.flatnonzero(apart <= table.max_distance * scale[at])):
                     if place not in taken:
                         taken.add(place)
-                        found.append(Copy(place, at, float(apart[place] / scale[at]), f"{crop}{turn}"))
+                        found.append(Duplicate(place, at, float(apart[place] / scale[at]), f"{crop}{turn}"))
     return found
 
 

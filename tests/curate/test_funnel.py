@@ -11,7 +11,7 @@ import pytest
 
 from rushes.curate import engines
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold, within
-from rushes.curate.funnel import Skipped, run
+from rushes.curate.funnel import SkippedStage, run
 from rushes.curate.summary import Funnel, group
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import no_bar
@@ -66,7 +66,7 @@ def stages(most: float = 19) -> list[Stage]:
     ]
 
 
-def curate(store: Store, chosen: Sequence[Stage | Skipped] | None = None, dry_run: bool = False) -> Funnel:
+def curate(store: Store, chosen: Sequence[Stage | SkippedStage] | None = None, dry_run: bool = False) -> Funnel:
     return run(store, chosen or stages(), engines.local(1), no_bar, settings="s", dry_run=dry_run)
 
 
@@ -173,7 +173,7 @@ def test_a_judge_that_is_down_ends_the_run_or_is_skipped_and_said(store: Store) 
         curate(store, [asks])
     assert len(kept(store)) == COUNT
     assert len(list(store.scores_under("curate/reality/"))) == 11  # what was answered before is kept
-    done = curate(store, [replace(asks, stop=False), Skipped("fidelity", "no model is named"), stages()[1]])
+    done = curate(store, [replace(asks, stop=False), SkippedStage("fidelity", "no model is named"), stages()[1]])
     assert [(p.stage, p.skipped, p.dropped) for p in done.passages] == [
         ("reality", "nobody answers", 0),
         ("fidelity", "no model is named", 0),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.evaluate.external import VBENCH_DIMENSIONS, Others, both, write_vbench, write_videophy
+from rushes.evaluate.external import VBENCH_DIMENSIONS, ExternalScores, both, write_vbench, write_videophy
 from rushes.evaluate.video_folders import Folders, find_folders
 
 
@@ -62,7 +62,7 @@ def test_results_of_vbench_become_metrics(folders: Folders, tmp_path: Path) -> N
     a = results(tmp_path / "a_eval_results.json", {"0.mp4": True, "1.mp4": False, "1-2.mp4": True, "7.mp4": True})
     b = results(tmp_path / "b_eval_results.json", {"0.mp4": 0.25})
     notes: list[str] = []
-    (measure,) = Others(vbench={"A": a, "B": b}).measures(folders, notes)
+    (measure,) = ExternalScores(vbench={"A": a, "B": b}).measures(folders, notes)
     assert (measure.name, measure.better) == ("vbench_dynamic_degree", "higher")
     assert measure.values["A"] == {("0", 0): 1.0, ("1", 0): 0.0, ("1", 2): 1.0}
     assert measure.values["B"] == {("0", 0): 0.25}
@@ -84,7 +84,7 @@ def test_results_of_videophy_with_and_without_header(folders: Folders, tmp_path:
     pc.write_text(
         ",caption,videopath,score\n" + "".join(f"0,x,{p},{s}\n" for p, s in zip(videos, (0.5, 0.4, 1), strict=True))
     )
-    found = {m.name: m.values["A"] for m in Others(videophy={"A": (sa, pc)}).measures(folders, [])}
+    found = {m.name: m.values["A"] for m in ExternalScores(videophy={"A": (sa, pc)}).measures(folders, [])}
     assert list(found["videophy_sa"].values()) == [0.5, 0.9, 0.49]
     assert list(found["videophy_joint"].values()) == [1.0, 0.0, 0.0]  # one half is yes
 
@@ -101,17 +101,17 @@ def test_what_is_no_result_is_refused(folders: Folders, tmp_path: Path) -> None:
     for text in ("{", "[1]", '{"x": 3}', '{"x": [1, [{"video_path": "a"}]]}'):
         odd.write_text(text)
         with pytest.raises(ValueError, match="not results of VBench"):
-            Others(vbench={"A": odd}).measures(folders, [])
+            ExternalScores(vbench={"A": odd}).measures(folders, [])
     good = tmp_path / "good"
     good.write_text("0.mp4,a,1\n")
     for text, words in (("", "no scores"), ("a,b\n", "line 1: 2 cells, expected 3"), ("a,b,much\n", "rows must be")):
         odd.write_text(text)
         with pytest.raises(ValueError, match=words):
-            Others(videophy={"A": (good, odd)}).measures(folders, [])
+            ExternalScores(videophy={"A": (good, odd)}).measures(folders, [])
     with pytest.raises(ValueError, match="no such file"):
-        Others(vbench={"A": tmp_path / "nowhere"}).measures(folders, [])
+        ExternalScores(vbench={"A": tmp_path / "nowhere"}).measures(folders, [])
     with pytest.raises(ValueError, match="results for C"):
-        Others(vbench={"C": odd}).measures(folders, [])
+        ExternalScores(vbench={"C": odd}).measures(folders, [])
 
 
 @pytest.mark.parametrize(
@@ -124,4 +124,4 @@ def test_results_on_another_scale_are_refused(
     """One system from 0 to 100 and the other from 0 to 1. Was: "better", a hundredfold, without a word."""
     path = results(tmp_path / "r_eval_results.json", {"0.mp4": value, "1.mp4": value}, dimension)
     with pytest.raises(ValueError, match=words):
-        Others(vbench={"A": path}).measures(folders, [])
+        ExternalScores(vbench={"A": path}).measures(folders, [])

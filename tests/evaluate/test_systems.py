@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rushes.evaluate.external import Others
+from rushes.evaluate.external import ExternalScores
 from rushes.evaluate.judged import Verdicts, judge_all
 from rushes.evaluate.systems import SystemsRequest, SystemsResult, evaluate_systems
 from rushes.evaluate.video_folders import Folders
@@ -59,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(root: Path, out: Path, *ways: str, **more: Any) -> tuple[SystemsResult, dict[str, Any], dict[str, Any]]:
     asked = SystemsRequest({way: root / way for way in ways}, out, root / "prompts.txt", **more)
-    result = evaluate_systems(asked, Others(), no_judge, no_bar)
+    result = evaluate_systems(asked, ExternalScores(), no_judge, no_bar)
     table, details = (json.loads(checked_text(out / name, "")) for name in ("table.json", "details.json"))
     return result, table, details
 
@@ -97,7 +97,7 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     blurred = table["pairs"]["plain|blurred"]["sharpness"]
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
     copies = SystemsRequest({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
-    said = evaluate_systems(copies, Others(), no_judge, no_bar).verdicts["one|other"]
+    said = evaluate_systems(copies, ExternalScores(), no_judge, no_bar).verdicts["one|other"]
     assert said.startswith("No change shown: no metric distinguishes other from one (8 pairs")
 
 
@@ -129,7 +129,7 @@ def test_missing_and_broken_videos_are_named(root: Path, tmp_path: Path) -> None
         (broken / f"{at}.mp4").write_bytes((root / "noisy" / f"{at}.mp4").read_bytes())
     (broken / "3.mp4").write_bytes(b"no video")
     asked = SystemsRequest({"plain": root / "plain", "broken": broken}, tmp_path / "out", root / "prompts.txt")
-    notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
+    notes = evaluate_systems(asked, ExternalScores(), no_judge, no_bar).notes
     assert any("2 videos missing of broken: 6, 7." in note for note in notes)
     assert any(note.startswith("broken/3.mp4 could not be read") for note in notes)
     page = (tmp_path / "out" / "report.html").read_text()
@@ -137,7 +137,7 @@ def test_missing_and_broken_videos_are_named(root: Path, tmp_path: Path) -> None
     for path in broken.iterdir():
         path.write_bytes(b"no video")
     with pytest.raises(ValueError, match="broken: none of its videos can be read"):
-        evaluate_systems(asked, Others(), no_judge, no_bar)
+        evaluate_systems(asked, ExternalScores(), no_judge, no_bar)
 
 
 def test_clips_of_another_shape_are_said(root: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_clips_of_another_shape_are_said(root: Path, tmp_path: Path) -> None:
     for at in range(PROMPTS):
         write_video(small / f"{at}.mp4", clip(at, "plain")[:8, ::2, ::2], 4.0)
     asked = SystemsRequest({"plain": root / "plain", "small": small}, tmp_path / "out")
-    notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
+    notes = evaluate_systems(asked, ExternalScores(), no_judge, no_bar).notes
     assert any("differ in shape" in note and "32 x 24 px, 8 frames at 4 fps" in note for note in notes)
 
 
@@ -157,7 +157,7 @@ def test_clips_of_each_size_are_compared_apart(tmp_path: Path) -> None:
             frames = clip(at, way)
             write_video(tmp_path / way / f"{at}.mp4", frames if at < 2 else frames.transpose(0, 2, 1, 3), 8.0)
     asked = SystemsRequest({way: tmp_path / way for way in ("plain", "noisy")}, tmp_path / "out")
-    page = evaluate_systems(asked, Others(), no_judge, no_bar).report.read_text()
+    page = evaluate_systems(asked, ExternalScores(), no_judge, no_bar).report.read_text()
     assert "48 x 64 px, 10 frames (2 pairs)" in page and "64 x 48 px, 10 frames (2 pairs)" in page
 
 
@@ -169,7 +169,7 @@ def test_seeds_give_diversity_and_stay_one_cluster(root: Path, tmp_path: Path) -
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes((root / way / f"{at}.mp4").read_bytes())
     asked = SystemsRequest({name: tmp_path / name for name in "ab"}, tmp_path / "out")
-    evaluate_systems(asked, Others(), no_judge, no_bar)
+    evaluate_systems(asked, ExternalScores(), no_judge, no_bar)
     table = json.loads((tmp_path / "out" / "table.json").read_text())
     assert table["metrics"]["diversity"]["a"]["n"] == 3
     assert table["metrics"]["motion_speed"]["a"]["n"] == 6
@@ -182,11 +182,11 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
         return judge_all(make("motion_speed", 0.0), folders, notes)
 
     asked = SystemsRequest({way: root / way for way in ("plain", "frozen", "noisy")}, tmp_path, root / "prompts.txt")
-    evaluate_systems(asked, Others(), judge, no_bar)
+    evaluate_systems(asked, ExternalScores(), judge, no_bar)
     page = (tmp_path / "report.html").read_text()
     assert "Judged side by side" in page and "metric:motion_speed" in page
     assert "or add a judge" not in page
-    evaluate_systems(replace(asked, out=tmp_path / "other"), Others(), no_judge, no_bar)
+    evaluate_systems(replace(asked, out=tmp_path / "other"), ExternalScores(), no_judge, no_bar)
     assert "or add a judge" in (tmp_path / "other" / "report.html").read_text()
 
 
@@ -194,7 +194,7 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
 def test_the_real_bench(short_bench: Path, tmp_path: Path) -> None:
     systems = {name: short_bench / name for name in ("pretrain", "realdpo")}
     result = evaluate_systems(
-        SystemsRequest(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar
+        SystemsRequest(systems, tmp_path, short_bench / "prompts.txt"), ExternalScores(), no_judge, no_bar
     )
     table = json.loads((tmp_path / "table.json").read_text())
     assert result.notes == ()

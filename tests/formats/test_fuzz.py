@@ -22,7 +22,7 @@ from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import load_settings, to_toml
 from rushes.config.tables import Settings
 from rushes.evaluate.compare import check_gate, load_table, read_gate
-from rushes.evaluate.external import Others
+from rushes.evaluate.external import ExternalScores
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import content_hash
 from rushes.formats.archives import read_webdataset
@@ -319,14 +319,14 @@ VBENCH = {"motion_smoothness": [0.5, [{"video_path": "ours/a.mp4", "video_result
 
 
 def vbench(folder: Path) -> Iterable[str]:
-    return noted(folder, Others(vbench={"ours": folder / "eval_results.json"}))
+    return noted(folder, ExternalScores(vbench={"ours": folder / "eval_results.json"}))
 
 
 def videophy(folder: Path) -> Iterable[str]:
-    return noted(folder, Others(videophy={"ours": (folder / "sa.csv", folder / "pc.csv")}))
+    return noted(folder, ExternalScores(videophy={"ours": (folder / "sa.csv", folder / "pc.csv")}))
 
 
-def noted(folder: Path, others: Others) -> Iterable[str]:
+def noted(folder: Path, others: ExternalScores) -> Iterable[str]:
     """Each video of the system has a score, or a note names how many have none."""
     notes: list[str] = []
     for measure in others.measures(compared(folder), notes):

@@ -267,7 +267,7 @@ def test_a_judge_without_scores_counts_segments_that_the_real_clip_wins(
         return Shot(torch.full((5, 32, 32, 3), bright[row.id], dtype=torch.uint8).numpy(), 8.0)
 
     monkeypatch.setattr(probes, "_shot", shot)
-    eyes = probes._Eyes(work, Sides())
+    eyes = probes._JudgedTakes(work, Sides())
     assert eyes.look(probes.ProbePair(0.7, left, right, real)) == {"labels": [-1, 0, 0], "faults": 0.5}
     work.store.close()
 

@@ -33,7 +33,7 @@ from rushes.text_reader import counted
 PROMPTS = (9, 20, 50, 100, 200, 500)  # numbers of them that are shown where nobody asks for one
 
 if TYPE_CHECKING:
-    from rushes.evaluate.external import InputsResult, Others
+    from rushes.evaluate.external import ExternalScores, InputsResult
     from rushes.stats import PowerResult
 
 Many = Parameter(consume_multiple=True, negative=())
@@ -269,15 +269,15 @@ def stop(
     tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
 
 
-def _results(vbench: tuple[str, ...], videophy: tuple[str, ...], threshold: float | None) -> Others:
+def _results(vbench: tuple[str, ...], videophy: tuple[str, ...], threshold: float | None) -> ExternalScores:
     """Result files of other programs, as typed; a threshold without scores would do nothing."""
-    from rushes.evaluate.external import Others
+    from rushes.evaluate.external import ExternalScores
 
     pairs = {name: _two(value) for name, value in _named(videophy, "--read-videophy").items()}
     if not pairs:
         refuse_unused({"--videophy-threshold": threshold is not None}, "--read-videophy")
     files = {name: Path(value) for name, value in _named(vbench, "--read-vbench").items()}
-    return Others(files, pairs, 0.5 if threshold is None else threshold)
+    return ExternalScores(files, pairs, 0.5 if threshold is None else threshold)
 
 
 def _write_inputs(

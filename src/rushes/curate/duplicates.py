@@ -49,7 +49,7 @@ def fingerprints(frames: Sequence[Frames]) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True)
-class Copy:
+class Duplicate:
     """A clip that shows what a better one does: places of both, how different they are (0 = equal), in words how."""
 
     place: int
@@ -58,7 +58,7 @@ class Copy:
     turn: str
 
 
-def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: DuplicatesSettings) -> Iterator[Copy]:
+def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: DuplicatesSettings) -> Iterator[Duplicate]:
     """In `order`, from the best clip on: all that are copies of one that is no copy itself, each once.
 
     A difference is the distance of two fingerprints over the scale of the original, see `fingerprint.scales`. A crop is
@@ -81,7 +81,7 @@ def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Dupl
             for turn, place, distance in chain.from_iterable(matches):
                 if not taken[place]:
                     taken[place] = True
-                    yield Copy(place, at, distance / float(scale_N[at]), turn)
+                    yield Duplicate(place, at, distance / float(scale_N[at]), turn)
 
 
 class _Query:

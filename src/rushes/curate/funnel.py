@@ -16,7 +16,7 @@ import numpy as np
 from rushes.curate.base import CurationEntry, CurationFinding, Engine, Stage, Task
 from rushes.curate.engines import threads
 from rushes.curate.findings import MeasureColumns, find_before, rows_of
-from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
+from rushes.curate.summary import Funnel, Spread, StageSummary, passage, spread
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import Bar
 from rushes.records import Clip, Decision, Row, now, stable_hash
@@ -29,7 +29,7 @@ _BATCH, _BATCH_S = 64, 2.0  # findings that are stored at once, and for how long
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedStage:
     """A stage that cannot run, as its model cannot be asked, and why; clips pass it."""
 
     name: str
@@ -86,7 +86,13 @@ class _Entries(Sequence[CurationEntry]):
 
 
 def run(
-    store: Store, stages: Sequence[Stage | Skipped], engine: Engine, bar: Bar, *, settings: str, dry_run: bool = False
+    store: Store,
+    stages: Sequence[Stage | SkippedStage],
+    engine: Engine,
+    bar: Bar,
+    *,
+    settings: str,
+    dry_run: bool = False,
 ) -> Funnel:
     """Measure what was not measured yet, choose, and write the decisions; `settings` is the hash that these get.
 
@@ -149,16 +155,16 @@ def _states(store: Store) -> list[_FunnelClip]:
 
 def _pass(
     store: Store,
-    stage: Stage | Skipped,
+    stage: Stage | SkippedStage,
     on_way: Sequence[_FunnelClip],
     columns: MeasureColumns,
     engine: Engine,
     bar: Bar,
-) -> Passage:
+) -> StageSummary:
     """Take all clips that are left through one stage; those that it drops are marked."""
     left = [state for state in on_way if state.alive]
-    if isinstance(stage, Skipped):
-        return Passage(stage.name, "", len(left), kept=len(left), skipped=stage.why)
+    if isinstance(stage, SkippedStage):
+        return StageSummary(stage.name, "", len(left), kept=len(left), skipped=stage.why)
     try:
         problems = _measured(store, stage, left, columns, engine, bar) if stage.measure else {}
         if stage.calls and problems and len(problems) == len(left):
@@ -170,7 +176,7 @@ def _pass(
     except EndpointError as error:
         if stage.stop:
             raise
-        return Passage(stage.name, stage.signature, len(left), kept=len(left), skipped=str(error))
+        return StageSummary(stage.name, stage.signature, len(left), kept=len(left), skipped=str(error))
     columns.forget_words()
     states = {state.id: state for state in left}
     assert chosen.keys() <= states.keys(), f"{stage.name} drops clips that it was not given"

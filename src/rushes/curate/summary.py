@@ -43,7 +43,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Passage:
+class StageSummary:
     """What one stage did. `skipped` says why it did nothing; `held` clips a person kept against it."""
 
     stage: str
@@ -85,7 +85,7 @@ class Funnel:
     kept: int
     decided: int
     dry_run: bool
-    passages: tuple[Passage, ...]
+    passages: tuple[StageSummary, ...]
     spreads: Mapping[str, Spread]
 
 
@@ -125,7 +125,7 @@ class CurationResult:
 
 def passage(
     stage: Stage, entered: int, entries: Sequence[CurationEntry], problems: Dropped, dropped: Dropped, held: int
-) -> Passage:
+) -> StageSummary:
     """A stage that ran on `entered` clips: `entries` were measured, `problems` could not be; they and `dropped` go.
 
     `held` more would have gone, but a person kept them.
@@ -138,7 +138,7 @@ def passage(
     edges = tuple(edge for limit in stage.limits for edge in _edges(limit, entries))
     shown = problems if stage.limits else out
     examples = tuple(Example(id, reason) for id, reason in list(shown.items())[:SHOWN])
-    return Passage(
+    return StageSummary(
         stage.name,
         stage.signature,
         entered,

@@ -54,7 +54,7 @@ class InputsResult:
 
 
 @dataclass(frozen=True)
-class Others:
+class ExternalScores:
     """Result files of other programs by system; `videophy` has the file of SA and the file of PC."""
 
     vbench: Mapping[str, Path] = field(default_factory=dict)

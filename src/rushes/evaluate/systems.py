@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import rushes
-from rushes.evaluate.external import Others
+from rushes.evaluate.external import ExternalScores
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.prompt_clusters import clusters_of_folders
@@ -66,7 +66,7 @@ class SystemsResult:
     report: Path  # the page
 
 
-def evaluate_systems(asked: SystemsRequest, others: Others, judge: FolderJudge, bar: Bar) -> SystemsResult:
+def evaluate_systems(asked: SystemsRequest, others: ExternalScores, judge: FolderJudge, bar: Bar) -> SystemsResult:
     """Measure, compare, and write table.json, details.json and report.html; equal files give equal results.
 
     `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.

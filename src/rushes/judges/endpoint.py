@@ -56,7 +56,7 @@ _OPEN = "on the way"  # the outcome of a request that has none yet
 
 
 @dataclass(frozen=True)
-class Spent:
+class RequestCosts:
     """Requests sent so far, and money in the unit of the prices that the settings name."""
 
     calls: int
@@ -103,9 +103,9 @@ class Answers(SideFile):
         """Note of a request its outcome (a word or a status), and what it cost."""
         self.run("UPDATE calls SET outcome = ?, cost = ? WHERE rowid = ?", outcome, cost, number)
 
-    def spent(self) -> Spent:
+    def spent(self) -> RequestCosts:
         """All requests of this file, those of earlier runs included."""
-        return Spent(*self.first("SELECT count(*), coalesce(sum(cost), 0) FROM calls"))
+        return RequestCosts(*self.first("SELECT count(*), coalesce(sum(cost), 0) FROM calls"))
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -186,7 +186,7 @@ class ChatEndpoint:
             raise EndpointError(unreadable(self.settings, f"{self._unreadable} of {self._unreadable} answers", first))
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> RequestCosts:
         """Requests and money so far, earlier runs included."""
         return self._answers.spent()
 

@@ -60,7 +60,7 @@ class Shape:
         return 4.0 * depth * width * self.tokens**2
 
 
-class Bare:
+class BareTransformer:
     """A transformer of diffusers without codec and text encoder, as far as a training step needs a backbone."""
 
     def __init__(self, network: Any, tokens: int, ask: Mapping[str, Any]) -> None:
@@ -105,7 +105,7 @@ def wan(
             network = transformer(num_layers=layers, num_attention_heads=heads, ffn_dim=ffn).to(dtype)
             if lora:
                 add_lora(network, TARGETS, lora, lora)
-        return cast(Backbone, Bare(network, 512, {}))
+        return cast(Backbone, BareTransformer(network, 512, {}))
 
     return make
 
@@ -126,7 +126,7 @@ def cogvideox(
             ).to(dtype)
         grid = (height // 2, width // 2)
         rotary = get_3d_rotary_pos_embed(64, ((0, 0), grid), grid, frames, device=device)
-        return cast(Backbone, Bare(network, 226, {"image_rotary_emb": rotary}))
+        return cast(Backbone, BareTransformer(network, 226, {"image_rotary_emb": rotary}))
 
     return make
 

@@ -63,7 +63,7 @@ def curate(
 
 def prepare(
     project: OpenProject, engine: EngineName = "local", jobs: int = 0
-) -> tuple[list[Stage | funnel.Skipped], Engine]:
+) -> tuple[list[Stage | funnel.SkippedStage], Engine]:
     """The stages and where they run; nothing is read or asked yet, so it can go before hours of importing.
 
     Raises:
@@ -93,16 +93,16 @@ def not_ready(store: Store, clips: int) -> str:
     return ""
 
 
-def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel.Skipped:
+def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel.SkippedStage:
     try:
         return make_stage(name, settings, answers)
     except EndpointError as error:
         if settings.curate.when_down == "stop":
             raise
-        return funnel.Skipped(name, str(error))
+        return funnel.SkippedStage(name, str(error))
 
 
-def _say_costs(project: OpenProject, stages: list[Stage | funnel.Skipped]) -> None:
+def _say_costs(project: OpenProject, stages: list[Stage | funnel.SkippedStage]) -> None:
     clips = project.store.count(Clip)
     for stage in stages:
         if isinstance(stage, Stage) and stage.calls:

@@ -136,7 +136,7 @@ def measure_probes(
     """What each pair shows. Without a judge labels are what people `said` of it, by the ids of its members."""
     folder = project.store.project / FOLDER
     folder.mkdir(exist_ok=True)
-    cache, eyes = ProbeAnswers(folder / MEASURED), _Eyes(project, judge) if judge else None
+    cache, eyes = ProbeAnswers(folder / MEASURED), _JudgedTakes(project, judge) if judge else None
     keys = [_keys(probe, eyes.by if eyes else []) for probe in probes]
     shot = lru_cache(8)(lambda row: _shot(project, row, None))
     todo = [at for at, names in enumerate(keys) if any(name not in cache for name in names[: 2 if eyes else 1])]
@@ -157,7 +157,7 @@ def measure_probes(
     return results
 
 
-class _Eyes:
+class _JudgedTakes:
     """A judge's labels of a pair, and its faults: how far its members are behind the real clip, on average.
 
     Faults are counted by the metric that evaluation's verdict is about, where there is one; else by the judge's scores;

@@ -90,7 +90,7 @@ class LabelingLock:
             write_text(self._address_file, self._address)
 
 
-class Opening:
+class LazySession:
     """Stands for a session until the first request needs it, and opens it anew when the project has grown.
 
     Args:
@@ -148,24 +148,24 @@ class Studio:
     overrides: Sequence[str] = ()  # of settings
     probes: bool = False  # whether Label offers the pairs of `rushes tune eta` and no others
     run: str = ""  # that Vote is about, against the base; "" = the newest
-    labeling: Opening = field(init=False)
-    vote: Opening = field(init=False)
-    review: Opening = field(init=False)
+    labeling: LazySession = field(init=False)
+    vote: LazySession = field(init=False)
+    review: LazySession = field(init=False)
 
     def __post_init__(self) -> None:
         self._settings: tuple[tuple[int, ...], Settings] | None = None
         read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is reported at once
         files = {"/label": LABEL_ASSIGNMENTS, "/vote": VOTE_ASSIGNMENTS}
         self._locks = [LabelingLock(self.folder, file, page) for page, file in files.items()]
-        self.labeling = Opening(
+        self.labeling = LazySession(
             lambda: self._alone(0, open_labeling_session(self.folder, self.settings(), self.probes)),
             lambda: self._state(Candidate),
         )
-        self.vote = Opening(
+        self.vote = LazySession(
             lambda: self._alone(1, open_vote_session(self.folder, self.settings(), self.run)),
             lambda: self._state(Candidate),
         )
-        self.review = Opening(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
+        self.review = LazySession(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
 
     @contextmanager
     def _alone(self, lock: int, opening: AbstractContextManager[LabelingSession]) -> Iterator[LabelingSession]:

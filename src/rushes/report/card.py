@@ -13,7 +13,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from rushes.curate.summary import CurationResult, Edge, Example, Passage
+from rushes.curate.summary import CurationResult, Edge, Example, StageSummary
 from rushes.files import write_text
 from rushes.media.images import jpeg_of
 from rushes.media.read import read_video
@@ -115,7 +115,7 @@ def summary(facts: CurationResult) -> str:
     return f"{funnel.entered} clips went in, {funnel.kept} {would}" + (f" ({', '.join(extra)})" if extra else "")
 
 
-def why(passage: Passage) -> str:
+def why(passage: StageSummary) -> str:
     """The reasons of one stage with their counts, or why it was skipped."""
     if passage.skipped:
         return f"SKIPPED: {passage.skipped}"

@@ -34,7 +34,7 @@ class Busy(Exception):
     """Too many copies are asked for at once; ask again in a second."""
 
 
-class Copies:
+class VideoPreviews:
     """What is made of videos when it is asked for, one at a time; belongs to one event loop.
 
     It is made in a thread of its own: whoever waits for one takes no thread from requests that need none.
@@ -77,14 +77,14 @@ class Copies:
                 self._cached.popitem(last=False)
 
 
-def small_copies() -> Copies:
+def small_copies() -> VideoPreviews:
     """Small h264 files with the first frames of a video, at its own rate."""
-    return Copies(_copy, _CACHED)
+    return VideoPreviews(_copy, _CACHED)
 
 
-def posters() -> Copies:
+def posters() -> VideoPreviews:
     """A small JPEG of the frame in the middle of a video, or of a still: first frames are often black."""
-    return Copies(_poster, _POSTERS)
+    return VideoPreviews(_poster, _POSTERS)
 
 
 def video_facts(row: Clip | Candidate) -> dict[str, Any]:

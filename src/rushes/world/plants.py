@@ -21,7 +21,7 @@ _LATEST = FRAMES - 9  # a fault begins by then, so that it can be seen
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedClips:
     """`n` clips of one kind with a fault: what differs from the sound ones, and whether it can be seen."""
 
     centres_NFKD: Floats
@@ -29,21 +29,21 @@ class Planted:
     seen_N: NDArray[np.bool_]
 
 
-Plant = Callable[[Draw, Floats, np.random.Generator], Planted]
+Plant = Callable[[Draw, Floats, np.random.Generator], PlantedClips]
 
 
-def _moved(centres: Floats, sound: Floats) -> Planted:
+def _moved(centres: Floats, sound: Floats) -> PlantedClips:
     """A fault that is seen by where the balls go."""
     off_NF = np.linalg.norm(centres - sound, axis=-1).max(2)
     seen = (off_NF.max(1) >= SEEN_PX) & (off_NF[:, : sound.shape[1] - LASTS].max(1) >= SEEN_PX / 4)
-    return Planted(centres, np.ones(centres.shape[:3]), seen)
+    return PlantedClips(centres, np.ones(centres.shape[:3]), seen)
 
 
 def _start(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
     return rng.integers(5, _LATEST, n)
 
 
-def gravity(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def gravity(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """From some frame on the ball falls upwards, twice as hard."""
     start, out = _start(rng, len(sound)), sound.copy()
     frames = np.arange(sound.shape[1])
@@ -56,7 +56,7 @@ def gravity(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
     return _moved(out, sound)
 
 
-def restitution(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def restitution(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """At its first impact the ball keeps a fifth of its speed, or gains a half."""
     times = np.arange(sound.shape[1], dtype=float)
     out = drawn.centres(times, restitution=rng.choice([0.2, 1.5], (len(sound), 1))[:, 0])
@@ -64,12 +64,12 @@ def restitution(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted
     return _moved(out, sound)
 
 
-def momentum(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def momentum(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """At their first impact both balls lose four fifths of their speed, or nearly double it."""
     return _moved(drawn.centres(np.arange(sound.shape[1], dtype=float), gain=rng.choice([0.2, 1.9], len(sound))), sound)
 
 
-def period(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def period(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """From some frame on the pendulum swings at two fifths or more than twice of its rate."""
     start, factor = _start(rng, len(sound))[:, None], rng.choice([0.4, 2.2], (len(sound), 1))
     rate = (drawn.tempo * np.sqrt(SWING_PULL / drawn.length))[:, None]
@@ -79,7 +79,7 @@ def period(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
     return _moved(at_angle(drawn.length, angle)[:, :, None], sound)
 
 
-def permanence(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def permanence(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """A ball is gone for a half second or longer; one that rolls does not come out from behind the post."""
     n, frames, balls, _ = sound.shape
     time = np.arange(frames)
@@ -89,14 +89,14 @@ def permanence(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
         behind[:, 0] = False  # the first frame is given, and sound
         first = np.where(behind.any(1), behind.argmax(1), frames)
         opacity[:, :, 0] = time < first[:, None]
-        return Planted(sound, opacity, first <= _LATEST)
+        return PlantedClips(sound, opacity, first <= _LATEST)
     start, long = _start(rng, n)[:, None], rng.integers(BLOCK, 3 * BLOCK, (n, 1))
     gone = (time >= start) & (time < start + long)
     opacity[np.arange(n), :, rng.integers(balls, size=n)] = ~gone
-    return Planted(sound, opacity, np.ones(n, bool))
+    return PlantedClips(sound, opacity, np.ones(n, bool))
 
 
-def jump(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
+def jump(drawn: Draw, sound: Floats, rng: np.random.Generator) -> PlantedClips:
     """From one frame to the next everything is at least 10 px elsewhere, and goes on from there."""
     n, frames, balls, _ = sound.shape
     start = _start(rng, n)[:, None]
@@ -115,7 +115,7 @@ def jump(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
         moved = np.clip(moved, min(low, RADIUS_PX), SIZE_PX - 0.5 - RADIUS_PX)
         out[..., axis] = np.where(after[..., None], moved, sound[..., axis])
     step = np.linalg.norm(out[rows, at, 0] - out[rows, at - 1, 0], axis=-1)
-    return Planted(out, np.ones((n, frames, balls)), step >= 9.0)
+    return PlantedClips(out, np.ones((n, frames, balls)), step >= 9.0)
 
 
 # name of the law -> (its fault, the kinds in which it makes sense); dots are lost apart from these

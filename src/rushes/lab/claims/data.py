@@ -175,7 +175,7 @@ WORLD = "world"  # what true clips of the world are signed with
 
 
 @dataclass(frozen=True)
-class Pool:
+class ClipPool:
     """Twice as many clips, half of them with a fault; half of all are then kept and trained on."""
 
     # at random; those that a reader of captions calls sound; or those that the world's verifier finds the truest, which
@@ -245,9 +245,9 @@ def _still(frames_FHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 FOOTAGE: Mapping[str, Callable[[OpenProject], None] | None] = {
     "true": None,
-    "random": Pool("random"),
-    "funnel": Pool("funnel"),
-    "selected": Pool("selected"),
+    "random": ClipPool("random"),
+    "funnel": ClipPool("funnel"),
+    "selected": ClipPool("selected"),
     "still": Edited("still", _still),
     "washed": Edited("washed", unscaled),
 }

@@ -39,7 +39,7 @@ class Dispute:
         return (self.settled or self.rows[0]).right
 
 
-class Settle(Body):
+class SettleDispute(Body):
     """The owner's labels of a pair: +1 the left clip is better, 0 tie, -1 the right one, null = cannot be told."""
 
     left: Annotated[str, Field(max_length=200)]
@@ -80,7 +80,7 @@ def _by_pair(store: Store, dimension: str) -> tuple[dict[frozenset[str], list[Pr
     return people, programs, settled
 
 
-def settlement(store: Store, given: Settle, name: str, plan: LabelingPlan) -> Preference:
+def settlement(store: Store, given: SettleDispute, name: str, plan: LabelingPlan) -> Preference:
     """The owner's label of a pair, under a name. It takes the place of a label of an earlier visit, which is named by
     its row, whoever signed it, or of one of this visit, which is named by its event.
 

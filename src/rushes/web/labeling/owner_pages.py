@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
-from rushes.web.labeling.disputes import Dispute, Settle, disputes, settled_pairs, settlement
+from rushes.web.labeling.disputes import Dispute, SettleDispute, disputes, settled_pairs, settlement
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
 from rushes.web.looked import Looked
@@ -57,7 +57,7 @@ def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> N
         return {"total": len(disputed), "pairs": shown, "question": session.plan.dimensions[0], "settled": here}
 
     @router.post("/settle")
-    def settle(body: Settle, name: str = person) -> dict[str, Any]:
+    def settle(body: SettleDispute, name: str = person) -> dict[str, Any]:
         if session.votes.number(body.left, body.right) is None:
             raise HTTPException(404, "There is no such pair here.")
         session.store.add([settlement(session.store, body, name or OWNER, session.plan)])

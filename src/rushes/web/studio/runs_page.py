@@ -28,7 +28,7 @@ class ShownRun(Body):
     since: int = -1  # the last step that the page has
 
 
-class ReadRuns(Body):
+class RunFiguresRequest(Body):
     """Runs whose figures are wanted."""
 
     runs: list[ShownRun] = Field(max_length=AT_ONCE)
@@ -48,7 +48,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
                     "nothing": nothing, "points": POINTS, "at_once": AT_ONCE}  # fmt: skip
 
         @router.post("/read", dependencies=[person])
-        def read(body: ReadRuns) -> Response:
+        def read(body: RunFiguresRequest) -> Response:
             asked = [(each, _refused(lambda name=each.name: runs.run(name))) for each in body.runs]
             figures = [{**runs.state(run), **_news(run, each)} for each, run in asked]
             # As it is: FastAPI would copy each of up to a hundred thousand numbers first.

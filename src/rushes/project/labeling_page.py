@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rushes import label
@@ -30,28 +30,14 @@ VOTE_ASSIGNMENTS, VOTE_TABLE = "votes.db", "votes.npz"
 def plan_of(settings: Settings) -> LabelingPlan:
     """How the settings want a project labelled by people."""
     table = settings.label
-    same = (
-        "dimensions",
-        "scores",
-        "reasons",
-        "play_first",
-        "overlap",
-        "overlap_share",
-        "repeat_share",
-        "gold_by",
-        "gold_share",
-        "lease_s",
-        "practice",
-        "pass_mark",
-        "proposal",
-    )
-    return LabelingPlan(
-        **{name: getattr(table, name) for name in same},
-        segment_s=None if table.whole else table.segment_s,
-        ranks=table.form == "ranks",
-        seed=settings.project.seed,
-        settings_hash=settings_hash(table),
-    )
+    same = {each.name: getattr(table, each.name) for each in fields(LabelingPlan) if hasattr(table, each.name)}
+    own = {
+        "segment_s": None if table.whole else table.segment_s,
+        "ranks": table.form == "ranks",
+        "seed": settings.project.seed,
+        "settings_hash": settings_hash(table),
+    }
+    return LabelingPlan(**(same | own))
 
 
 def with_campaign(plan: LabelingPlan, campaign: Campaign | None) -> LabelingPlan:

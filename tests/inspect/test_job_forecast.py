@@ -36,7 +36,7 @@ from rushes.inspect.job_forecast import (
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, forecast, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
-from rushes.inspect.workload import SHARES, Numbers, StageWork, clip_comparisons, held_out_of, workload
+from rushes.inspect.workload import SHARES, JobSize, StageWork, clip_comparisons, held_out_of, workload
 from rushes.project import jobs
 from rushes.project.eta import LEVELS
 from rushes.training import loop
@@ -143,7 +143,7 @@ def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
     for change in changes:
         ask = settings.generate.model_copy(update={"guidance_scale_2": 0.0, **change})
         job = settings.model_copy(update={"generate": ask})
-        counted.append(work(job, Numbers(1, 0), spec)["generate"].forward[0] / ask.takes)
+        counted.append(work(job, JobSize(1, 0), spec)["generate"].forward[0] / ask.takes)
     both, high, neither = counted
     assert (both, neither) == (80, 40) and 40 < high < 80
     levels = spec.solver(40, settings.generate.shift, 1.0, COST.latents[1:]).levels if spec.solver else torch.ones(0)
@@ -186,11 +186,11 @@ def test_takes_are_dealt_out_in_whole_batches_and_sharded_weights_are_probed_by_
     ask = settings.generate.model_copy(update={"takes": 1, "batch": 4, "steps": 1, "guidance_scale": 1.0})
     train = settings.train.model_copy(update={"parallel": "shard", "probe_every": 200})
     settings = settings.model_copy(update={"generate": ask, "train": train})
-    one, three = (work(settings, Numbers(10, 4, n), blank(folder).spec) for n in (1, 3))
+    one, three = (work(settings, JobSize(10, 4, n), blank(folder).spec) for n in (1, 3))
     assert three["generate"].forward == (4, 4, 2)
     assert three["probes"].forward == one["probes"].forward * 3
     few = settings.model_copy(update={"train": train.model_copy(update={"probe_every": 0})})
-    often = work(few, Numbers(10, 4), blank(folder).spec)["probes"].forward[0]
+    often = work(few, JobSize(10, 4), blank(folder).spec)["probes"].forward[0]
     assert one["probes"].forward[0] * 9 == often * 3
 
 
@@ -203,7 +203,7 @@ def test_the_adapter_is_of_the_models_own_rank_unless_another_is_asked_for() -> 
         settings_of(PlanRequest("cogvideox-5b", rank=-1), 1)
 
 
-def work(settings: Settings, numbers: Numbers, spec: BackboneSpec) -> dict[str, StageWork]:
+def work(settings: Settings, numbers: JobSize, spec: BackboneSpec) -> dict[str, StageWork]:
     return workload(settings, clip_comparisons(settings), numbers, spec, COST.latents)
 
 
@@ -225,7 +225,7 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     codec = CodecCost(2 * GIB, 10e12, 20e12, 1e12, GIB, 3 * GIB)
     settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", takes=2), 1)
     model = replace(blank(folder), codec=codec, cost=replace(COST, sampling=4 * GIB), reader=ReaderCost(5 * GIB, 7e12))
-    facts = forecast_job(model, settings, Numbers(320, 64), Machine(80, 100))
+    facts = forecast_job(model, settings, JobSize(320, 64), Machine(80, 100))
     takes = 320 * 2
     assert facts.forwards["generate"] == (takes * 50 * 2,)
     made = takes * 100 * COST.forward + takes * codec.decode / CODEC_SHARE
@@ -242,7 +242,7 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     assert settings.train.reference != "frozen"  # so it is stored too, beside the weights and two moments
     disk = {"checkpoints": 3 * 4 * COST.trained_bytes, "weights": COST.trained_bytes, "latents": latents}
     assert facts.disk_gb == {name: round(size / GIB, 3) for name, size in disk.items()}
-    small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
+    small = forecast_job(model, settings, JobSize(320, 64), Machine(6, 100))
     assert small.too_large == ("generate", "train", "probes", "evaluate")
 
 
@@ -283,7 +283,7 @@ def test_text_encoders_take_what_the_settings_make_of_them() -> None:
 
 def test_stages_have_an_owner() -> None:
     settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
-    stages = work(settings, Numbers(60, 12), blank(folder).spec)
+    stages = work(settings, JobSize(60, 12), blank(folder).spec)
     assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
     assert all(isinstance(stage, StageWork) for stage in stages.values())
     assert stages["eta"].decoded == 16 * (2 * (len(LEVELS) + 1) + 1)

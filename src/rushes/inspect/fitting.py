@@ -24,12 +24,12 @@ from rushes.inspect.step_forecast import (
     forecast,
     gpu_named,
 )
-from rushes.inspect.workload import Numbers, clip_comparisons
+from rushes.inspect.workload import JobSize, clip_comparisons
 from rushes.project.defaults import with_values
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
-OF_60 = Numbers(60, 12)  # the job that stages are forecast for: no stage's memory depends on how many clips there are
+OF_60 = JobSize(60, 12)  # the job that stages are forecast for: no stage's memory depends on how many clips there are
 NOTHING_FITS = "none of the smaller clips tried fits either, so use a larger GPU or a smaller model"
 
 

@@ -31,7 +31,7 @@ from rushes.inspect.step_forecast import (
     static_memory,
     weights_there,
 )
-from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, clip_comparisons, workload
+from rushes.inspect.workload import SHARES, ClipComparisons, JobSize, StageWork, clip_comparisons, workload
 from rushes.project.networks import make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
@@ -159,7 +159,7 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
     return CodecCost.counted(0, of_clip, of_first, decoded)
 
 
-def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine, views: int = 0) -> JobForecast:
+def forecast_job(model: Model, settings: Settings, numbers: JobSize, machine: Machine, views: int = 0) -> JobForecast:
     """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job, clips all of one shape.
 
     `views`: of the step, in place of what the recipe makes.
@@ -203,7 +203,7 @@ def _disk(cost: Cost, ask: ForecastRequest, settings: Settings, encode: StageWor
     return {name: round(size / GIB, 3) for name, size in sizes.items()}
 
 
-def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, Numbers]) -> JobForecast:
+def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, JobSize]) -> JobForecast:
     """One job of clips of several shapes, from what it would be were all clips of each of them.
 
     A step has comparisons of every shape by their share of the clips, so hours and passes are means by these shares,

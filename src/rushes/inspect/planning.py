@@ -31,7 +31,7 @@ from rushes.inspect.job_forecast import (
     model_of,
     together,
 )
-from rushes.inspect.workload import Numbers
+from rushes.inspect.workload import JobSize
 from rushes.project.defaults import with_model_defaults, with_sizes, with_values
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.networks import check_offload
@@ -123,7 +123,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
 
 
 def _half(
-    settings: Settings, numbers: Numbers, spec: BackboneSpec, costs: ModelCosts, machine: Machine
+    settings: Settings, numbers: JobSize, spec: BackboneSpec, costs: ModelCosts, machine: Machine
 ) -> HalfSize | None:
     """The job at half the size; None where the model has no smaller one."""
     size = settings.backbone
@@ -137,13 +137,13 @@ def _half(
 
 
 def forecast_shapes(
-    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: ModelCosts, machine: Machine, views: int = 0
+    settings: Settings, by_shape: Mapping[ClipShape, JobSize], costs: ModelCosts, machine: Machine, views: int = 0
 ) -> JobForecast:
     """The forecast of a job with so many clips and prompts of each shape; `views`: of a step, not the recipe's.
 
     Raises ValueError: a recipe that refuses the settings.
     """
-    every = Numbers(sum(each.clips for each in by_shape.values()), sum(each.prompts for each in by_shape.values()))
+    every = JobSize(sum(each.clips for each in by_shape.values()), sum(each.prompts for each in by_shape.values()))
     own = {shape.words: _of_shape(settings, shape) for shape in by_shape}
     jobs = {words: forecast_job(costs(each), each, every, machine, views) for words, each in own.items()}
     if len(jobs) == 1:
@@ -191,20 +191,20 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     return (overridden(settings, overrides) if overrides else settings), folder
 
 
-def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> Numbers:
+def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> JobSize:
     """How many of some clips are trained on, and how many prompts evaluation takes."""
     held_out = share_held_out(settings.footage.eval_fraction, clips)
-    return Numbers(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
+    return JobSize(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
 
 
-def _shared(settings: Settings, numbers: Numbers) -> dict[ClipShape, Numbers]:
+def _shared(settings: Settings, numbers: JobSize) -> dict[ClipShape, JobSize]:
     """Clips and prompts whose shapes are not known: as many of each."""
     shapes = settings.backbone.shapes
 
     def part(count: int, at: int) -> int:
         return len(range(at, count, len(shapes)))
 
-    return {shape: Numbers(part(numbers.clips, at), part(numbers.prompts, at)) for at, shape in enumerate(shapes)}
+    return {shape: JobSize(part(numbers.clips, at), part(numbers.prompts, at)) for at, shape in enumerate(shapes)}
 
 
 def trained_on(store: Store) -> list[tuple[Clip | Candidate, ...]]:
@@ -217,7 +217,7 @@ def trained_on(store: Store) -> list[tuple[Clip | Candidate, ...]]:
     return [tuple(imported[id] for id in sorted(pair)) for pair in pairs if pair <= imported.keys()]
 
 
-def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dict[ClipShape, Numbers]:
+def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dict[ClipShape, JobSize]:
     """Clips and prompts of each shape, by a project's store or, before footage was imported, its settings and files.
 
     Raises ValueError: no footage, or none that can be counted without reading it.
@@ -231,7 +231,7 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
             asked = [(clip,) for clip in held[: prompts or settings.evaluate.prompts]]
             counts = [Counter(size.shape_of(*videos) for videos in side) for side in (train, asked)]
         if trained and len(size.shapes) > 1:
-            return {s: Numbers(counts[0][s], counts[1][s]) for s in size.shapes if counts[0][s] or counts[1][s]}
+            return {s: JobSize(counts[0][s], counts[1][s]) for s in size.shapes if counts[0][s] or counts[1][s]}
     if not trained and footage.kind == "world":
         trained, held_out = footage.clips, footage.eval_prompts
     if not trained and footage.kind == "folder" and footage.path and footage.cut == "none":
@@ -241,7 +241,7 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
         raise ValueError(
             f"{project} has no {what} yet; run `rushes import {quote(str(project))}` first, or give --clips"
         )
-    return _shared(settings, Numbers(trained, prompts or min(held_out, settings.evaluate.prompts)))
+    return _shared(settings, JobSize(trained, prompts or min(held_out, settings.evaluate.prompts)))
 
 
 def model_for(settings: Settings) -> Model:

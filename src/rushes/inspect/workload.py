@@ -45,7 +45,7 @@ SHARES: Mapping[str, WorkSharing] = {
 
 
 @dataclass(frozen=True)
-class Numbers:
+class JobSize:
     """How large a job is."""
 
     clips: int  # to train on, or pairs that a project has in their place
@@ -107,7 +107,7 @@ def clip_comparisons(settings: Settings) -> ClipComparisons:
 def workload(
     settings: Settings,
     shape: ClipComparisons,
-    numbers: Numbers,
+    numbers: JobSize,
     spec: BackboneSpec,
     latents: Sequence[int],
     *,
@@ -142,7 +142,7 @@ class _Job:
     """A job's settings and numbers, and what each stage of `SHARES` asks, by a method of its name; None = nothing."""
 
     settings: Settings
-    numbers: Numbers
+    numbers: JobSize
     spec: BackboneSpec
     size: tuple[int, int, int]
     shape: ClipComparisons

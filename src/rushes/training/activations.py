@@ -56,7 +56,7 @@ class Plain:
         return begun
 
 
-class Pinned:
+class PinnedActivations:
     """Copies on a stream of their own, into main memory that is used again for the next view."""
 
     def __init__(self, device: torch.device) -> None:
@@ -95,7 +95,7 @@ class PinnedCopy:
     Later copies into that memory are on the same stream, so they come after those out of it.
     """
 
-    def __init__(self, owner: Pinned, here: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:
+    def __init__(self, owner: PinnedActivations, here: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:
         self.owner, self.here, self.shape, self.dtype = owner, here, shape, dtype
 
     def __del__(self) -> None:
@@ -153,4 +153,4 @@ def place_of(network: nn.Module, where: Where) -> Callable[[], AbstractContextMa
     if where == "keep":
         return nullcontext
     device = next(network.parameters()).device
-    return MainMemoryActivations(network, Pinned(device) if device.type == "cuda" else Plain(device)).waiting
+    return MainMemoryActivations(network, PinnedActivations(device) if device.type == "cuda" else Plain(device)).waiting

@@ -42,7 +42,7 @@ from rushes.training.memory import (
     GradientMode,
     GradientPlan,
     GradientStrategy,
-    Pass,
+    ShardedPass,
     activation_mib,
     budget_mib,
     latent_shape,
@@ -155,12 +155,12 @@ def _by_pass(
     return value, errors
 
 
-def _pass_errors(backbone: Backbone, batch: Batch, each: Pass) -> Tensor:
+def _pass_errors(backbone: Backbone, batch: Batch, each: ShardedPass) -> Tensor:
     """Errors [R, F] of a pass's rows, or of the stand-in, which counts nothing."""
     return row_errors(backbone, batch, [*each.rows]) if each.rows else row_errors(backbone, batch.stand_in(each.time))
 
 
-def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> Tensor:
+def _placed(batch: Batch, passes: Sequence[ShardedPass], errors: Sequence[Tensor]) -> Tensor:
     """Errors of passes -> [B, V, F]; those of stand-ins count nothing."""
     rows = [row for each in passes for row in each.rows]
     own = [errors_RF.detach() for each, errors_RF in zip(passes, errors, strict=True) if each.rows]

@@ -27,7 +27,7 @@ MOST_CPU_MIB = 256.0  # a larger graph is slower there: it leaves the caches, an
 
 
 @dataclass(frozen=True)
-class Pass:
+class ShardedPass:
     """Rows that go through a sharded network together, all by one expert where it has two.
 
     Attributes:
@@ -47,7 +47,9 @@ class GradientPlan:
     mode: Literal["joint", "stash", "two_pass", "rows"]
     together: int  # comparisons in one graph (joint), or rows (rows)
     why: str
-    passes: tuple[Pass, ...] = ()  # where weights are sharded: the same number, by the same experts, in all processes
+    passes: tuple[
+        ShardedPass, ...
+    ] = ()  # where weights are sharded: the same number, by the same experts, in all processes
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class GradientStrategy:
             fit = max(1, rows if rows * self.view_mib <= self.budget_mib else int(self.budget_mib / self.view_mib))
         once = most(-(-rows // fit)) <= 1
         passes = tuple(
-            Pass(own[at * fit : (at + 1) * fit], time)
+            ShardedPass(own[at * fit : (at + 1) * fit], time)
             for own, time in self._by_expert(batch)
             for at in range(most(-(-len(own) // fit)))
         )

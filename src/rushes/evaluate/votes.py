@@ -80,10 +80,49 @@ class VoteStanding:
 
 @dataclass(frozen=True)
 class _Votes:
-    """Votes on pairs, as of the second system: outcomes by pair and person, in the order of the first answers."""
+    """Votes between two systems, as of the second one."""
 
-    outcomes: Mapping[TakeIds, Mapping[str, float | None]]  # None = could not tell
+    cluster_of: Mapping[TakeIds, str]  # the cluster of prompts that each pair belongs to
+    outcomes: Mapping[TakeIds, Mapping[str, float | None]]  # by person, None = cannot tell; in order of first answers
     rows: Sequence[Preference]  # that count, the second system on the left
+
+    @property
+    def people(self) -> int:
+        """Who voted."""
+        return len({name for by in self.outcomes.values() for name in by})
+
+    @property
+    def differ(self) -> int:
+        """Pairs on which people differ."""
+        return sum(len({value for value in by.values() if value is not None}) > 1 for by in self.outcomes.values())
+
+    def mean(self, pair: TakeIds) -> float | None:
+        """What those who could tell said of a pair; None where there are none."""
+        values = [value for value in self.outcomes.get(pair, {}).values() if value is not None]
+        return sum(values) / len(values) if values else None
+
+    def wins(self) -> WinRate | None:
+        """Pairs by the side that more people chose; None without votes."""
+        voted = [(c, mean) for pair, c in self.cluster_of.items() if (mean := self.mean(pair)) is not None]
+        if not voted:
+            return None
+        return win_rate([0.5] * len(voted), [mean for _, mean in voted], "higher", clusters=[c for c, _ in voted])
+
+    def finished(self, complete: Sequence[TakeIds]) -> list[float]:
+        """The mean outcome of each cluster all of whose pairs are complete, in the order in which they became so; one
+        that nobody could judge is left out."""
+        waiting: dict[str, set[TakeIds]] = {}
+        for pair, cluster in self.cluster_of.items():
+            waiting.setdefault(cluster, set()).add(pair)
+        members = {cluster: frozenset(of) for cluster, of in waiting.items()}
+        outcomes = []
+        for pair in complete:
+            cluster = self.cluster_of[pair]
+            waiting[cluster].discard(pair)
+            if not waiting[cluster]:
+                means = [mean for of in members[cluster] if (mean := self.mean(of)) is not None]
+                outcomes += [sum(means) / len(means)] if means else []
+        return outcomes
 
 
 def systems_with_pairs(store: Store) -> list[str]:
@@ -101,25 +140,22 @@ def vote_pairs(store: Store, first: str, second: str) -> list[tuple[Candidate, C
 
 def standing_of(store: Store, run: str, each: int, seed: int = 0) -> VoteStanding:
     """Where the votes between a run and the base stand, where `each` people vote on a pair."""
-    pairs = vote_pairs(store, BASE, run)
-    votes, clusters = _votes_of(store, pairs), clusters_of_store(store, (take for pair in pairs for take in pair))
+    votes = _votes_between(store, BASE, run)
     complete = [pair for pair, by in votes.outcomes.items() if len(by) >= each]
-    finished = _finished(votes, pairs, clusters, complete)
-    rule = watch(finished) if finished else None
-    wins, differ = _wins(votes, pairs, clusters), sum(_differ(by) for by in votes.outcomes.values())
+    finished, wins = votes.finished(complete), votes.wins()
     return VoteStanding(
         run=run,
-        people=len({name for by in votes.outcomes.values() for name in by}),
+        people=votes.people,
         votes=sum(map(len, votes.outcomes.values())),
-        pairs=len(pairs),
+        pairs=len(votes.cluster_of),
         complete=len(complete),
-        prompts=len(set(clusters.values())),
+        prompts=len(set(votes.cluster_of.values())),
         prompts_complete=len(finished),
         wins=wins.wins if wins else 0,
         ties=wins.ties if wins else 0,
         losses=wins.losses if wins else 0,
-        differ=differ,
-        **_rule(rule, finished, seed),
+        differ=votes.differ,
+        **_rule(watch(finished) if finished else None, finished, seed),
     )
 
 
@@ -130,19 +166,17 @@ def judged_by_people(store: Store, systems: Sequence[str]) -> tuple[Judged, ...]
 
 
 def _judged(store: Store, first: str, second: str) -> Judged | None:
-    pairs = vote_pairs(store, first, second)
-    votes, clusters = _votes_of(store, pairs), clusters_of_store(store, (take for pair in pairs for take in pair))
-    wins = _wins(votes, pairs, clusters)
+    votes = _votes_between(store, first, second)
+    wins = votes.wins()
     if wins is None:
         return None
     shown_first, decided = first_slot(votes.rows)
-    people = len({name for by in votes.outcomes.values() for name in by})
     return Judged(
-        counted(people, "person", "people") + BLIND,
+        counted(votes.people, "person", "people") + BLIND,
         first,
         second,
         wins=wins,
-        disagreed=sum(_differ(by) for by in votes.outcomes.values()),
+        disagreed=votes.differ,
         unreadable=sum(all(value is None for value in by.values()) for by in votes.outcomes.values()),
         first_slot=wilson(shown_first, decided) if decided else None,
     )
@@ -153,8 +187,11 @@ def _held_out(store: Store, system: str) -> dict[tuple[str, int], Candidate]:
     return {(take.group, take.seed): take for take in takes if take.kind != "probe"}
 
 
-def _votes_of(store: Store, pairs: Sequence[tuple[Candidate, Candidate]]) -> _Votes:
-    seconds = {frozenset((first.id, second.id)): second.id for first, second in pairs}
+def _votes_between(store: Store, first: str, second: str) -> _Votes:
+    pairs = vote_pairs(store, first, second)
+    clusters = clusters_of_store(store, (take for pair in pairs for take in pair))
+    cluster_of = {frozenset((base.id, other.id)): clusters[base.group] for base, other in pairs}
+    seconds = {frozenset((base.id, other.id)): other.id for base, other in pairs}
     rows = store.preferences(current=False, votes=True)
     replaced = {row.supersedes for row in rows}
     outcomes: dict[TakeIds, dict[str, float | None]] = {}
@@ -170,47 +207,7 @@ def _votes_of(store: Store, pairs: Sequence[tuple[Candidate, Candidate]]) -> _Vo
             turned = row if row.left == seconds[pair] else turned_round(row)
             by[row.judge] = None if row.unjudged else 0.5 + turned.labels[0] / 2
             counting[pair, row.judge] = turned
-    return _Votes(outcomes, tuple(counting.values()))
-
-
-def _mean(by: Mapping[str, float | None]) -> float | None:
-    values = [value for value in by.values() if value is not None]
-    return sum(values) / len(values) if values else None
-
-
-def _differ(by: Mapping[str, float | None]) -> bool:
-    return len({value for value in by.values() if value is not None}) > 1
-
-
-def _finished(
-    votes: _Votes,
-    pairs: Sequence[tuple[Candidate, Candidate]],
-    clusters: Mapping[str, str],
-    complete: Sequence[TakeIds],
-) -> list[float]:
-    """The mean outcome of each cluster all of whose pairs are complete, in the order in which they became so; one that
-    nobody could judge is left out."""
-    cluster_of = {frozenset((first.id, second.id)): clusters[first.group] for first, second in pairs}
-    waiting: dict[str, set[TakeIds]] = {}
-    for pair, cluster in cluster_of.items():
-        waiting.setdefault(cluster, set()).add(pair)
-    members = {cluster: frozenset(of) for cluster, of in waiting.items()}
-    outcomes = []
-    for pair in complete:
-        cluster = cluster_of[pair]
-        waiting[cluster].discard(pair)
-        if not waiting[cluster]:
-            means = [mean for of in members[cluster] if (mean := _mean(votes.outcomes[of])) is not None]
-            outcomes += [sum(means) / len(means)] if means else []
-    return outcomes
-
-
-def _wins(votes: _Votes, pairs: Sequence[tuple[Candidate, Candidate]], clusters: Mapping[str, str]) -> WinRate | None:
-    means = [(first.group, _mean(votes.outcomes.get(frozenset((first.id, second.id)), {}))) for first, second in pairs]
-    voted = [(clusters[group], mean) for group, mean in means if mean is not None]
-    if not voted:
-        return None
-    return win_rate([0.5] * len(voted), [mean for _, mean in voted], "higher", clusters=[name for name, _ in voted])
+    return _Votes(cluster_of, outcomes, tuple(counting.values()))
 
 
 def _rule(rule: StoppingDecision | None, outcomes: Sequence[float], seed: int) -> dict[str, Any]:

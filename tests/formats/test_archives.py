@@ -51,7 +51,7 @@ def test_samples_have_their_captions_and_bytes(tmp_path: Path) -> None:
         "./._f.mp4": b"F",
     }
     tar(tmp_path / "b" / "2.tar", **members)
-    assert detect_layout(tmp_path) == "webdataset"
+    assert detect_layout(folder_files(tmp_path)) == "webdataset"
     listing = read_webdataset(folder_files(tmp_path))
     assert captions(listing) == [
         ("a.mp4", "from json"),
@@ -165,9 +165,9 @@ def test_tars_beside_loose_videos(tmp_path: Path) -> None:
     tar(tmp_path / "a.tar", **{"a.mp4": b"x"})
     (tmp_path / "b.mp4").touch()
     with pytest.raises(ValueError, match=r"tars and loose videos; set footage\.layout"):
-        detect_layout(tmp_path)
+        detect_layout(folder_files(tmp_path))
     (tmp_path / "b.txt").write_text("captioned: this is a plain folder with something else in it")
-    assert detect_layout(tmp_path) == "folder"
+    assert detect_layout(folder_files(tmp_path)) == "folder"
 
 
 def test_links_to_tars_that_lead_out(tmp_path: Path) -> None:

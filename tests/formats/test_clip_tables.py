@@ -27,7 +27,7 @@ def videos(folder: Path, *names: str) -> Path:
 
 
 def read(place: Path, **columns: str) -> Listing:
-    return list_footage(place, detect_layout(place, **columns), **columns)
+    return list_footage(folder_files(place), detect_layout(folder_files(place), **columns), **columns)
 
 
 def found(listing: Listing) -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ def test_a_table_names_videos_relative_to_itself(tmp_path: Path, form: str) -> N
         path.write_text("\n".join(map(json.dumps, rows)))
     else:
         pq.write_table(pa.Table.from_pylist(rows), path)
-    assert detect_layout(tmp_path) == detect_layout(path) == "table"
+    assert detect_layout(folder_files(tmp_path)) == detect_layout(folder_files(path)) == "table"
     listing = read(tmp_path)
     assert found(listing) == [(ODD, "odd"), ("1.mp4", "one, two")]
     assert listing.passed_over == (str(tmp_path / "clips" / "2.mp4"),)
@@ -68,11 +68,14 @@ def test_a_column_names_the_scenario_of_each_video(tmp_path: Path, form: str) ->
     else:
         pq.write_table(pa.Table.from_pylist(rows), path)
     assert [one.scenario for one in read(tmp_path).footage] == ["water sports", ""]
-    assert [one.scenario for one in list_footage(path, "table", scenario_column="kind").footage] == ["sea", "air"]
+    assert [one.scenario for one in list_footage(folder_files(path), "table", scenario_column="kind").footage] == [
+        "sea",
+        "air",
+    ]
     with pytest.raises(
         ValueError, match=r"footage.scenario_column: .*metadata.* has no column 'topic'; it has file_name"
     ):
-        list_footage(path, "table", scenario_column="topic")
+        list_footage(folder_files(path), "table", scenario_column="topic")
 
 
 def test_columns_by_name_and_by_setting(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_a_videofolder(tmp_path: Path, form: str) -> None:
             path.write_text("\n".join(map(json.dumps, rows)))
         else:
             path.write_text("\n".join(["file_name,text", *(f"{row['file_name']},{row['text']}" for row in rows)]))
-    assert detect_layout(tmp_path) == "videofolder"
+    assert detect_layout(folder_files(tmp_path)) == "videofolder"
     assert found(read(tmp_path)) == [
         ("1.mp4", "test 1"),
         ("test.mp4", "test"),
@@ -161,7 +164,7 @@ def test_rows_that_lead_out_or_name_nothing_are_refused(tmp_path: Path) -> None:
 def test_captions_beside_videos_go_before_tables(tmp_path: Path) -> None:
     videos(tmp_path, "a.mp4")
     (tmp_path / "measures.csv").write_text("file,caption\nb.mp4,not this\n")
-    assert detect_layout(tmp_path) == "table"
+    assert detect_layout(folder_files(tmp_path)) == "table"
     (tmp_path / "a.txt").write_text("this")
     assert found(read(tmp_path)) == [("a.mp4", "this")]
 
@@ -181,4 +184,4 @@ def test_damaged_tables(tmp_path: Path) -> None:
         read_tables(folder_files(tmp_path), [])
     (tmp_path / "list.txt").write_text("a")
     with pytest.raises(ValueError, match=r"not a folder, \.tar"):
-        detect_layout(tmp_path / "list.txt")
+        detect_layout(folder_files(tmp_path / "list.txt"))

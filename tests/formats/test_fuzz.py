@@ -84,11 +84,11 @@ CLIPS = [{"basic": {"clip_path": "a.mp4"}}, {"video": "b.mp4"}, {"video": "c.mp4
 
 def listed(layout: Layout | None, folder: Path) -> Iterator[str]:
     """Lines on what is refused, after each file of a folder was seen to be taken, refused or counted."""
-    layout = layout or detect_layout(folder)
+    layout = layout or detect_layout(folder_files(folder))
     if layout == "bench":
         find_bench(folder)
         return
-    listing = list_footage(folder, layout)
+    listing = list_footage(folder_files(folder), layout)
     rows = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".csv", ".jsonl", ".parquet")]
     if layout in ("videofolder", "table"):
         count = sum(map(entries_of, (path for path in rows if tables_read(path, layout, rows))))

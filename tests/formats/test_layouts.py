@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.formats.layouts import Listing, SourceVideo, read_bench
+from rushes.formats.layouts import Listing, SourceVideo, folder_files, read_bench
 from rushes.formats.listing import detect_layout, list_footage
 
 
@@ -23,11 +23,11 @@ def lay(folder: Path, **texts: str) -> Path:
 
 
 def read_folder(folder: Path, scenario: str = "") -> Sequence[SourceVideo]:
-    return list_footage(folder, "folder", scenario_column=scenario).footage
+    return list_footage(folder_files(folder), "folder", scenario_column=scenario).footage
 
 
 def read_realdpo(folder: Path) -> Listing:
-    return list_footage(folder, "realdpo")
+    return list_footage(folder_files(folder), "realdpo")
 
 
 def refused(listing: Listing) -> list[str]:
@@ -36,7 +36,7 @@ def refused(listing: Listing) -> list[str]:
 
 def test_a_plain_folder(tmp_path: Path) -> None:
     lay(tmp_path, files="10.mp4 2.MOV sub/1.webm .DS_Store ._2.mp4 .hidden/9.mp4 readme.md", captions_txt="a\nb\nc")
-    assert detect_layout(tmp_path) == "folder"
+    assert detect_layout(folder_files(tmp_path)) == "folder"
     footage = read_folder(tmp_path)
     assert [(one.path.name, one.caption) for one in footage] == [("2.MOV", "a"), ("10.mp4", "b"), ("1.webm", "c")]
     assert footage[2] == SourceVideo(tmp_path / "sub" / "1.webm", "c", str(tmp_path / "sub" / "1.webm"))
@@ -70,13 +70,14 @@ def test_a_video_called_video_has_a_caption_not_an_order(tmp_path: Path) -> None
 
 
 def test_folders_without_videos(tmp_path: Path) -> None:
-    for read in (detect_layout, read_folder, read_realdpo, read_bench):
+    for read in (folder_files, read_folder, read_realdpo, read_bench):
         with pytest.raises(ValueError, match="nowhere: no such folder"):
             read(tmp_path / "nowhere")
     lay(tmp_path, files="notes.txt ._1.mp4")
-    for read in (detect_layout, read_folder):
-        with pytest.raises(ValueError, match=r"no videos \(.*\.mp4.*\); point at"):
-            read(tmp_path)
+    with pytest.raises(ValueError, match=r"no videos \(.*\.mp4.*\); point at"):
+        detect_layout(folder_files(tmp_path))
+    with pytest.raises(ValueError, match=r"no videos \(.*\.mp4.*\); point at"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("link", ["2.mp4", "sub", "captions.txt"])
@@ -94,7 +95,7 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, link: str, target: str)
         with pytest.raises(ValueError, match=words):
             read_folder(tmp_path / "in")
     else:
-        (problem,) = refused(list_footage(tmp_path / "in", "folder"))
+        (problem,) = refused(list_footage(folder_files(tmp_path / "in"), "folder"))
         assert words in problem
 
 
@@ -126,7 +127,7 @@ def realdpo(folder: Path) -> Path:
 
 
 def test_the_realdpo_layout(tmp_path: Path) -> None:
-    assert detect_layout(realdpo(tmp_path)) == "realdpo"
+    assert detect_layout(folder_files(realdpo(tmp_path))) == "realdpo"
     nine, ten, eleven = read_realdpo(tmp_path).footage
     takes = tmp_path / "negative_samples" / "9"
     path = tmp_path / "videos" / "9.mp4"
@@ -174,7 +175,7 @@ def bench(folder: Path, count: int = 11) -> Path:
 
 
 def test_a_bench(tmp_path: Path) -> None:
-    assert detect_layout(bench(tmp_path)) == "bench"
+    assert detect_layout(folder_files(bench(tmp_path))) == "bench"
     read = read_bench(tmp_path)
     assert read.prompts[10] == "prompt 10" and list(read.systems) == ["base", "tuned"]
     assert read.systems["tuned"] == tuple(tmp_path / "tuned" / f"{n}.mp4" for n in range(11))
@@ -183,7 +184,7 @@ def test_a_bench(tmp_path: Path) -> None:
 
 def test_a_bench_without_first_frames(tmp_path: Path) -> None:
     lay(tmp_path, files="base/0.mp4 tuned/0.mp4", prompts_txt="one")
-    assert detect_layout(tmp_path) == "bench" and read_bench(tmp_path).first_frames == ()
+    assert detect_layout(folder_files(tmp_path)) == "bench" and read_bench(tmp_path).first_frames == ()
 
 
 @pytest.mark.parametrize("where", ["tuned/3.mp4", "first_frames/3.png"])
@@ -208,14 +209,14 @@ def test_bad_benches(tmp_path: Path) -> None:
 
 def test_a_dataset_with_one_folder_of_numbered_videos_is_no_bench(tmp_path: Path) -> None:
     lay(tmp_path, files="videos/0.mp4 videos/1.mp4", prompts_txt="zero\none")
-    assert detect_layout(tmp_path) == "folder"
+    assert detect_layout(folder_files(tmp_path)) == "folder"
     assert [one.caption for one in read_folder(tmp_path)] == ["zero", "one"]
 
 
 def test_the_real_training_layout(real_data: Path) -> None:
     folder = real_data / "realaction" / "train"
     assert not (folder / "prompt.txt").read_bytes().endswith(b"\n")  # the oddity of this file
-    assert detect_layout(folder) == "realdpo"
+    assert detect_layout(folder_files(folder)) == "realdpo"
     (one,) = read_realdpo(folder).footage
     assert one.path == folder / "videos" / "4873105.mp4" and one.source == str(one.path)
     assert one.caption.startswith("The video ") and one.caption.endswith("a home or a casual dining area.")
@@ -227,7 +228,7 @@ def test_the_real_training_layout(real_data: Path) -> None:
 
 def test_the_real_bench(real_data: Path) -> None:
     folder = real_data / "realaction" / "bench"
-    assert detect_layout(folder) == "bench"
+    assert detect_layout(folder_files(folder)) == "bench"
     read = read_bench(folder)
     assert len(read.prompts) == len(read.first_frames) == 9 and "kite surfer" in read.prompts[1]
     assert {name: len(paths) for name, paths in read.systems.items()} == {"pretrain": 9, "realdpo": 9, "sft": 9}
@@ -235,7 +236,7 @@ def test_the_real_bench(real_data: Path) -> None:
 
 
 def test_real_media_without_captions(real_data: Path) -> None:
-    assert detect_layout(real_data / "media") == "folder"
+    assert detect_layout(folder_files(real_data / "media")) == "folder"
     assert len(read_folder(real_data / "media")) == 8
 
 
@@ -262,7 +263,7 @@ def test_captions_in_any_case_are_no_other_files(tmp_path: Path) -> None:
     lay(tmp_path, files="1.mp4 2.mp4 notes.md")
     for name, text in (("1.TXT", "one"), ("2.txt", "two"), ("3.Txt", "no video")):
         (tmp_path / name).write_text(text)
-    listing = list_footage(tmp_path, detect_layout(tmp_path))
+    listing = list_footage(folder_files(tmp_path), detect_layout(folder_files(tmp_path)))
     assert [item.caption for item in listing.footage] == ["one", "two"]
     assert (listing.others, listing.orphans) == ({".md": 1}, (str(tmp_path / "3.Txt"),))
 
@@ -275,6 +276,6 @@ def test_rows_of_no_video_are_refused_beside_links(tmp_path: Path) -> None:
     (tmp_path / "in" / "Captions.CSV").write_text(
         "File,Caption,Scenario\na\\caf\u00e9.mp4,a dog,park\nb.mp4,two\n", encoding="utf-8"
     )
-    listing = list_footage(tmp_path / "in", "folder")
+    listing = list_footage(folder_files(tmp_path / "in"), "folder")
     assert [(item.caption, item.scenario) for item in listing.footage] == [("a dog", "park")]
     assert [refused.reason for refused in listing.refused] == ["link", "bad row"] and not listing.others

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from rushes.arrays import Frames
+from rushes.formats.layouts import folder_files
 from rushes.formats.listing import list_footage
 from rushes.records import Clip
 from rushes.store.database import Store
@@ -664,12 +665,12 @@ def test_a_set_that_was_split_before_is_said_to_be_one(
     for seed, name in enumerate(names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         encode(tmp_path / name, texture(seed))
-    list_footage(tmp_path, "folder")
+    list_footage(folder_files(tmp_path), "folder")
     (words,) = caplog.messages
     assert "set footage.path to the first alone" in words and "footage.eval_fraction" in words
     caplog.clear()
     (tmp_path / names[1]).unlink()
-    list_footage((tmp_path / names[0]).parent, "folder")
+    list_footage(folder_files((tmp_path / names[0]).parent), "folder")
     assert not caplog.messages
 
 

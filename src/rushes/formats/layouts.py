@@ -107,7 +107,6 @@ class Bench:
 
 def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
     """Whether `folder` is laid out as RealDPO's data, or as a bench of several systems."""
-    require_folder(folder)
     if (folder / "prompt.txt").is_file() and (folder / "videos").is_dir():
         return "realdpo"
     if (folder / "prompts.txt").is_file() and not _files(folder, ""):
@@ -214,8 +213,8 @@ class FolderFiles:
 def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
     """What lies below `top`, or a file itself; links may not point outside `folder`, by default `top`.
 
-    A link within, to a folder, is not entered: its videos are taken where they lie. OSError for a folder that cannot
-    be read.
+    A link within, to a folder, is not entered: its videos are taken where they lie. ValueError where there is neither
+    folder nor file, OSError for a folder that cannot be read.
     """
 
     def stop(error: OSError) -> None:
@@ -223,6 +222,7 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
 
     if top.is_file():
         return FolderFiles(top, others=[top])
+    require_folder(top)
     folder, files = folder or top, FolderFiles(top)
     for root, folders, names in os.walk(top, onerror=stop):
         folders[:] = [name for name in folders if visible(name)]

@@ -30,12 +30,13 @@ TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", 
 _LOG = logging.getLogger(__name__)
 
 
-def detect_layout(place: Path, video_column: str = "", caption_column: str = "") -> Layout:
-    """Which reader fits `place`, a folder, a tar or a table.
+def detect_layout(files: FolderFiles, video_column: str = "", caption_column: str = "") -> Layout:
+    """Which reader fits a folder, a tar or a table.
 
     A folder whose videos have captions beside them, one a file or one a line, is a plain folder whatever tables lie in
     it. Raises ValueError when it holds no videos, or tars beside loose videos.
     """
+    place = files.top
     if place.is_file():
         if place.suffix.lower() == TAR_SUFFIX:
             return "webdataset"
@@ -44,10 +45,8 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
         if place.suffix.lower() == ".tgz" or ".tar" in place.suffixes[:-1]:
             raise ValueError(f"{place}: a compressed tar; unpack it once with gunzip and name the .tar")
         raise ValueError(f"{place}: not a folder, .tar, .parquet, .jsonl or .csv file; name one of these")
-    require_folder(place)
     if special := detect_special(place):
         return special
-    files = folder_files(place)
     if not (files.videos and (lists_in(place) or texts_beside(files.videos))):
         if files.of_suffix(TAR_SUFFIX):
             if files.videos:
@@ -78,13 +77,14 @@ def _refuse_misfit(path: Path, video: str, caption: str) -> None:
 
 
 def list_footage(
-    place: Path, layout: Layout, video_column: str = "", caption_column: str = "", scenario_column: str = ""
+    files: FolderFiles, layout: Layout, video_column: str = "", caption_column: str = "", scenario_column: str = ""
 ) -> Listing:
-    """Videos and captions of `place`; a video without a caption has the caption "".
+    """Videos and captions of a folder, a tar or a table; a video without a caption has the caption "".
 
     Raises:
         ValueError: as the readers do; a bench, which is not footage.
     """
+    place = files.top
     if layout == "bench":
         raise ValueError(
             f"footage.path: {place} is a bench: videos of several systems, not footage; set footage.bench to it"
@@ -92,7 +92,6 @@ def list_footage(
     _say_split(place)
     if layout in ("folder", "realdpo", "videofolder"):
         require_folder(place)
-    files = folder_files(place)
     if layout == "webdataset":
         return read_webdataset(files, caption_column)
     if layout == "videofolder":
@@ -166,12 +165,13 @@ def find_footage(footage: FootageSettings) -> Listing:
             f"footage.path: {place} is not a folder, tar or table; set it to the one with your videos{origin}"
         )
     columns = (footage.video_column, footage.caption_column)
-    layout = detect_layout(place, *columns) if footage.layout == "auto" else footage.layout
+    files = folder_files(place)
+    layout = detect_layout(files, *columns) if footage.layout == "auto" else footage.layout
     if footage.scenario_column and layout in ("webdataset", "realdpo"):
         raise ValueError(
             f"footage.scenario_column: {place} has no table, so it has no columns; leave the setting empty"
         )
-    listing = list_footage(place, layout, *columns, footage.scenario_column)
+    listing = list_footage(files, layout, *columns, footage.scenario_column)
     if footage.cut != "none" and any(item.takes or item.first_frame for item in listing.footage):
         raise ValueError(
             f"footage.cut: {place} holds takes or first frames, which belong to whole clips; set footage.cut to none"

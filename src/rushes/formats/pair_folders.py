@@ -34,7 +34,6 @@ def folder_pairs(chosen: Path, rejected: Path | None = None, prompts: Path | Non
         ValueError: no such folder, no videos, no pair, prompts that do not fit.
     """
     pairs, top = ForeignPairs(chosen), chosen
-    require_folder(top)
     if rejected is None and (chosen / "chosen").is_dir() and (chosen / "rejected").is_dir():
         top, rejected = chosen / "chosen", chosen / "rejected"
     better, worse = _sides(top, rejected)

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from rushes.files import MediaError
 from rushes.media.read import exact
-from rushes.media.video_reader import Shown, VideoReader
+from rushes.media.video_reader import ShownFrame, VideoReader
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
 
 TimeSpan = tuple[float, float]  # start and end in seconds from the first frame of the file
@@ -71,7 +71,7 @@ def cut_pieces(
 class _Piece:
     """One mp4 file that is being written."""
 
-    def __init__(self, footage: VideoReader, first: Shown, length_s: Fraction, crf: int, path: Path) -> None:
+    def __init__(self, footage: VideoReader, first: ShownFrame, length_s: Fraction, crf: int, path: Path) -> None:
         self._footage, self._tick_s = footage, footage.tick_s
         self._start_s, self._end_s = first.start_s, first.start_s + length_s
         self._ticks: dict[int, int] = {}  # time stamp of a frame that is being encoded -> how long it is shown
@@ -86,10 +86,10 @@ class _Piece:
         if self._plain:
             _copy_tags(first.frame, self._stream)
 
-    def ends_before(self, shown: Shown) -> bool:
+    def ends_before(self, shown: ShownFrame) -> bool:
         return shown.start_s + self._tick_s / 2 >= self._end_s  # half a tick: spans come as floating point
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: ShownFrame) -> None:
         frame = self._image(shown)
         frame.pts, frame.time_base = round((shown.start_s - self._start_s) / self._tick_s), self._tick_s
         self._ticks[frame.pts] = round((shown.end_s - shown.start_s) / self._tick_s)
@@ -106,7 +106,7 @@ class _Piece:
                 packet.duration = self._ticks.pop(packet.pts)
             self._container.mux(packet)
 
-    def _image(self, shown: Shown) -> VideoFrame:
+    def _image(self, shown: ShownFrame) -> VideoFrame:
         if self._plain:
             return shown.frame
         return to_yuv(even(self._footage.rgb(shown.frame)))

@@ -18,7 +18,7 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 from rushes.arrays import Frames
 from rushes.media.pictures import INTERLACED, filtered, pulled
 from rushes.media.read import VideoInfo, probe
-from rushes.media.video_reader import Shown, VideoReader
+from rushes.media.video_reader import ShownFrame, VideoReader
 
 _THUMB_PX = 32
 _STILL_LEVELS = 3  # of 255, at thumbnail size: what compression and grain change in a picture that stands still
@@ -64,7 +64,7 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
     motion, weave = _ChangeOfFrames(), _Weave()
     scenes = _Scenes(finder) if finder else None
 
-    def each(footage: VideoReader, shown: Shown) -> None:
+    def each(footage: VideoReader, shown: ShownFrame) -> None:
         footage.check_colours(shown.frame)
         motion.see(shown.frame)
         weave.see(shown.frame)
@@ -135,7 +135,7 @@ class _Scenes:
         self._starts_s: list[Fraction] = []
         self.cuts_s: list[Fraction] = []
 
-    def see(self, shown: Shown) -> None:
+    def see(self, shown: ShownFrame) -> None:
         frame = shown.frame
         if self._size is None:
             factor = min(1.0, _SCENE_SIDE_PX / max(frame.width, frame.height))

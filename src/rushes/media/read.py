@@ -16,7 +16,7 @@ from rushes.arrays import Frames
 from rushes.files import MediaError
 from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.resize import FitMode, check_size, resize_frame
-from rushes.media.video_reader import Shown, VideoReader
+from rushes.media.video_reader import ShownFrame, VideoReader
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def probe(
     path: str | os.PathLike[str],
     *,
     allow_truncated: bool = False,
-    each: Callable[[VideoReader, Shown], None] = lambda footage, shown: None,
+    each: Callable[[VideoReader, ShownFrame], None] = lambda footage, shown: None,
 ) -> VideoInfo:
     """Decode the whole file and say what it holds; `each` is called with every frame.
 
@@ -98,7 +98,7 @@ def read_video(
     begin_s = exact(start_s)
     rate = None if fps is None else exact(fps)
     taken: list[Frames] = []
-    first: Shown | None = None
+    first: ShownFrame | None = None
     with VideoReader(path, allow_truncated=allow_truncated) as footage:
         for shown in footage.shown(begin_s):
             times = _times_on_screen(shown, begin_s, rate, len(taken), frames)
@@ -141,7 +141,7 @@ def exact(value: float) -> Fraction:
     return Fraction(value).limit_denominator(10_000)
 
 
-def _times_on_screen(shown: Shown, begin_s: Fraction, rate: Fraction | None, done: int, frames: int | None) -> int:
+def _times_on_screen(shown: ShownFrame, begin_s: Fraction, rate: Fraction | None, done: int, frames: int | None) -> int:
     """How many output frames, after the `done` first ones, show this frame."""
     if rate is None:
         return int(shown.until_s > begin_s)
@@ -165,7 +165,7 @@ def _is_variable(starts_s: list[Fraction], tick_s: Fraction) -> bool:
 
 
 def _too_short(
-    footage: VideoReader, last: Shown, have: int, fps: float | None, start_s: float, frames: int | None
+    footage: VideoReader, last: ShownFrame, have: int, fps: float | None, start_s: float, frames: int | None
 ) -> str:
     rate = "" if fps is None else f" at {fps:g} fps"
     wanted = "at least 1 is" if frames is None else f"{frames} are"

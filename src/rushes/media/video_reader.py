@@ -44,7 +44,7 @@ _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a k
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFrame:
     """One frame and its time on screen in seconds, counted from the first frame of the file.
 
     `until_s` is `end_s` less half a tick of the container's clock: containers round time stamps to ticks (1 ms in
@@ -134,7 +134,7 @@ class VideoReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.container.close()
 
-    def shown(self, from_s: Fraction = Fraction(0)) -> Iterator[Shown]:
+    def shown(self, from_s: Fraction = Fraction(0)) -> Iterator[ShownFrame]:
         """Every frame, at the latest from the one on screen at `from_s`, in display order.
 
         After the last good frame of a damaged or truncated file: MediaError, unless `allow_truncated`. A file of one
@@ -209,7 +209,7 @@ class VideoReader:
             )
         return max(1, round(frame.width * aspect)) if aspect else frame.width
 
-    def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> Shown:
+    def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> ShownFrame:
         end = at + gap
         if gap * self.tick_s > LONGEST_S:
             after = float((at - origin) * self.tick_s)
@@ -221,7 +221,7 @@ class VideoReader:
         # A clock as coarse as the frames (AVI: one tick, one frame) has nothing to round.
         slack = Fraction(1, 2) if gap >= 5 else Fraction(0)
         start_s, end_s, until_s = ((t - origin) * self.tick_s for t in (at, end, end - slack))
-        return Shown(frame, start_s, end_s, until_s)
+        return ShownFrame(frame, start_s, end_s, until_s)
 
     def _stamped_from(self, from_s: Fraction) -> tuple[int, Iterator[tuple[VideoFrame, int]]]:
         stamped = self._stamped()

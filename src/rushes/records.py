@@ -318,3 +318,30 @@ class Run:
 
 
 Row = Clip | Candidate | Preference | Annotation | Score | CaptionRow | Decision | Run
+
+
+Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A fault of a run by name; the rows of its curves have those that were made at their step."""
+
+    name: str  # stable, for programs
+    severity: Severity  # "severe" where the model gets worse, "warning" where time is lost
+    evidence: str  # one sentence with the figures that it rests on
+    remedy: str  # one sentence
+    step: int  # step at which it was made
+
+    @property
+    def words(self) -> str:
+        """What is wrong, in a line."""
+        return f"{self.severity}: {self.name}: {self.evidence}"
+
+
+def diagnoses_in(row: Mapping[str, Any]) -> tuple[Diagnosis, ...]:
+    """The diagnoses that a run wrote into a row of its curves. Raises ValueError: the row is of another version."""
+    try:
+        return tuple(Diagnosis(**each) for each in row.get("diagnoses", ()))
+    except TypeError as error:
+        raise ValueError(f"diagnoses of step {row.get('step')} are of another version of Rushes ({error})") from error

@@ -16,9 +16,10 @@ from rushes.backbones.sampling import sample
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
+from rushes.records import Diagnosis
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import Comparison, View
-from rushes.training.health import Diagnosis, diagnoses, verdict
+from rushes.training.health import diagnoses, verdict
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
 from rushes.training.monitor import RunMonitor, Sampler

@@ -8,7 +8,7 @@ import pytest
 
 from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
-from rushes.training.health import Diagnosis
+from rushes.records import Diagnosis
 from rushes.training.monitor import NOBODY, RunMonitor, Sampler, write_samples
 
 

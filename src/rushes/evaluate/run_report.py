@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from rushes.evaluate.result import (
 from rushes.evaluate.stored import finished_run
 from rushes.evaluate.votes import judged_by_people
 from rushes.formats.outgoing import Outgoing
-from rushes.records import BASE, Candidate, Clip, Run
+from rushes.records import BASE, Candidate, Clip, Diagnosis, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
 from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
@@ -149,10 +149,10 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
     return rows
 
 
-def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> Sequence[Diagnosis] | None:
     """What `rushes health` says of the run, so that both say the same; None where its rows lack what that needs."""
     whole = all(isinstance(row["step"], int) for row in rows)
-    return [asdict(each) for each in diagnoses(with_shortcuts(rows, store.project / "runs" / run))] if whole else None
+    return diagnoses(with_shortcuts(rows, store.project / "runs" / run)) if whole else None
 
 
 def _card(store: Store, cluster_of: Mapping[str, str]) -> dict[str, str]:

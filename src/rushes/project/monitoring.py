@@ -19,11 +19,11 @@ from rushes.progress import Tick
 from rushes.project.jobs import TrainingJob
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares
-from rushes.records import seed_of, stable_hash
+from rushes.records import Diagnosis, diagnoses_in, seed_of, stable_hash
 from rushes.text_reader import checked_text, parse_json
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View, hashed_view
-from rushes.training.health import EXPERT, Diagnosis
+from rushes.training.health import EXPERT
 from rushes.training.history import CURVES, MEASURE_AGAIN, read_history, shortcuts_file, step_in_words
 from rushes.training.loop import Progress
 from rushes.training.memory import most_memory
@@ -56,7 +56,7 @@ def watch_run(project: OpenProject, backbone: Backbone, job: TrainingJob, folder
             tracker(rows)
 
     def tell(diagnosis: Diagnosis) -> None:
-        project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
+        project.say(f"step {diagnosis.step}: {diagnosis.words}")
 
     constants = shortcuts.figures(telling)
     shares = expert_shares(job.times, project.base.spec)
@@ -78,14 +78,10 @@ def steps_on(tick: Tick, device: torch.device) -> Progress:
     return show
 
 
-def last_words(folder: Path) -> dict[str, str]:
-    """What is wrong with a finished run and what to do about it, by the names of its diagnoses."""
+def last_diagnoses(folder: Path) -> tuple[Diagnosis, ...]:
+    """What is wrong with a finished run."""
     rows = read_history(folder / CURVES)
-    diagnoses: list[dict[str, Any]] = rows[-1].get("diagnoses", []) if rows else []
-    return {
-        each["name"]: f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}"
-        for each in diagnoses
-    }
+    return diagnoses_in(rows[-1]) if rows else ()
 
 
 def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Comparison], folder: Path) -> Sampler:

@@ -17,12 +17,12 @@ from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.files import make_folder, write_json
 from rushes.formats.outgoing import Outgoing
-from rushes.records import now, plain
+from rushes.records import Diagnosis, now, plain
 from rushes.report.limits import reaches
 from rushes.report.model import Reach
 from rushes.report.page import write
 from rushes.store.database import Store
-from rushes.training.health import Diagnosis, diagnoses, verdict
+from rushes.training.health import diagnoses, verdict
 from rushes.training.history import CURVES, WEIGHTS, read_history, with_shortcuts
 
 
@@ -82,7 +82,7 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
     wrong = diagnoses(with_shortcuts(rows, store.project / "runs" / result.run))
     result = replace(
         result,
-        diagnoses=tuple(f"{each.severity}: {each.name}: {each.evidence}" for each in wrong),
+        diagnoses=tuple(each.words for each in wrong),
         seconds={stage: round(s, 2) for stage, s in seconds.items()},
         seed=seed,
         version=rushes.__version__,

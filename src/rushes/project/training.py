@@ -24,7 +24,7 @@ from rushes.files import whole_file
 from rushes.noise.draws import TimeDraw
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
-from rushes.project.monitoring import last_words, steps_on, watch_run
+from rushes.project.monitoring import last_diagnoses, steps_on, watch_run
 from rushes.project.networks import check_offload, load_start, make_trainable, precision_of, starts_of
 from rushes.project.processes import Helper, Order
 from rushes.project.project import TEXTS, OpenProject, run_folder, without_network
@@ -119,7 +119,7 @@ def train_run(project: OpenProject) -> TrainResult:
         ended = _ended(project, name, folder)
         job, result = _prepare(project, name)
         if ended:
-            return with_last_words(result, folder)
+            return _diagnosed(result, folder)
         for line in times_in_words(project.settings, project.base.spec, job.times):
             project.say(line)
         for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):  # of a killed process; checkpoints are large
@@ -148,13 +148,14 @@ def train_run(project: OpenProject) -> TrainResult:
         gradients_why=first.get("gradients_why", ""),
         bank=data.bank.draws if data.bank else None,
     )
-    return with_last_words(result, folder)
+    return _diagnosed(result, folder)
 
 
-def with_last_words(result: TrainResult, folder: Path) -> TrainResult:
+def _diagnosed(result: TrainResult, folder: Path) -> TrainResult:
     """The result with what is wrong with its run, which ended."""
-    words = last_words(folder)
-    return replace(result, diagnoses=tuple(words), remedies=tuple(words.values()))
+    last = last_diagnoses(folder)
+    remedies = tuple(f"{each.words}\n  {each.remedy}" for each in last)
+    return replace(result, diagnoses=tuple(each.name for each in last), remedies=remedies)
 
 
 def _ended(project: OpenProject, name: str, folder: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from rushes.files import without_checksum
 from rushes.metrics.catalogue import all_metrics
 from rushes.plugins import toml_table
+from rushes.records import Diagnosis, diagnoses_in
 from rushes.report.model import Curve, ReportFinding
 from rushes.stats import Interval, mean_interval
 
@@ -135,7 +136,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
 
 
 def findings(
-    rows: Sequence[Mapping[str, Any]], diagnoses: Sequence[Mapping[str, Any]] | None = None
+    rows: Sequence[Mapping[str, Any]], diagnoses: Sequence[Diagnosis] | None = None
 ) -> tuple[ReportFinding, ...]:
     """The diagnoses (default: those that the run wrote into its last row), a remedy each, and what went well."""
     results = []
@@ -143,10 +144,10 @@ def findings(
     if broken:
         text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
         results.append(ReportFinding(False, text))
-    written = rows[-1].get("diagnoses", ()) if rows else ()
+    written = diagnoses_in(rows[-1]) if rows else ()
     for each in written if diagnoses is None else diagnoses:
-        name = str(each["name"]).replace("_", " ").capitalize()
-        results.append(ReportFinding(False, f"{name}. {each['evidence']} {each['remedy']}"))
+        name = each.name.replace("_", " ").capitalize()
+        results.append(ReportFinding(False, f"{name}. {each.evidence} {each.remedy}"))
     if (winner := _tail(rows, "winner", "relative_error")) and winner.high < 0:
         results.append(ReportFinding(True, "The winner's error fell below the reference's."))
     return tuple(results)

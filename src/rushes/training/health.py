@@ -11,25 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log, sqrt
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
+from rushes.records import Diagnosis, Severity, diagnoses_in
 from rushes.stats import Interval, mean_interval
 
 StepRows = Sequence[Mapping[str, Any]]
-Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A fault by name."""
-
-    name: str  # stable, for programs
-    severity: Severity  # "severe" where the model gets worse, "warning" where time is lost
-    evidence: str  # one sentence with the figures that it rests on
-    remedy: str  # one sentence
-    step: int  # step at which it was made
-
-
 HELD_OUT = "held_out/"
 EXPERT = "expert/"  # figures of a part of the comparisons, of models that have two networks
 HALF_WAY = 0.5  # share of the run from which it is reported that something has not happened yet
@@ -151,11 +138,11 @@ def verdict(steps: int, diagnosed: Sequence[Diagnosis]) -> str:
 
 def _remembered(rows: StepRows, names: Collection[str]) -> Iterable[Diagnosis]:
     """What was severe at an earlier step and is no diagnosis by now, as it was made last."""
-    written = [(row["step"], each) for row in rows[:-1] for each in row.get("diagnoses", ())]
+    written = [(row["step"], each) for row in rows[:-1] for each in diagnoses_in(row)]
     last = {
-        each["name"]: Diagnosis(**each)
+        each.name: each
         for step, each in written
-        if each["severity"] == "severe" and each["step"] == step and each["name"] not in names
+        if each.severity == "severe" and each.step == step and each.name not in names
     }
     for each in last.values():
         yield replace(each, evidence=f"{each.evidence} That was at step {each.step}; by now the figures hide it.")

@@ -14,7 +14,8 @@ from rushes.media.read import read_video
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import measure
-from rushes.training.health import Diagnosis, diagnoses
+from rushes.records import Diagnosis, diagnoses_in
+from rushes.training.health import diagnoses
 from rushes.training.history import StepRow
 
 MEASURED = ("motion_speed", "dynamic_degree", "freeze_share", "saturation", "brightness", "contrast", "sharpness")
@@ -53,7 +54,7 @@ class RunMonitor:
 
         Those of the last step are left to the run's result, which has them with their remedies.
         """
-        before = {each["name"] for row in rows[:-1] for each in row.get("diagnoses", ())}
+        before = {each.name for row in rows[:-1] for each in diagnoses_in(row)}
         diagnosed = diagnoses(rows, steps)
         if diagnosed:
             rows[-1]["diagnoses"] = [asdict(each) for each in diagnosed]

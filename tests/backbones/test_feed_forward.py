@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.feed_forward import chunk_feed_forward
-from rushes.training.metering import Meter
+from rushes.training.cost_counter import CostCounter
 
 
 def both(chunk: int) -> tuple[nn.Module, nn.Module]:
@@ -52,9 +52,9 @@ def test_what_is_widest_is_there_in_chunks() -> None:
         x = torch.randn(1, 1024, 16, dtype=torch.float64, requires_grad=True)
         for p in layer.parameters():
             p.requires_grad_(False)
-        with Meter([*layer.parameters(), x]) as meter:
+        with CostCounter([*layer.parameters(), x]) as counter:
             layer(x).sum().backward()
-        peaks.append(meter.peak)
+        peaks.append(counter.peak)
     wide = 1024 * 256 * 8
     assert peaks[0] > 2 * wide and peaks[1] < 0.7 * wide
 

@@ -35,8 +35,8 @@ from rushes.inspect.step_forecast import (
     static_memory,
 )
 from rushes.training.activations import MainMemoryActivations, Plain
+from rushes.training.cost_counter import CostCounter
 from rushes.training.memory import saved_for_backward
-from rushes.training.metering import Meter
 
 from ..backbones.tiny_pipelines import BACKBONE, write
 from .by_hand import by_hand
@@ -139,11 +139,11 @@ def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition], waiti
     forward pass saves may be `waiting` elsewhere, and its answer, which the loss needs, is there."""
     held = [*model.network.parameters(), *model.network.buffers(), *ask[:2], ask[2].text, *ask[2].more.values()]
     held += [p.grad for p in model.network.parameters() if p.grad is not None]
-    with Meter(held) as meter:
+    with CostCounter(held) as counter:
         with waiting or nullcontext():
             answer = model.predict(*ask)
         answer.pow(2).mean().backward()
-    return int(meter.peak)
+    return int(counter.peak)
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
@@ -348,7 +348,7 @@ def test_activations_that_wait_in_main_memory_are_forecast(
 
 
 class Away(Plain):
-    """Main memory beside that which a meter looks at: copies are made where it does not see them."""
+    """Main memory beside that which a counter looks at: copies are made where it does not see them."""
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))

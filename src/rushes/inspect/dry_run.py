@@ -1,8 +1,8 @@
 """What a step of a model costs, found without its weights and without computing anything.
 
 The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code
-that trains; `rushes.training.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
-by the same amount with each: a network of two of each kind and one of three say what all of them take.
+that trains; `rushes.training.cost_counter` counts. The blocks of a transformer are equal, so that operations and bytes
+grow by the same amount with each: a network of two of each kind and one of three say what all of them take.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from rushes.backbones.table import backbone_names
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.training.activations import MainMemoryActivations, Plain, Where
+from rushes.training.cost_counter import CostCounter
 from rushes.training.memory import saved_for_backward
-from rushes.training.metering import Meter
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
@@ -238,29 +238,29 @@ def measured_passes(
     held = [*network.parameters(), *network.buffers(), *gradients, *ask[:2], condition.text, *condition.more.values()]
     trained = [p for p in network.parameters() if p.requires_grad]
     network.requires_grad_(False)  # of weights that are trained, autocast would keep copies
-    with Meter(held) as sampled, torch.no_grad():
+    with CostCounter(held) as sampled, torch.no_grad():
         backbone.predict(*ask)
     for p in trained:
         p.requires_grad_(True)
     main = _Noted()
     waiting = MainMemoryActivations(network, main).waiting if activations == "offload" else nullcontext
-    with Meter(held) as meter:
+    with CostCounter(held) as counter:
         with saved_for_backward(network) as saved, waiting():
             prediction = backbone.predict(*ask)
-        forward, saved_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-        forward_peak = meter.peak
+        forward, saved_bytes = counter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+        forward_peak = counter.peak
         saved.clear()
-        meter.restart()
+        counter.restart()
         prediction.float().pow(2).mean().backward()
         del prediction
     for p in network.parameters():
         p.grad = None
     return {
         "forward": forward,
-        "both": meter.operations,
+        "both": counter.operations,
         "saved": saved_bytes,
         "forward_peak": forward_peak,
-        "backward_peak": meter.peak,
+        "backward_peak": counter.peak,
         "sampling": sampled.peak,
         "main_memory": main.bytes,
     }

@@ -35,9 +35,9 @@ from rushes.inspect.workload import SHARES, ClipComparisons, JobSize, StageWork,
 from rushes.project.networks import make_trainable
 from rushes.records import INLINE
 from rushes.text_reader import counted
+from rushes.training.cost_counter import CostCounter
 from rushes.training.gradients import waiting_views
 from rushes.training.memory import SHARE_GPU, GradientMode
-from rushes.training.metering import Meter
 from rushes.training.optimisers import MOMENTS
 from rushes.training.probe import POSITIONS
 
@@ -150,11 +150,11 @@ def model_at_hand(settings: Settings) -> Model:
 def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int]) -> CodecCost:
     size = settings.backbone
     first = np.zeros((1, 1, size.height_px, size.width_px, 3), np.uint8)
-    with Meter() as of_clip, torch.no_grad():
+    with CostCounter() as of_clip, torch.no_grad():
         backbone.encode(first.repeat(size.frames, 1))
-    with Meter() as of_first, torch.no_grad():
+    with CostCounter() as of_first, torch.no_grad():
         backbone.encode(first)
-    with Meter() as decoded, torch.no_grad():
+    with CostCounter() as decoded, torch.no_grad():
         backbone.decode(torch.zeros(1, *latents))
     return CodecCost.counted(0, of_clip, of_first, decoded)
 

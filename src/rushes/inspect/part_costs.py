@@ -21,7 +21,7 @@ from rushes.backbones.folders import Folder
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, no_values, tokens_of
 from rushes.inspect.dry_run import latent_size, open_blank, saved_bytes
-from rushes.training.metering import Meter
+from rushes.training.cost_counter import CostCounter
 
 READERS = ("text_encoder", "text_encoder_2", "image_encoder", "connectors")  # parts that read captions or first frames
 BLENDS = ("blend_v", "blend_h", "blend_t")  # methods of codecs that blend a tile with the one before it
@@ -40,7 +40,7 @@ class CodecCost:
     decode_bytes: int = 0  # while one is decoded
 
     @classmethod
-    def counted(cls, weights: int, clip: Meter, first: Meter, decoded: Meter) -> CodecCost:
+    def counted(cls, weights: int, clip: CostCounter, first: CostCounter, decoded: CostCounter) -> CodecCost:
         """The cost that was counted of encoding a clip and one frame, and of decoding a clip."""
         return cls(
             weights,
@@ -114,12 +114,12 @@ def _own_bytes(weights: Iterable[Tensor]) -> int:
     return sum(p.numel() * p.element_size() for p in weights)
 
 
-def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:
-    meter = Meter([*codec.parameters(), *codec.buffers(), given])
-    with meter:
+def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> CostCounter:
+    counter = CostCounter([*codec.parameters(), *codec.buffers(), given])
+    with counter:
         calls: dict[tuple[Any, str], Any] = {}
         for part in (codec.encoder, codec.decoder):
-            calls[part, "forward"] = _Remembered(part.forward, meter)
+            calls[part, "forward"] = _Remembered(part.forward, counter)
         # Seams are blended row by row, which is nothing to a GPU and many thousand calls here.
         calls |= {(codec, name): lambda before, tile, extent: tile for name in BLENDS if hasattr(codec, name)}
         # HunyuanVideo 1.5 fills its mask row by row too.
@@ -132,7 +132,7 @@ def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:
         finally:
             for part, name in calls:
                 delattr(part, name)
-    return meter
+    return counter
 
 
 def _mask(frames: int, positions: int, dtype: torch.dtype, device: torch.device, batch_size: int = 1) -> Tensor:
@@ -166,7 +166,7 @@ class _Remembered:
     """A module's forward that runs once for each set of shapes; what it writes into lists is written again."""
 
     forward: Any
-    meter: Meter
+    counter: CostCounter
     calls: dict[Any, _Call] = field(default_factory=dict)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -178,9 +178,9 @@ class _Remembered:
                 for place, leaf in enumerate(after):  # one by one, so that what was there is freed
                     each[place] = None
                     each[place] = _filled(leaf)
-            self.meter.add(call.operations, call.above)
+            self.counter.add(call.operations, call.above)
             return tree_map(_filled, call.out)
-        with self.meter.apart() as cost:
+        with self.counter.apart() as cost:
             out = self.forward(*args, **kwargs)
         after = [[_blank(leaf) for leaf in each] for each in lists]
         self.calls[key] = _Call(tree_map(_blank, out), after, cost.operations, cost.above)

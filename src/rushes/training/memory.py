@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rushes.training.batches import Batch
-from rushes.training.metering import Meter
+from rushes.training.cost_counter import CostCounter
 from rushes.training.parallel import own_part
 
 GradientMode = Literal["auto", "joint", "stash", "two_pass"]
@@ -156,9 +156,9 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
             return _allocated_mib(device, forward)
         gradients = [p.grad for p in before if p.grad is not None]
         held = [own_part(tensor) for tensor in (*network.parameters(), *network.buffers(), *gradients)]
-        with Meter(held) as meter:
+        with CostCounter(held) as counter:
             forward().sum().backward()
-        return float(meter.peak) / 2**20
+        return float(counter.peak) / 2**20
     finally:
         for p, grad in before.items():
             p.grad = grad

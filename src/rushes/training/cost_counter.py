@@ -49,7 +49,7 @@ class Section:
     above: int = 0
 
 
-class Meter(TorchDispatchMode):
+class CostCounter(TorchDispatchMode):
     """Counts while it is entered. To be entered after a mode of tensors without values, where there is one.
 
     A network that asks which tokens of a caption are padding is told that none is.

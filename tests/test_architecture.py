@@ -71,6 +71,7 @@ TORCH_FREE = (
     "plugins",
     "progress",
     "ray_workers",
+    "sidefile",
     "text_reader",
     "trust",
     "worker_pool",

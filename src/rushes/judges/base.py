@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from rushes.arrays import Frames
+from rushes.arrays import Frames, middles
 from rushes.metrics.base import Shot
 
 
@@ -59,9 +57,7 @@ def sampled(frames_FHWC: Frames, fps: float, frames_per_s: float) -> list[Frames
 
 def evenly(frames_FHWC: Frames, count: int) -> list[Frames]:
     """Frames [H,W,3] at the middles of `count` equal parts of a clip; all where there are fewer."""
-    count = min(len(frames_FHWC), count)
-    at = (np.arange(count) + 0.5) * len(frames_FHWC) / count
-    return [frames_FHWC[k] for k in at.astype(int)]
+    return [frames_FHWC[k] for k in middles(len(frames_FHWC), min(len(frames_FHWC), count))]
 
 
 def out_of_ten(value: float, worst: float, best: float) -> float:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rushes.arrays import first_to_last
 from rushes.devices import default_device
 from rushes.files import content_hash
 from rushes.judges.base import PointwiseJudge, Scorer
@@ -158,7 +159,7 @@ def _classifier(folder: Path) -> Scorer:
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         scores = []
         for frames in parts_of(shot, segment_s):
-            picks = np.linspace(0, len(frames) - 1, config.num_frames).round().astype(int)
+            picks = first_to_last(len(frames), config.num_frames)
             small = np.stack([resize_frame(frames[k], (side, side)) for k in picks])
             values = (small.astype(np.float32) / 255 - mean) / std  # [T, H, W, C]
             with torch.inference_mode():

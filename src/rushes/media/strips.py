@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from rushes.arrays import Frames
+from rushes.arrays import Frames, first_to_last
 from rushes.media.resize import enlarge
 from rushes.media.write import check_frames
 
@@ -37,7 +37,7 @@ def contact_sheet(
         if labels:
             baseline = (2, top + head - 4)
             cv2.putText(sheet, labels[row], baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-        picks = np.linspace(0, len(clip) - 1, min(columns, len(clip))).round().astype(int)
+        picks = first_to_last(len(clip), min(columns, len(clip)))
         for column, frame_HWC in enumerate(enlarge(clip[picks], scale)):
             left = column * (width + gap_px)
             sheet[top + head : top + head + height, left : left + width] = frame_HWC

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arrays import Floats
+from rushes.arrays import Floats, first_to_last
 from rushes.metrics.base import Shot, shrink
 from rushes.metrics.flow import speed
 
@@ -129,7 +129,7 @@ def _centred(rows_ND: Floats) -> Floats:
 
 def coarse(shot: Shot) -> Floats:
     """A clip at 8 moments spread over its length and 16 x 16 px, as COARSE_SHAPE, 0..1."""
-    moments = np.linspace(0, len(shot.frames_FHWC) - 1, _MOMENTS).round().astype(int)
+    moments = first_to_last(len(shot.frames_FHWC), _MOMENTS)
     frames = (shot.small_FHWC[moment] for moment in moments)
     size = (_COARSE_PX, _COARSE_PX)
     return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]) / 255.0

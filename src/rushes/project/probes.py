@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushes import generate
+from rushes.arrays import first_to_last
 from rushes.evaluate.levels import PairFacts
 from rushes.evaluate.suites import MetricSuite
 from rushes.files import append_text, write_text
@@ -239,5 +240,5 @@ def _strip(project: OpenProject, row: Candidate) -> np.ndarray[Any, np.dtype[np.
     scale = min(1.0, SHEET_PX / min(row.height_px, row.width_px))
     size = (max(1, round(row.height_px * scale)), max(1, round(row.width_px * scale)))
     frames = read_video(project.store.media_path(row.media), size_px=size, fit="stretch").frames_FHWC
-    picks = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).round().astype(int)
+    picks = first_to_last(len(frames), min(SHEET_FRAMES, len(frames)))
     return np.ascontiguousarray(frames[picks])

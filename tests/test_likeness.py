@@ -49,7 +49,7 @@ def test_the_more_alike_the_higher(store: Store, clip: Clip) -> None:
         take(store, "other", render(draw_scenes(9, 6, frames=17)[5])),
     ]
     likeness.measure(store, takes, {"clip": clip}, "crop")
-    scores = store.scores(metric=likeness.METRIC)
+    scores = store.scores(metric=likeness.LIKENESS)
     values = [score.value for score in scores]
     assert [score.subject for score in scores] == [one.id for one in takes]
     assert values == sorted(values, reverse=True) and values[0] > 0.995 and values[-1] < values[1] - 0.05

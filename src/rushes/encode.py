@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rushes.backbones.base import Backbone
 from rushes.config.tables import BackboneSettings
-from rushes.edits import words as edits
+from rushes.edits import words
 from rushes.media.read import read_still, read_video
 from rushes.media.resize import FitMode, resize_frame
 from rushes.progress import Sharing, in_turn
@@ -95,7 +95,7 @@ def _frames(
     """What the codec gets of one clip or first frame."""
     if job.first:
         first = read_first_frame(media.path(job.media), size, fit)
-        return edits.apply(first, job.edit, lambda digest: first) if job.edit else first
+        return words.apply(first, job.edit, lambda digest: first) if job.edit else first
     return edited(job, lambda digest: read_clip(media.path(digest), size, fit), backbone)
 
 
@@ -114,14 +114,14 @@ def _stills(
     }
 
 
-def edited(job: LatentKey, read: edits.ReadClip, backbone: Backbone) -> NDArray[np.uint8]:
+def edited(job: LatentKey, read: words.ReadClip, backbone: Backbone) -> NDArray[np.uint8]:
     """Frames of a clip after its edit, [T, H, W, 3]: between file and codec, so that no second file gives it away."""
     frames = read(job.media)
-    if job.edit == edits.CODEC:
+    if job.edit == words.CODEC:
         decoded: NDArray[np.uint8] = backbone.decode(backbone.encode(frames[None]))[0]
         return decoded
     try:
-        return edits.apply(frames, job.edit, read) if job.edit else frames
+        return words.apply(frames, job.edit, read) if job.edit else frames
     except ValueError as error:
         raise ValueError(f"clip {job.media[:12]} cannot be edited ({job.edit}): {error}") from error
 

@@ -11,12 +11,12 @@ from rushes.metrics.sets import diversity
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.database import Store
 
-METRIC, MEASURED_BY = "likeness", "likeness-1"
+LIKENESS, MEASURED_BY = "likeness", "likeness-1"
 
 
 def unmeasured(store: Store, candidates: Sequence[Candidate], clips: Mapping[str, Clip]) -> list[Candidate]:
     """Candidates of these clips that have no such score."""
-    done = {score.subject for score in store.scores(metric=METRIC)}
+    done = {score.subject for score in store.scores(metric=LIKENESS)}
     return [c for c in candidates if c.clip_id in clips and c.id not in done]
 
 
@@ -40,6 +40,6 @@ def measure(
         media = (clips[candidate.clip_id].media, candidate.media)
         videos = [read_video(store.media_path(m), fps=rate, frames=length, size_px=size, fit=fit) for m in media]
         alike = 1 - diversity([Shot(video.frames_FHWC, rate) for video in videos])
-        id = stable_hash([candidate.id, METRIC, MEASURED_BY])
-        store.add([Score(id, candidate.id, METRIC, alike, measured_by=MEASURED_BY)])
+        id = stable_hash([candidate.id, LIKENESS, MEASURED_BY])
+        store.add([Score(id, candidate.id, LIKENESS, alike, measured_by=MEASURED_BY)])
         tick()

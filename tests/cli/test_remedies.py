@@ -12,7 +12,7 @@ from cyclopts import App
 
 from rushes.cli.command_groups import app
 from rushes.cli.remedies import WITHOUT, project_in, with_project
-from rushes.project.settings import FILE, write_settings
+from rushes.project.settings import SETTINGS_FILE, write_settings
 from rushes.store.database import Store
 
 from ..projects import SMALL, Rushes
@@ -61,6 +61,6 @@ def test_the_project_is_the_folder_that_was_typed(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     for name in ("import", "mine"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / FILE).write_text("")
+        (tmp_path / name / SETTINGS_FILE).write_text("")
     assert project_in(["import", "--add", "./mine"]) == "./mine"
     assert project_in(["import", "--rows", "x" * 5000, "new"]) == project_in([]) == ""

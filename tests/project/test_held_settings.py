@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rushes.config import held_defaults
-from rushes.config.held_defaults import FILE as HELD
+from rushes.config.held_defaults import HELD_FILE
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
 from rushes.project import held_settings
@@ -98,7 +98,7 @@ def test_a_short_file_that_was_cut_is_not_read(project: Path) -> None:
 
 
 def test_what_is_held_must_be_there_and_fit(project: Path) -> None:
-    whole, held = text_of(project), (project / HELD).read_text()
+    whole, held = text_of(project), (project / HELD_FILE).read_text()
     for text, beside, words in (
         (whole, held[: len(held) // 2], "defaults.json: was damaged; copy it from a backup, or use today's"),
         (whole, '{"version": "0.1", "settings": 3, "sources": {}}', "was damaged"),
@@ -106,12 +106,12 @@ def test_what_is_held_must_be_there_and_fit(project: Path) -> None:
         (whole.replace('"realdpo"', '"sft"'), held, "`rushes set .* train.recipe=sft` to use the defaults"),
     ):
         (project / "rushes.toml").write_text(text)
-        (project / HELD).write_text(beside)
+        (project / HELD_FILE).write_text(beside)
         with pytest.raises(SettingsError, match=words):
             read_settings(project)
     set_values(project, ["train.recipe=sft"])  # as it says
     assert read_settings(project) == preset("sft")
-    (project / HELD).unlink()
+    (project / HELD_FILE).unlink()
     with pytest.raises(SettingsError, match=r"missing; it holds the defaults"):
         read_settings(project)
     set_values(project, [], upgrade=True)
@@ -134,7 +134,7 @@ def test_set_keeps_comments_and_says_what_changed(project: Path, rushes: Rushes)
 
 
 def test_nothing_is_written_where_one_is_wrong(project: Path, rushes: Rushes) -> None:
-    before = {name: (project / name).read_bytes() for name in ("rushes.toml", HELD)}
+    before = {name: (project / name).read_bytes() for name in ("rushes.toml", HELD_FILE)}
     for arguments, words in (
         (["train.steps=9", "train.batch=0"], "train.batch: Input should be greater"),
         (["train.steps=9", "train.recipe=realdop"], "no recipe 'realdop': there are"),
@@ -228,4 +228,4 @@ def test_init_looks_at_what_it_is_given_before_it_writes(wan: Path, tmp_path: Pa
         assert (code, out) == (2, "") and words in err, err
         assert not (tmp_path / "p").exists()
     assert rushes("init", tmp_path / "p", "--full")[0] == 0
-    assert not (tmp_path / "p" / HELD).exists() and "# All settings" in text_of(tmp_path / "p")
+    assert not (tmp_path / "p" / HELD_FILE).exists() and "# All settings" in text_of(tmp_path / "p")

@@ -17,7 +17,7 @@ from rushes.config.renamed import NAMES, with_first_names
 from rushes.project import generation, labels, rounds, run_evaluation, training
 from rushes.project.networks import load_run, load_start
 from rushes.project.project import OpenProject, open_project, run_folder
-from rushes.project.settings import FILE, read_settings
+from rushes.project.settings import SETTINGS_FILE, read_settings
 from rushes.records import Run
 from rushes.training.history import WEIGHTS
 
@@ -85,7 +85,7 @@ def test_takes_of_older_settings_are_counted_and_not_used(opened: OpenProject) -
 
 def with_former_names(project: OpenProject) -> None:
     """Write settings of the file and of all runs as a project has them that is older than today's names."""
-    path = project.store.project / FILE
+    path = project.store.project / SETTINGS_FILE
     former = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in NAMES.items()}
     lines = (
         re.sub(r"^(\w+) =", lambda m: f"{former.get(m[1], m[1])} =", line) for line in path.read_text().splitlines()

@@ -12,7 +12,7 @@ import torch
 
 from rushes.files import content_hash
 from rushes.store import latents
-from rushes.store.compared import FILE
+from rushes.store.compared import COMPARED_FILE
 from rushes.store.latents import LatentStore
 from rushes.store.media import MediaFolder
 
@@ -121,14 +121,14 @@ def test_what_changed_just_now_is_not_remembered(
 
 def test_a_project_that_cannot_be_written_works_without(tmp_path: Path, hashed: Counts) -> None:
     digests = videos(tmp_path)
-    (tmp_path / FILE).mkdir()
+    (tmp_path / COMPARED_FILE).mkdir()
     hashed()
     assert lost(tmp_path, digests) == lost(tmp_path, digests) == set() and hashed() == 4
 
 
 def test_a_damaged_memory_is_begun_anew(tmp_path: Path, hashed: Counts) -> None:
     digests = videos(tmp_path)
-    (tmp_path / FILE).write_bytes(b"no database" * 100)
+    (tmp_path / COMPARED_FILE).write_bytes(b"no database" * 100)
     hashed()
     assert lost(tmp_path, digests) == lost(tmp_path, digests) == set() and hashed() == 2
 

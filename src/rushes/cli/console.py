@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rushes.config.tables import Settings
 from rushes.files import is_locked
 from rushes.progress import Tick, duration, no_tick, waiting
-from rushes.project.settings import DETACHED, FILE
+from rushes.project.settings import DETACHED, SETTINGS_FILE
 from rushes.ray_workers import EngineName
 from rushes.records import lines_of, plain
 from rushes.store.own_files import LOG
@@ -136,7 +136,7 @@ def say_changed(project: Path, settings: Settings) -> None:
     from rushes.text_reader import read_toml
 
     newest = held_defaults.VERSION
-    if read_toml(project / FILE).get(held_defaults.KEY, newest) == newest:
+    if read_toml(project / SETTINGS_FILE).get(held_defaults.KEY, newest) == newest:
         return
     from rushes.project.held_settings import changed_in_words, changed_since
 

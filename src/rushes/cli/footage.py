@@ -14,7 +14,7 @@ from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, Strip, op
 from rushes.cli.labelling import reviewed
 from rushes.cli.studio import HOST, PORT, Page, Port
 from rushes.config.uses import code, everything, nothing
-from rushes.project.settings import FILE, overridden, read_settings
+from rushes.project.settings import SETTINGS_FILE, overridden, read_settings
 from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
@@ -124,10 +124,10 @@ def curate(
     from rushes.records import Clip
     from rushes.report.card import CARD, lines
 
-    if footage is None or (project / FILE).exists():
+    if footage is None or (project / SETTINGS_FILE).exists():
         refuse_unused({"--recipe": recipe}, "a new project, with --footage")
     overrides = with_options(overrides, footage__path=("--footage", footage))
-    if footage is not None and not (project / FILE).exists():
+    if footage is not None and not (project / SETTINGS_FILE).exists():
         from rushes.project.held_settings import begin_project
         from rushes.project.presets import preset
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from shlex import quote
 
-from rushes.project.settings import FILE
+from rushes.project.settings import SETTINGS_FILE
 
 # Commands of one project's folder, alone or before an option, which stand in a message without it.
 _COMMAND = re.compile(
@@ -26,7 +26,7 @@ WITHOUT = {  # a project to work on
 
 def project_in(arguments: Sequence[str]) -> str:
     """The project that a command line names, as it was typed; "" = none."""
-    return next((text for text in arguments[1:] if os.path.isfile(os.path.join(text, FILE))), "")
+    return next((text for text in arguments[1:] if os.path.isfile(os.path.join(text, SETTINGS_FILE))), "")
 
 
 def with_project(words: str, project: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from rushes.files import write_json
 from rushes.text_reader import parse_json, read_text
 
-FILE = "defaults.json"
+HELD_FILE = "defaults.json"
 VERSION = "0.1"  # of the defaults, the recipes' settings and the models' that this package has
 KEY = "defaults"  # in rushes.toml, with the version of what lies beside it
 INPUTS = ("train.recipe", "backbone.name")  # settings that decide what others are
@@ -39,7 +39,7 @@ def read_held(folder: Path) -> HeldDefaults:
     Raises:
         ValueError: the file is missing, cut or of another form.
     """
-    path = folder / FILE
+    path = folder / HELD_FILE
     mend = f"copy it from a backup, or use today's defaults with `rushes set {quote(str(folder))} --upgrade`"
     if not path.is_file():
         raise ValueError(f"{path}: missing; it holds the defaults for settings that rushes.toml does not name; {mend}")
@@ -55,7 +55,7 @@ def read_held(folder: Path) -> HeldDefaults:
 
 def write_held(folder: Path, held: HeldDefaults) -> None:
     """Write what is held into a project's folder."""
-    write_json(folder / FILE, asdict(held))
+    write_json(folder / HELD_FILE, asdict(held))
 
 
 def at(settings: Mapping[str, Any], path: str) -> Any:

@@ -27,7 +27,7 @@ from pydantic.fields import FieldInfo
 
 from rushes import trust
 from rushes.config.base import FOLDER, SecretError, may_be_key
-from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
+from rushes.config.held_defaults import HELD_FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
 from rushes.config.ranges import Because
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
@@ -130,8 +130,8 @@ def _over_held(data: Mapping[str, Any], version: object, path: Path, draft: Draf
         raise SettingsError(str(error)) from None
     if version != held.version:
         raise SettingsError(
-            f"{path}: {KEY} is {version!r}, but {path.parent / FILE} has {held.version!r}; restore the old value, or "
-            f"use today's defaults with `rushes set {quote(str(path.parent))} --upgrade`"
+            f"{path}: {KEY} is {version!r}, but {path.parent / HELD_FILE} has {held.version!r}; restore the old value, "
+            f"or use today's defaults with `rushes set {quote(str(path.parent))} --upgrade`"
         )
     for name in INPUTS:
         now, before = at(data, name), at(held.settings, name)

@@ -19,7 +19,7 @@ from shlex import quote
 from rushes.backbones.texts import TextCache
 from rushes.config.uses import nothing
 from rushes.project.project import SECONDS, TEXTS
-from rushes.project.settings import FILE, check_database, read_settings
+from rushes.project.settings import SETTINGS_FILE, check_database, read_settings
 from rushes.records import Candidate, Clip
 from rushes.sidefile import RESTORE, connect, plainly
 from rushes.store.database import Store
@@ -57,9 +57,10 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
     Raises:
         ValueError: it is not a project.
     """
-    if not (project / FILE).exists() and not (project / "rushes.db").exists():
+    if not (project / SETTINGS_FILE).exists() and not (project / "rushes.db").exists():
         raise ValueError(
-            f"{project} is not a project, as it has no {FILE}; make one with `rushes init {quote(str(project))}`"
+            f"{project} is not a project, as it has no {SETTINGS_FILE}; make one with `rushes init "
+            f"{quote(str(project))}`"
         )
     checked: dict[str, int] = {}
     faults: list[str] = []

@@ -28,7 +28,7 @@ from rushes.project.held_settings import begin_project
 from rushes.project.presets import TINY_ETA, tiny_train
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
-from rushes.project.settings import FILE, adopt
+from rushes.project.settings import SETTINGS_FILE, adopt
 from rushes.report.live import LivePage
 from rushes.training.history import CURVES
 from rushes.training.recipe import load_recipe
@@ -65,7 +65,7 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar, page: LivePage | None 
         ValueError: the project in `out` has other settings than the demo's.
     """
     settings, folder = demo_settings(seed), demo_folder(out, seed)
-    if (folder / FILE).is_file():
+    if (folder / SETTINGS_FILE).is_file():
         adopt(folder, settings, "the demo")
     else:
         begin_project(folder, settings)

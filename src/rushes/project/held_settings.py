@@ -17,8 +17,8 @@ from rushes.backbones.folders import at_commit
 from rushes.backbones.model_defaults import ModelMatch, Sourced, settings_of
 from rushes.config.held_defaults import (
     DEFAULT,
-    FILE,
     GIVEN,
+    HELD_FILE,
     INPUTS,
     KEY,
     VERSION,
@@ -48,8 +48,7 @@ from rushes.files import write_text
 from rushes.project.defaults import left_out, model_of, with_values
 from rushes.project.model_presets import check_model, given
 from rushes.project.presets import source_of, tiny_settings, with_stages
-from rushes.project.settings import FILE as SETTINGS
-from rushes.project.settings import LAST, SHORT_FIRST, check_new, read_settings, remember, whole_text
+from rushes.project.settings import LAST, SETTINGS_FILE, SHORT_FIRST, check_new, read_settings, remember, whole_text
 from rushes.project.settings_checks import backbone_problems, check_kind, check_settings
 from rushes.store.database import Store
 from rushes.text_reader import read_toml
@@ -143,8 +142,8 @@ def begin_project(
     Store.create(project).close()
     held = held_of(settings, sources or {}, overrides)
     write_held(project, held)
-    write_text(project / SETTINGS, short_text(held))
-    return project / SETTINGS
+    write_text(project / SETTINGS_FILE, short_text(held))
+    return project / SETTINGS_FILE
 
 
 def short_text(held: HeldDefaults) -> str:
@@ -188,7 +187,7 @@ def changed_since(folder: Path, settings: Settings) -> dict[str, tuple[Any, Any]
 
     What the user set is none of them. Empty for a project whose file has all settings.
     """
-    file = folder / SETTINGS
+    file = folder / SETTINGS_FILE
     if not file.is_file() or KEY not in read_toml(file) or "." in f"{settings.train.recipe}{settings.backbone.name}":
         return {}  # what lies outside of the package has no table here
     held = read_held(folder)
@@ -276,7 +275,7 @@ def all_settings(project: Path | None) -> dict[str, Sourced]:
     if project is None:
         return {path: Sourced(v, DEFAULT) for path, v in flat(Settings().model_dump(mode="json"))}
     settings = read_settings(project, uses=nothing)
-    text = whole_text(project / SETTINGS)
+    text = whole_text(project / SETTINGS_FILE)
     held = read_held(project) if KEY in tomlkit.parse(text) else None
     model = {path: Sourced(row.value, MODEL + row.source) for path, row in left_out(settings).items()}
     return sources_of(settings, text, held) | model
@@ -308,7 +307,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     Raises:
         ValueError: settings that are wrong, all of them named; nothing is written then.
     """
-    path = project / SETTINGS
+    path = project / SETTINGS_FILE
     text = whole_text(path)
     document = tomlkit.parse(text.removesuffix(LAST))
     data = document.unwrap()
@@ -321,7 +320,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
         raise ValueError(f"{path} has all settings, so --upgrade changes nothing; set those that you want to change")
     names = {".".join(where) for where, _ in _leaves(typed, ())}
     file = {name: table for name, table in data.items() if name != KEY}
-    held = read_held(project) if KEY in data and not (upgrade and not (project / FILE).is_file()) else None
+    held = read_held(project) if KEY in data and not (upgrade and not (project / HELD_FILE).is_file()) else None
     wanted = merged(merged(held.settings if held else {}, file), typed)
     _check_inputs(wanted, names, path)
     if KEY in data and held is None:  # it is lost, and the user takes today's
@@ -347,7 +346,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     words = [each.word for each in trust.refused(settings) if ".".join(each.where) in names]
     if words:
         trust.allow(words)
-    if new is not None and (new != held or not (project / FILE).is_file()):
+    if new is not None and (new != held or not (project / HELD_FILE).is_file()):
         write_held(project, new)
     write_text(path, written)
     rows = sources_of(settings, written, new)
@@ -363,7 +362,7 @@ def keep_commit(project: Path, path: str, fetched: Path) -> str:
 
     Nothing is written where the file names another model, as when the command line chose this one.
     """
-    file, pinned = project / SETTINGS, at_commit(path, fetched)
+    file, pinned = project / SETTINGS_FILE, at_commit(path, fetched)
     if pinned == path or not file.is_file():
         return path
     text = whole_text(file)
@@ -402,6 +401,6 @@ def sources_of(settings: Settings, text: str, held: HeldDefaults | None) -> dict
     there = {".".join(path) for path, _ in _leaves({k: v for k, v in data.items() if k != KEY}, ())}
     where = held.sources if held else {}
     return {
-        path: Sourced(value, SETTINGS if path in there else where.get(path, DEFAULT))
+        path: Sourced(value, SETTINGS_FILE if path in there else where.get(path, DEFAULT))
         for path, value in flat(settings.model_dump(mode="json"))
     }

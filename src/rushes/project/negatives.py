@@ -92,5 +92,5 @@ def _chosen(project: OpenProject) -> dict[str, tuple[Candidate, ...]]:
     if project.settings.caption.about == "all":
         return by_clip
     measure_likeness(project)
-    alike = {score.subject: score.value for score in project.store.scores(metric=likeness.METRIC)}
+    alike = {score.subject: score.value for score in project.store.scores(metric=likeness.LIKENESS)}
     return {clip: (max(several, key=lambda take: alike[take.id]),) for clip, several in by_clip.items()}

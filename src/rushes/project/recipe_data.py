@@ -12,7 +12,7 @@ from torch import Tensor
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.footage.split import film_of
-from rushes.likeness import METRIC as LIKENESS
+from rushes.likeness import LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.project.generation import encode_missing

@@ -8,8 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 import rushes
-from rushes.config.held_defaults import FILE as HELD
-from rushes.config.held_defaults import GIVEN, read_held
+from rushes.config.held_defaults import GIVEN, HELD_FILE, read_held
 from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import flat, toml_value
 from rushes.config.tables import Settings, run_name
@@ -141,7 +140,7 @@ def _chosen(store: Store, run: str, outgoing: Outgoing) -> dict[str, tuple[str, 
     stored = next((row.settings for row in store.runs() if row.name == run), {})
     values = dict(flat(with_names_of_today(stored)[0]))
     usual = dict(flat(Settings().model_dump(mode="json")))
-    if (store.project / HELD).is_file():
+    if (store.project / HELD_FILE).is_file():
         held = read_held(store.project)
         usual |= {path: value for path, value in flat(held.settings) if held.sources.get(path) != GIVEN}
     return {

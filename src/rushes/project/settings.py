@@ -22,7 +22,7 @@ from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
 from rushes.text_reader import read_text, read_toml
 
-FILE = "rushes.toml"
+SETTINGS_FILE = "rushes.toml"
 DETACHED = "RUSHES_DETACHED"  # in the environment of what `run --detach` starts
 _LOG = logging.getLogger(__name__)
 # What more than one stage reads; labels of several judges stand beside each other.
@@ -41,9 +41,9 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
     Raises:
         ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
     """
-    path = project / FILE
+    path = project / SETTINGS_FILE
     if not path.is_file():
-        raise ValueError(f"{project} is not a project: it has no {FILE}; {_other_project(project)}")
+        raise ValueError(f"{project} is not a project: it has no {SETTINGS_FILE}; {_other_project(project)}")
     whole_text(path)
     if (project / "rushes.db").is_file():
         Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
@@ -55,7 +55,7 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
 
 def _other_project(missing: Path) -> str:
     """What to do about a folder that is no project: a project of a like name beside it, or the command."""
-    beside = [path.parent.name for path in missing.absolute().parent.glob(f"*/{FILE}")]
+    beside = [path.parent.name for path in missing.absolute().parent.glob(f"*/{SETTINGS_FILE}")]
     near = get_close_matches(missing.name, beside, n=1)
     make = f"make one with `rushes init {quote(str(missing))}`"
     return f"did you mean {missing.parent / near[0]}? Or {make}" if near else make
@@ -69,15 +69,17 @@ def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) 
     if not typed:
         return
     with suppress(SettingsError):  # of a file that is none without the overrides
-        ours, file = (dict(flat(each.model_dump())) for each in (settings, load_settings(project / FILE, uses=nothing)))
+        ours, file = (
+            dict(flat(each.model_dump())) for each in (settings, load_settings(project / SETTINGS_FILE, uses=nothing))
+        )
         read = {name: (name, _LIST_OF[name]) if name in _LIST_OF else (name,) for name in typed if name in file}
         apart = [name for name, places in read.items() if any(ours[place] != file[place] for place in places)]
         if apart:
             values = {name: typed[name].partition("=")[2].strip() for name in apart}
-            written = with_names_of_today(read_toml(project / FILE))[0]
+            written = with_names_of_today(read_toml(project / SETTINGS_FILE))[0]
             words = ", ".join(
                 f"{name} is {values[name]} here and {toml_value(file[name])} "
-                + ("by default" if at(written, name) is None else f"in {FILE}")
+                + ("by default" if at(written, name) is None else f"in {SETTINGS_FILE}")
                 for name in apart
             )
             keep = " ".join(quote(f"{name}={values[name]}") for name in apart)
@@ -87,7 +89,7 @@ def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) 
 
 def write_settings(project: Path, settings: Settings) -> Path:
     """Write all settings, each with its description, into a project's folder."""
-    path = project / FILE
+    path = project / SETTINGS_FILE
     write_text(path, f"{_FIRST}\n\n{to_toml(settings)}\n{LAST}\n")
     return path
 
@@ -127,9 +129,9 @@ def check_database(folder: Path) -> None:
 
 def check_new(project: Path) -> None:
     """Raise ValueError where the folder has settings already."""
-    if (project / FILE).exists():
+    if (project / SETTINGS_FILE).exists():
         raise ValueError(
-            f"{project / FILE} already exists; edit it, open it with Project.open, or choose another folder"
+            f"{project / SETTINGS_FILE} already exists; edit it, open it with Project.open, or choose another folder"
         )
 
 
@@ -157,7 +159,7 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
         ValueError: the project has settings that differ; the text names each.
     """
     settings = with_model_defaults(settings)  # a file that is written has all settings
-    if not (project / FILE).is_file():
+    if not (project / SETTINGS_FILE).is_file():
         remember(settings)
         make_folder(project)
         write_settings(project, settings)
@@ -169,7 +171,7 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
     if names:
         differences = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
         raise ValueError(
-            f"{project / FILE} differs from {source} and the options given with it: {differences}; run "
+            f"{project / SETTINGS_FILE} differs from {source} and the options given with it: {differences}; run "
             f"`rushes run {quote(str(project))}` to continue with the project's settings, or choose another --out for "
             "the new ones"
         )

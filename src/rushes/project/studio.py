@@ -26,7 +26,7 @@ from rushes.project.labeling_page import (
 )
 from rushes.project.project_status import ProjectStatus
 from rushes.project.review_page import open_review
-from rushes.project.settings import FILE, read_settings
+from rushes.project.settings import SETTINGS_FILE, read_settings
 from rushes.project.status import status_of
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
@@ -191,7 +191,7 @@ class Studio:
 
     def _written(self) -> tuple[int, ...]:
         try:
-            facts = (self.folder / FILE).stat()
+            facts = (self.folder / SETTINGS_FILE).stat()
         except OSError:
             return ()  # reading it says so
         return facts.st_mtime_ns, facts.st_size

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rushes.sidefile import SideFile
 
-FILE = ".compared"  # hidden: it is of this disk alone, so that no copy of the project takes it
+COMPARED_FILE = ".compared"  # hidden: it is of this disk alone, so that no copy of the project takes it
 SETTLED_NS = 2_000_000_000  # a file that changed later may change again within one tick of the file system's clock
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS compared (file TEXT, part TEXT, state TEXT, PRIMARY KEY (file, part)) WITHOUT ROWID",
@@ -28,7 +28,7 @@ class Compared(SideFile):
     cache = True
 
     def __init__(self, project: Path) -> None:
-        super().__init__(project / FILE, _TABLES)
+        super().__init__(project / COMPARED_FILE, _TABLES)
         self._project = project
 
     def parts(self, file: Path, state: str) -> set[str]:
@@ -77,7 +77,7 @@ def remembering(project: Path) -> Iterator[Compared | None]:
 
 def forget(project: Path, file: Path) -> None:
     """Note that a file is damaged, as the disk may have changed it without a trace."""
-    if (project / FILE).exists():
+    if (project / COMPARED_FILE).exists():
         with remembering(project) as memory:
             if memory:
                 memory.forget(file)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rushes.store.compared import FILE as COMPARED
+from rushes.store.compared import COMPARED_FILE
 from rushes.trust import allowed, link_word, way_to_allow
 
 # Files by the hash of what they hold are many, and each is looked at where it is opened: their folders alone are here.
@@ -24,7 +24,7 @@ _OTHERS = "wandb"  # a tracker's folder in a run's; it links to its own newest f
 
 def is_own(name: str) -> bool:
     """Whether a project names something so at the top of its folder; all else there is the user's."""
-    return name in _FOLDERS or name.endswith(_ENDS) or name in (LOG, LOCK) or name.startswith(COMPARED)
+    return name in _FOLDERS or name.endswith(_ENDS) or name in (LOG, LOCK) or name.startswith(COMPARED_FILE)
 
 
 def check_no_links(project: Path) -> None:

@@ -12,15 +12,19 @@ import pytest
 import rushes
 
 PROGRAM = """
-import os, sys
+import os, re, sys
 before = dict(os.environ)
 import rushes
 assert dict(os.environ) == before
+for name in set(re.findall(r"rushes\\.(\\w+)", rushes.__doc__)) - {"toml"}:
+    assert getattr(rushes, name).__name__ == f"rushes.{name}"
 assert not {"torch", "numpy", "pydantic"} & {*sys.modules}
+assert "rushes.recipes" in sys.modules
 """
 
 
 def test_the_import_loads_nothing_and_changes_no_environment_variable() -> None:
+    """And the packages that the docstring names are there without an import of their own."""
     result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

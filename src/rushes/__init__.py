@@ -96,11 +96,14 @@ _MODULES = {
     "rushes.config.tables": ("Settings",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
+_PACKAGES = ("recipes",)  # which the docstring names beside them
 
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> "Any":
+    if name in _PACKAGES:
+        return importlib.import_module(f"rushes.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'rushes' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
@@ -108,4 +111,4 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_PACKAGES, "__version__"]

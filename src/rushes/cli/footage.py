@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Literal
@@ -119,10 +118,9 @@ def curate(
     as_json: AsJson = False,
 ) -> None:
     """Choose the training set with the stages in curate.stages; exit code 2 if too few clips are left."""
-    from rushes.project import curation, intake
-    from rushes.project.review_page import open_review, progress_lines, progress_of, quotas_of
-    from rushes.records import Clip
-    from rushes.report.card import CARD, lines
+    from rushes.project import curation
+    from rushes.project.review_page import progress_lines
+    from rushes.report.card import lines
 
     if footage is None or (project / SETTINGS_FILE).exists():
         refuse_unused({"--recipe": recipe}, "a new project, with --footage")
@@ -139,17 +137,13 @@ def curate(
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder")
     with opened(project, read_settings(project, overrides)) as work:
-        curation.prepare(work, engine, jobs)
-        imported = intake.import_footage(work) if footage is not None or not work.store.count(Clip) else None
-        done = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
-        lacks = "" if dry_run else curation.not_ready(work.store, done.funnel.clips)
-    result = curation.CurateResult(done, imported, None if dry_run else project / CARD)
-    words = lines(done)
-    if quotas_of(work.settings) and not dry_run:
-        with open_review(project, work.settings) as session:
-            progress = progress_of(session)
+        result, progress = curation.curate_footage(
+            work, again=footage is not None, dry_run=dry_run, engine=engine, jobs=jobs
+        )
+        lacks = "" if dry_run else curation.not_ready(work.store, result.curation.funnel.clips)
+    words = lines(result.curation)
+    if progress:
         words += progress_lines(progress)
-        result = replace(result, scenarios=progress.scenarios)
     if not dry_run:
         words.append(f"data card: {result.card}")
     if not lacks:

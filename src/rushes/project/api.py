@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import torch
 
@@ -19,19 +20,33 @@ from rushes.config.settings_files import flat
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.progress import Bar, no_bar
-from rushes.project import generation, intake, labels, negatives, reports, run_evaluation, runs, training
+from rushes.project import (
+    captioning,
+    curation,
+    generation,
+    intake,
+    labels,
+    negatives,
+    reports,
+    run_evaluation,
+    runs,
+    training,
+)
+from rushes.project.captioning import CaptionsResult
+from rushes.project.curation import CurateResult
 from rushes.project.generation import GenerateResult
 from rushes.project.held_settings import begin_project
+from rushes.project.intake import PreflightResult
 from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
 from rushes.project.negatives import CaptionResult
 from rushes.project.networks import load_run
 from rushes.project.presets import preset
 from rushes.project.project import OpenProject, open_project
-from rushes.project.reports import ReportResult
+from rushes.project.reports import HealthResult, ReportResult
 from rushes.project.runs import RunResult
 from rushes.project.settings import check_new, overridden, read_settings
-from rushes.project.training import TrainResult
+from rushes.project.training import EncodeResult, ReferenceCacheResult, TrainResult
 from rushes.records import BASE
 from rushes.training.determinism import check_workspace, set_workspace
 
@@ -95,6 +110,15 @@ class Project(OpenProject):
             set_workspace()
         return cls(**vars(parts))
 
+    def preflight(self) -> PreflightResult:
+        """What an import would take, trim, resample, crop and refuse, and why; nothing is imported.
+
+        Raises:
+            ValueError: no footage to look at, the embedded world or pairs, or settings that contradict.
+        """
+        result, _ = intake.preflight(self)
+        return result
+
     def import_clips(self, *, add: bool = False) -> Imported:
         """Take real clips into the project, after all were looked at; what the footage no longer has is set aside.
 
@@ -106,6 +130,38 @@ class Project(OpenProject):
                 footage.on_refused is skip.
         """
         return intake.import_footage(self, add=add)
+
+    def write_captions(self, by: Literal["vlm", "names"]) -> CaptionsResult:
+        """Import the clips, and write captions for those without one; people write theirs on `rushes captions`' page.
+
+        From now on the project admits clips without a caption.
+
+        Args:
+            by: "vlm", the model of [endpoint], which looks at the clip; or "names", the names of the files.
+
+        Raises:
+            ValueError: footage that comes with captions, what an import refuses, no model is named, or a project that
+                was curated by other stages. EndpointError: the model is down.
+        """
+        admitting = captioning.admit_uncaptioned(self.settings)
+        result = captioning.write_captions(replace(self, settings=admitting), by)
+        self.settings = admitting
+        return result
+
+    def curate(self, *, dry_run: bool = False) -> CurateResult:
+        """Choose the training set by the stages of `curate.stages`; import the clips first if there are none.
+
+        How many clips are left is in `curation.set`.
+
+        Args:
+            dry_run: measure, but decide and write nothing.
+
+        Raises:
+            ValueError: what an import refuses, no stages, or settings that a stage cannot work with. EndpointError: a
+                model is down.
+        """
+        result, _ = curation.curate_footage(self, dry_run=dry_run)
+        return result
 
     def generate(self, system: str = "") -> GenerateResult:
         """Make the model's own takes of every training clip.
@@ -134,6 +190,22 @@ class Project(OpenProject):
         """
         return labels.label_takes(self)
 
+    def encode(self) -> EncodeResult:
+        """Encode the clips and takes that a run trains on; `train` encodes what is missing.
+
+        Raises:
+            ValueError: nothing to compare.
+        """
+        return training.encode_run(self)
+
+    def cache_reference(self) -> ReferenceCacheResult:
+        """Compute the reference errors of a run in advance, or those still missing.
+
+        Raises:
+            ValueError: `train.reference_cache` is 0, the reference moves, or as `train` does.
+        """
+        return training.cache_reference(self)
+
     def train(self) -> TrainResult:
         """Train a run by the settings, or continue it where it was stopped.
 
@@ -144,6 +216,17 @@ class Project(OpenProject):
         if self.settings.train.deterministic and torch.cuda.is_initialized():
             check_workspace(os.environ)  # now, and not after clips were encoded
         return training.train_run(self)
+
+    def health(self, run: str = "") -> HealthResult:
+        """Whether a run is healthy, from its curves so far; it need not be finished.
+
+        Args:
+            run: a run; "" = the one that the settings name.
+
+        Raises:
+            ValueError: the run has no curves.
+        """
+        return reports.health_of_run(self.store.project, self.settings, run)
 
     def evaluate(self, run: str = "") -> EvaluateResult:
         """Held-out prompts by the base and a trained model: means, differences and intervals of each metric.

@@ -18,7 +18,9 @@ from rushes.files import write_json
 from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
+from rushes.project.intake import import_footage
 from rushes.project.project import OpenProject
+from rushes.project.review_page import ReviewProgress, open_review, progress_of, quotas_of
 from rushes.ray_workers import EngineName
 from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
@@ -59,6 +61,36 @@ def curate(
         write_json(path, plain(result), checksum=True)
         write_card(store)
     return result
+
+
+def curate_footage(
+    project: OpenProject, *, again: bool = False, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0
+) -> tuple[CurateResult, ReviewProgress | None]:
+    """Curate the clips, and before that import them where there are none.
+
+    Args:
+        project: with the settings of its footage and its stages.
+        again: import also where there are clips.
+        dry_run: as `curate` has it, and so have `engine` and `jobs`.
+
+    Returns:
+        The result, and how far the review of the clips is: None without quotas of scenarios, and in a dry run.
+
+    Raises:
+        ValueError: as `import_footage` and `curate` do. EndpointError: a model is down.
+    """
+    store, settings = project.store, project.settings
+    prepare(project, engine, jobs)  # which refuses before an import
+    imported = import_footage(project) if again or not store.count(Clip) else None
+    done = curate(project, dry_run=dry_run, engine=engine, jobs=jobs)
+    if dry_run:
+        return CurateResult(done, imported), None
+    card = store.project / CARD
+    if not quotas_of(settings):
+        return CurateResult(done, imported, card), None
+    with open_review(store.project, settings) as session:
+        progress = progress_of(session)
+    return CurateResult(done, imported, card, progress.scenarios), progress
 
 
 def prepare(

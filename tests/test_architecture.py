@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from .script_names import declared_names
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
@@ -56,8 +58,9 @@ ONLY = {  # (importer, imported) -> the only modules of the imported room that t
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
-BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one", "way", "how"}  # in any case
+BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one", "way", "how", "desk"}  # in any case
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
+THEIR_SCRIPTS = {"uplot.js"}  # of others
 SHARED_CLASSES = {"Options"}  # each recipe's own settings
 SHARED_MODULES = {"base"}  # what the other files of its room are built on
 MIRRORS = ("rushes.cli.",)  # a group of commands is named after what it is about, as the files below are
@@ -128,6 +131,12 @@ def tree_of(text: str) -> ast.Module:
 def read_sources(root: Path) -> Sources:
     names = {path: ".".join(path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))}
     return {name.removesuffix(".__init__"): path.read_text(encoding="utf-8") for path, name in names.items()}
+
+
+def read_scripts(root: Path) -> Sources:
+    """Scripts of ours by their paths."""
+    paths = (path for path in sorted(root.rglob("*.js")) if path.name not in THEIR_SCRIPTS)
+    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def imports_of(text: str, sources: Sources) -> Iterator[Import]:
@@ -238,6 +247,14 @@ def banned_variable_violations(sources: Sources) -> Iterator[str]:
         for bound, line in bound_names(text):
             if bound.strip("_").lower() in BANNED_VARIABLES - STORED_FIELDS.get(name, set()):
                 yield f"{name}:{line}: {bound!r} says nothing: name it after what it holds"
+
+
+def banned_script_violations(scripts: Sources) -> Iterator[str]:
+    """The same of the scripts of pages and reports."""
+    for name, text in scripts.items():
+        for declared, line in declared_names(text):
+            if declared.strip("_").lower() in BANNED_VARIABLES:
+                yield f"{name}:{line}: {declared!r} says nothing: name it after what it holds"
 
 
 def named_types(text: str) -> Iterator[str]:
@@ -374,6 +391,12 @@ def test_source_keeps_the_rules() -> None:
     assert violations(sources) == []
 
 
+def test_scripts_declare_no_banned_names() -> None:
+    scripts = read_scripts(SOURCE)
+    assert {"rushes/web/pages/label.js", "rushes/report/page.js"} <= {*scripts}
+    assert list(banned_script_violations(scripts)) == []
+
+
 def test_every_module_imports() -> None:
     assert load_failure(list(read_sources(SOURCE)), forbidden="no such module", folder=SOURCE) == ""
 
@@ -497,6 +520,46 @@ def test_clean_sources_pass() -> None:
 def test_planted_violation_is_caught(planted: Sources, expected: str) -> None:
     found = violations(CLEAN | planted)
     assert len(found) == 1 and expected in found[0]
+
+
+CLEAN_SCRIPT = r"""
+// const found = `it's`; a comment of one name
+const SECTION = "let one = 1", API = `/api/${SECTION}`, { kept: rows = 1, ...rest } = /[/"]one =>/.exec(text);
+function send(body, { said: answer = {} } = {}) { return /* how => */ answer.said.map((row) => row.made); }
+for (const [at, row] of rows) if (at) found(row), { made: 1 };
+"""
+
+
+def test_declarations_of_a_script_are_read() -> None:
+    names = [*declared_names(CLEAN_SCRIPT)]
+    assert names == [
+        *(("SECTION", 3), ("API", 3), ("rows", 3), ("rest", 3), ("at", 5), ("row", 5)),
+        *(("send", 4), ("body", 4), ("answer", 4), ("row", 4)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("planted", "line", "name"),
+    [
+        ("const found = 1;", 1, "found"),
+        ("let a = f(1, [2]),\n  One = 2;", 1, "One"),
+        ("for (const known of rows) {}", 1, "known"),
+        ("const { a, b: { c: [kept] } } = d;", 1, "kept"),
+        ("function told() {}", 1, "told"),
+        ("\nfunction f(a = [1, 2], { b, said = 1 } = {}) {}", 2, "said"),
+        ("rows.map((one) => one.x)", 1, "one"),
+        ("rows.map(one => one.x)", 1, "one"),
+        ("const f = async (a, ...made) => {}", 1, "made"),
+        ("`${rows.map((one) => one.x)}`", 1, "one"),
+        ("class A {\n  change(how) {\n    return how;\n  }\n}", 2, "how"),
+        ("class A {\n  way(b) { return b; }\n}", 2, "way"),
+        ("class Kept {}", 1, "Kept"),
+        ("class A {\n  constructor() { this.desk = 1; }\n}", 2, "desk"),
+    ],
+)
+def test_planted_name_in_a_script_is_caught(planted: str, line: int, name: str) -> None:
+    (violation,) = banned_script_violations({"x.js": CLEAN_SCRIPT + planted})
+    assert violation.startswith(f"x.js:{line + 5}: {name!r} says nothing")
 
 
 def test_planted_failing_or_heavy_module_is_caught(tmp_path: Path) -> None:

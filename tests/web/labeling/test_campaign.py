@@ -104,7 +104,7 @@ def test_who_has_done_their_pairs_gets_no_more(make_session: NewSession) -> None
     assert first is not None and session.next("cleo", (first.id,)) is not None  # nobody asked her for fewer
 
 
-def test_a_pair_on_the_desk_counts_towards_the_quota(make_session: NewSession) -> None:
+def test_an_open_pair_counts_towards_the_quota(make_session: NewSession) -> None:
     session = make_session(groups=5, segment_s=None, quotas={"ada": 1})
     first = session.next("ada")
     assert first is not None and session.next("ada", (first.id,)) is None

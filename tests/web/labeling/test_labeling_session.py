@@ -84,9 +84,9 @@ def test_what_does_not_fit_is_refused_whole(make_session: NewSession) -> None:
     for labels in wrong:
         with pytest.raises(AccessDenied, match=r"now asks for overall, motion|1 labels for 2 parts"):
             session.save("ada", item.id, LabelSubmission("event-01", "", labels))
-    with pytest.raises(AccessDenied, match="not on your desk"):
+    with pytest.raises(AccessDenied, match="do not have this pair open"):
         say(session, "bob", item, 1, "event-01")
-    with pytest.raises(AccessDenied, match="not on your desk"):
+    with pytest.raises(AccessDenied, match="do not have this pair open"):
         session.media("bob", item.id, "a")
     assert events(session) == []
     session.save(
@@ -106,7 +106,7 @@ def test_nobody_gets_a_pair_that_another_has(make_session: NewSession) -> None:
     held += [taken(session, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
     assert len({(item.left, item.right) for item in held}) == 6
     assert session.next("dia") is None
-    with pytest.raises(AccessDenied, match="Two pairs are on this desk"):
+    with pytest.raises(AccessDenied, match="You have two pairs open"):
         session.next("ada", (held[0].id, held[3].id))
 
 
@@ -136,7 +136,7 @@ def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: NewS
     assert len(events(session)) == 1
 
 
-def test_what_lay_too_long_on_ones_own_desk_is_still_there(make_session: NewSession, clock: Clock) -> None:
+def test_a_pair_that_was_open_too_long_is_still_there(make_session: NewSession, clock: Clock) -> None:
     session = make_session(groups=6, lease_s=600)
     first = taken(session, "ada")
     second = taken(session, "ada", have=(first.id,))
@@ -175,7 +175,7 @@ def test_a_pair_that_is_given_back_goes_to_the_next(make_session: NewSession) ->
     assert taken(session, "bob").left == item.left
 
 
-def test_the_desk_is_as_it_was_after_the_process_died(make_session: NewSession) -> None:
+def test_the_open_pairs_are_as_they_were_after_the_process_died(make_session: NewSession) -> None:
     session = make_session(groups=3)
     done, held = taken(session, "ada"), None
     say(session, "ada", done, 1, "event-01")

@@ -191,7 +191,7 @@ def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_ou
         tab.evaluate(f"() => localStorage.setItem('{kept}', JSON.stringify([{body}]))")
         tab.reload()
         ready(tab)
-        assert "not on your desk" in tab.inner_text("#note") and not session.store.preferences()
+        assert "do not have this pair open" in tab.inner_text("#note") and not session.store.preferences()
         press(tab, "Shift+A Enter")
         saved(tab, 1)
 

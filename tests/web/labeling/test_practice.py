@@ -104,7 +104,7 @@ def test_an_answer_that_comes_twice_or_does_not_fit_changes_nothing(session: Lab
     assert again is not None and session.assignments.practised("ada") == [True]
     with pytest.raises(AccessDenied, match="2 labels for 1 parts"):
         session.practised("ada", item.id, LabelSubmission("event", "", {"overall": (0, 0)}))
-    with pytest.raises(AccessDenied, match="not on your desk"):
+    with pytest.raises(AccessDenied, match="do not have this pair open"):
         session.practised("bob", item.id, LabelSubmission("event", "", {"overall": (1,)}))
 
 

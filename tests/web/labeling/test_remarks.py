@@ -133,7 +133,7 @@ def test_own_labels_are_listed_and_filtered(make_session: NewSession) -> None:
     assert answers(answer="b") == ["b"] and answers(reason="hand") == ["mixed"] == answers(text="six f")
     assert answers(text="PROMPT", answer="tie") == ["tie"] and answers(text="nowhere") == []
     assert own_labels(session, "bob", LabelFilter()) == {"entries": [], "more": None}
-    with pytest.raises(AccessDenied, match="not on your desk"):
+    with pytest.raises(AccessDenied, match="do not have this pair open"):
         session.reopen("bob", item.id)
 
 

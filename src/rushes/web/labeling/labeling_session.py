@@ -76,7 +76,7 @@ class LabelingSession:
             if waiting:
                 return waiting[0]
             if len(mine) >= _HELD:
-                raise AccessDenied("Two pairs are on this desk already; label one of them first.")
+                raise AccessDenied("You have two pairs open; label one of them first.")
             quota = self.quota(annotator)
             if quota < math.inf and len(mine) + self.progress(annotator)["done"] >= quota:
                 return None
@@ -295,7 +295,7 @@ class LabelingSession:
     def _own(self, annotator: str, item_id: str) -> Assignment:
         item = self.assignments.get(item_id)
         if item is None or item.annotator != annotator:
-            raise AccessDenied("This pair is not on your desk; reload the page to get one.")
+            raise AccessDenied("You do not have this pair open; reload the page to get one.")
         if item.pending and item.pending != item.event and self._was_stored(item, item.pending):
             # The process was stopped between the store and the assignments.
             return self._saved(item, item.pending)

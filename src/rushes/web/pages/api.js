@@ -54,7 +54,7 @@ export async function video(section, item, side) {
 
 // ---- who this browser is -------------------------------------------------------------------------------------------
 
-async function known(bearer, away = () => {}) {
+async function identify(bearer, away = () => {}) {
   if (!bearer) return null;
   try {
     return await request("/api/who", undefined, away, bearer);
@@ -67,7 +67,7 @@ async function known(bearer, away = () => {}) {
 // {name, owner, project} of who is here, null for somebody whom the server does not know. Waits for an answer.
 export async function who(away = () => {}) {
   await arrived;
-  return known(token(), away);
+  return identify(token(), away);
 }
 
 // What the address brings: the owner's key or an invitation. It replaces who is here only when that person agrees, as
@@ -80,7 +80,7 @@ async function arrive() {
   if (!given) return;
   history.replaceState(null, "", location.pathname + location.search);
   if (given === token()) return;
-  const [next, now] = await Promise.all([known(given), known(token())]);
+  const [next, now] = await Promise.all([identify(given), identify(token())]);
   if (!next) return say(text("change.ended"));
   if (now && now.owner && next.owner) return; // with a name already
   if (!now || now.name === next.name || (await agreed(now, next))) setToken(given);
@@ -89,7 +89,7 @@ async function arrive() {
 // Somebody of a crowd: one link for all, an id for each. The id stays in the address, so that the page can be reloaded.
 async function enter(door, id) {
   history.replaceState(null, "", location.pathname + location.search);
-  const now = await known(token());
+  const now = await identify(token());
   if (now && now.name === `id ${id}`) return;
   if (now && !(await agreed(now, { name: `id ${id}`, owner: false }))) return;
   try {

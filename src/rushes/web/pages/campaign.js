@@ -8,16 +8,16 @@ const POLL_MS = 10_000;
 
 const time = (left) => (left === null ? "–" : left === 0 ? text("time.none") : left < 90 ? text("time.soon") : left < 5400 ? text("time.minutes", { n: Math.round(left / 60) })
   : text("time.hours", { n: (left / 3600).toFixed(1) }));
-const side = (one) => [percent(one.first_slot.first, one.first_slot.of), one.lean && text("campaign.leans", { name: one.name, side: one.lean })].filter(Boolean).join("; ");
-const practice = (one) => (one.practice ? text(one.practice.passed ? "campaign.passed" : one.practice.of ? "campaign.practises" : "campaign.unpractised", one.practice) : "–");
+const side = (person) => [percent(person.first_slot.first, person.first_slot.of), person.lean && text("campaign.leans", { name: person.name, side: person.lean })].filter(Boolean).join("; ");
+const practice = (person) => (person.practice ? text(person.practice.passed ? "campaign.passed" : person.practice.of ? "campaign.practises" : "campaign.unpractised", person.practice) : "–");
 
-const pairs = (one) => [String(one.pairs) + (one.quota === null ? "" : ` / ${one.quota}`), one.votes && text("campaign.votes", { n: one.votes })].filter(Boolean).join("; ");
+const pairs = (person) => [String(person.pairs) + (person.quota === null ? "" : ` / ${person.quota}`), person.votes && text("campaign.votes", { n: person.votes })].filter(Boolean).join("; ");
 
 function drawPeople(facts) {
-  fill("#people", facts.people.map((one) => [
-    one.name, pairs(one), one.per_hour === null ? "–" : Math.round(one.per_hour), time(one.left_s),
-    agreements(one.agreement), percent(one.repeats.same, one.repeats.of), percent(one.gold.same, one.gold.of), practice(one),
-    side(one), seconds(one.seconds), percent(one.fast.fast, one.fast.of),
+  fill("#people", facts.people.map((person) => [
+    person.name, pairs(person), person.per_hour === null ? "–" : Math.round(person.per_hour), time(person.left_s),
+    agreements(person.agreement), percent(person.repeats.same, person.repeats.of), percent(person.gold.same, person.gold.of), practice(person),
+    side(person), seconds(person.seconds), percent(person.fast.fast, person.fast.of),
   ]));
 }
 

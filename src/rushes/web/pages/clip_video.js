@@ -3,8 +3,8 @@ import { video } from "/static/api.js";
 
 export const loading = (clip) => ({ id: clip.id, clip, url: video("review", clip.id, "file").catch(() => "") });
 
-export function forget(ones) {
-  ones.forEach((one) => one.url.then((url) => url && URL.revokeObjectURL(url)));
+export function forget(entries) {
+  entries.forEach((entry) => entry.url.then((url) => url && URL.revokeObjectURL(url)));
 }
 
 export class ClipVideo {
@@ -12,17 +12,17 @@ export class ClipVideo {
     Object.assign(this, { player, element, broken, shown: null, urls: [] });
   }
 
-  // `one` comes from `loading`. What is shown meanwhile takes its place.
-  async play(one) {
-    this.shown = one;
+  // `entry` comes from `loading`. What is shown meanwhile takes its place.
+  async play(entry) {
+    this.shown = entry;
     this.broken.hidden = true;
     this.element.hidden = false;
     for (const kind of ["file", "copy"]) {
-      const url = kind === "file" ? await one.url : await video("review", one.id, "copy").catch(() => "");
+      const url = kind === "file" ? await entry.url : await video("review", entry.id, "copy").catch(() => "");
       if (url) this.urls.push(url);
-      if (this.shown !== one) return;
-      const loaded = url && await this.player.load([this.element], [{ ...one.clip, url }]);
-      if (this.shown !== one) return;
+      if (this.shown !== entry) return;
+      const loaded = url && await this.player.load([this.element], [{ ...entry.clip, url }]);
+      if (this.shown !== entry) return;
       if (loaded && loaded[0]) {
         this.release(url);
         this.player.play();

@@ -68,14 +68,14 @@ function buildLane(seconds, spans, snap) {
   });
   lane.addEventListener("pointermove", (event) => {
     if (!began) return;
-    const [from, to] = [began.at, time(event)].sort((one, other) => one - other);
+    const [from, to] = [began.at, time(event)].sort((first, second) => first - second);
     drawn.hidden = false;
     place(drawn, from, to, seconds);
   });
   lane.addEventListener("pointerup", (event) => {
     drawn.hidden = true;
     const ended = began && Math.abs(event.clientX - began.x) >= LEAST_PX;
-    const ends = ended ? [began.at, time(event)].sort((one, other) => one - other) : [0, 0];
+    const ends = ended ? [began.at, time(event)].sort((first, second) => first - second) : [0, 0];
     began = null;
     if (ends[1] > ends[0]) spans.dragged(...ends);
   });

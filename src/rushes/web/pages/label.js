@@ -240,7 +240,7 @@ async function save() {
     if (lesson) await explain(lesson);
     const corrected = Boolean(now.revises);
     const next = corrected ? await resumed() : await (ahead || fetchPair([]));
-    // What was loaded ahead may have been refused; then ask once more, now that this desk has room.
+    // What was loaded ahead may have been refused; then ask once more, now that fewer pairs are open.
     showPair(next || (await fetchPair([])));
     if (now) lookAhead();
     if (proposal) note(proposal, true);
@@ -266,10 +266,10 @@ function busy(whether) {
   $("#work").setAttribute("aria-busy", String(whether));
 }
 
-// After a correction: the pair that was on the desk before.
+// After a correction: the pair that was open before.
 async function resumed() {
-  const kept = ahead && (await ahead);
-  return kept && kept.id !== now.item.id ? kept : fetchPair([]);
+  const waiting = ahead && (await ahead);
+  return waiting && waiting.id !== now.item.id ? waiting : fetchPair([]);
 }
 
 function sent(answer, body) {
@@ -285,7 +285,7 @@ async function undo() {
   await revisit(call(`${API}/back`, { item: now ? now.item.id : "" }, away));
 }
 
-// Opens a pair that was labelled before; the one on the desk waits.
+// Opens a pair that was labelled before; the one that is open waits.
 async function revisit(asked) {
   if (saving) return undefined;
   const answer = await asked;
@@ -376,9 +376,9 @@ function drawHeads(share) { all("#grid .head").forEach((head) => { head.style.le
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
 
 // Changes what is said, keeps it, draws it.
-function change(how) {
+function change(act) {
   if (saving || !now) return;
-  how(now.marks || now.ranking);
+  act(now.marks || now.ranking);
   keepDraft();
   follow();
 }
@@ -394,7 +394,7 @@ function mark(value, shift) {
 
 const reason = (word) => { if (word) change((answer) => answer.toggleReason(word)); };
 const strength = (word) => { if (now.marks) change((marks) => marks.setStrength(word)); };
-const ranked = (how) => change((ranking) => { now.rest = false; how(ranking); });
+const ranked = (act) => change((ranking) => { now.rest = false; act(ranking); });
 const rank = (side, tie) => ranked((ranking) => ranking.toggle(side, tie || ranking.tie));
 
 // The take that a part of the screen stands for, "" where it is none that could be ranked now.
@@ -459,7 +459,7 @@ const PAIR_KEYS = {
   Delete: () => { if (now.marks.span !== null) change((marks) => marks.removeSpan()); },
 };
 const RANK_KEYS = { ...KEYS, t: ACTS.tie, x: ACTS.rest };
-const NO_PAIR = ["u", "Backspace", "y", "g"];     // work without a pair on the desk
+const NO_PAIR = ["u", "Backspace", "y", "g"];     // work without an open pair
 const HELD = [...REPEATED, "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // act as long as they are held
 
 function actOf(key) {

@@ -9,14 +9,14 @@ export class Marks {
     this.partTimes = partTimes;
     this.parts = partTimes.length;
     const labels = given.labels || {};
-    const said = given.remarks || {};
+    const remarks = given.remarks || {};
     this.state = {
       values: questions.map((name) => Array.from({ length: this.parts }, (_, at) => labels[name]?.[at])),
-      auto: Array.from({ length: this.parts }, (_, at) => Boolean(said.from_spans?.includes(at))), // made from spans, of the first question
-      reasons: Array.from({ length: this.parts }, (_, at) => [...(said.reasons?.[at] || [])]),
-      spans: (said.spans || []).map((span) => ({ ...span, reasons: [...span.reasons] })),
-      strength: said.strength || "",
-      broken: [...(said.broken || [])],
+      auto: Array.from({ length: this.parts }, (_, at) => Boolean(remarks.from_spans?.includes(at))), // made from spans, of the first question
+      reasons: Array.from({ length: this.parts }, (_, at) => [...(remarks.reasons?.[at] || [])]),
+      spans: (remarks.spans || []).map((span) => ({ ...span, reasons: [...span.reasons] })),
+      strength: remarks.strength || "",
+      broken: [...(remarks.broken || [])],
     };
     this.row = 0;
     this.column = 0;
@@ -45,9 +45,9 @@ export class Marks {
   }
 
   // Keeps what is there for undo, then changes it.
-  change(how) {
+  change(act) {
     this.undone.push({ state: structuredClone(this.state), row: this.row, column: this.column, span: this.span });
-    how(this.state);
+    act(this.state);
   }
 
   // Marks the chosen span, or the chosen cell or its whole row, and goes on to the next cell that has no mark.
@@ -70,7 +70,7 @@ export class Marks {
   addSpan(start_s, end_s) {
     this.change(({ spans }) => {
       spans.push({ start_s, end_s, mark: null, reasons: [] });
-      spans.sort((one, other) => one.start_s - other.start_s);
+      spans.sort((first, second) => first.start_s - second.start_s);
     });
     this.span = this.state.spans.findIndex((span) => span.start_s === start_s && span.end_s === end_s);
   }

@@ -16,7 +16,7 @@ export class Outbox {
 
   add(body) { write(this.key, [...this.waiting(), body]); }
 
-  drop(body) { write(this.key, this.waiting().filter((one) => one.event !== body.event)); }
+  drop(body) { write(this.key, this.waiting().filter((queued) => queued.event !== body.event)); }
 
   // Ends when all is sent; throws where the server does not know this person, or `refused` throws.
   flush() {

@@ -14,17 +14,17 @@ async function load() {
   $(".share i").style.width = `${facts.pairs ? (100 * done) / facts.pairs : 0}%`;
   $("#several").textContent = text("progress.several", facts);
   const all = Boolean(facts.dimensions); // the owner sees agreement, everybody and the key
-  document.querySelectorAll("[data-all]").forEach((one) => { one.hidden = !all; });
+  document.querySelectorAll("[data-all]").forEach((element) => { element.hidden = !all; });
   if (!all) say($("#people-title"), "progress.you");
-  fill("#dimensions", Object.entries(facts.dimensions || {}).map(([name, one]) =>
-    [name.replaceAll("_", " "), one.units, one.raw === null ? "–" : `${Math.round(100 * one.raw)} %`, number(one.alpha)]),
+  fill("#dimensions", Object.entries(facts.dimensions || {}).map(([name, agreement]) =>
+    [name.replaceAll("_", " "), agreement.units, agreement.raw === null ? "–" : `${Math.round(100 * agreement.raw)} %`, number(agreement.alpha)]),
     text("progress.nothing"));
-  fill("#people", facts.people.map((one) => [
-    one.name, one.pairs, one.skipped,
-    ...(all ? [agreements(one.agreement)] : []),
-    percent(one.repeats.same, one.repeats.of), ...(all ? [percent(one.gold.same, one.gold.of)] : []),
-    percent(one.first_slot.first, one.first_slot.of),
-    seconds(one.seconds), percent(one.fast.fast, one.fast.of),
+  fill("#people", facts.people.map((person) => [
+    person.name, person.pairs, person.skipped,
+    ...(all ? [agreements(person.agreement)] : []),
+    percent(person.repeats.same, person.repeats.of), ...(all ? [percent(person.gold.same, person.gold.of)] : []),
+    percent(person.first_slot.first, person.first_slot.of),
+    seconds(person.seconds), percent(person.fast.fast, person.fast.of),
   ]), text("progress.nobody"));
 }
 

@@ -16,13 +16,13 @@ function placeAt(row, x, y) {
   return share <= 0.75 ? { at, tie: true } : { at: at + 1 };
 }
 
-// desk: what holds clips and row; sideOf: the take that an element stands for, "" = none that may be dragged now;
+// area: what holds clips and row; sideOf: the take that an element stands for, "" = none that may be dragged now;
 // dropped: hears the take and what `placeAt` says of where it was let go.
-export function rankByDragging(desk, row, sideOf, dropped) {
+export function rankByDragging(area, row, sideOf, dropped) {
   const letter = document.createElement("b");
   Object.assign(letter, { id: "dragged", hidden: true });
   letter.setAttribute("aria-hidden", "true");
-  desk.append(letter);
+  area.append(letter);
   let held = null;
 
   function mark(target) {
@@ -42,18 +42,18 @@ export function rankByDragging(desk, row, sideOf, dropped) {
     mark(null);
   }
 
-  desk.addEventListener("pointerdown", (event) => {
+  area.addEventListener("pointerdown", (event) => {
     if (held) return end();  // a second finger
     const side = event.button ? "" : sideOf(event.target);
     if (side) held = { side, id: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
     return undefined;
   });
-  desk.addEventListener("pointermove", (event) => {
+  area.addEventListener("pointermove", (event) => {
     if (held?.id !== event.pointerId) return;
     if (!held.moved && Math.hypot(event.clientX - held.x, event.clientY - held.y) < LEAST_PX) return;
     if (!held.moved) {
       held.moved = true;
-      desk.setPointerCapture(event.pointerId);
+      area.setPointerCapture(event.pointerId);
       letter.textContent = held.side.toUpperCase();
       letter.className = held.side;
       row.classList.add("dragging");
@@ -62,7 +62,7 @@ export function rankByDragging(desk, row, sideOf, dropped) {
     letter.style.translate = `${event.clientX}px ${event.clientY}px`;
     mark(placeAt(row, event.clientX, event.clientY));
   });
-  desk.addEventListener("pointerup", (event) => {
+  area.addEventListener("pointerup", (event) => {
     if (held?.id !== event.pointerId) return;
     const { side, moved } = held;
     const target = placeAt(row, event.clientX, event.clientY);
@@ -73,6 +73,6 @@ export function rankByDragging(desk, row, sideOf, dropped) {
     setTimeout(() => removeEventListener("click", swallow, { capture: true }));
     if (target) dropped(side, target);
   });
-  desk.addEventListener("pointercancel", end);
+  area.addEventListener("pointercancel", end);
   addEventListener("keydown", (event) => { if (event.key === "Escape" && held?.moved) end(); });
 }

@@ -15,7 +15,7 @@ export class Ranking {
     this.undone = [];
   }
 
-  change(how) { this.undone.push({ state: structuredClone(this.state), last: this.last }); how(this.state); }
+  change(act) { this.undone.push({ state: structuredClone(this.state), last: this.last }); act(this.state); }
 
   placeOf(side) { return this.state.places.findIndex((place) => place.includes(side)); }
 

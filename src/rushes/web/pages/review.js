@@ -36,7 +36,7 @@ function counted(answer) {
 
 async function deal(count) {
   const answered = outbox.waiting().map((body) => body.clip);  // the server may not know it yet
-  const held = [now && now.clip.id, ...ahead.map((one) => one.id), ...answered].filter(Boolean).slice(0, 2 * me.ahead);
+  const held = [now && now.clip.id, ...ahead.map((entry) => entry.id), ...answered].filter(Boolean).slice(0, 2 * me.ahead);
   const answer = await call("/api/review/deal", { queue, scenario, after: last, have: held, count }, away);
   counted(answer);
   answer.clips.forEach((clip) => { last = clip.id; });
@@ -49,15 +49,15 @@ function refill() {
   return refilling;
 }
 
-async function show(one) {
-  if (!one) { now = null; player.pause(); drawRest(); return screen("done"); }
-  const { clip } = one;
+async function show(entry) {
+  if (!entry) { now = null; player.pause(); drawRest(); return screen("done"); }
+  const { clip } = entry;
   const draft = read(DRAFT);
-  now = { one, clip, text: draft && draft.clip === clip.id ? draft.caption : standingCaption(clip) };
+  now = { clip, text: draft && draft.clip === clip.id ? draft.caption : standingCaption(clip) };
   closeEditor();
   screen("work");
   draw();
-  showing.play(one);
+  showing.play(entry);
 }
 
 async function fetched(id) {
@@ -115,7 +115,7 @@ async function openClip(id) {
 
 // ---- answers -------------------------------------------------------------------------------------------------------
 
-const mine = (clip) => clip.said.people.find((one) => one.by === me.name) || null;
+const mine = (clip) => clip.said.people.find((person) => person.by === me.name) || null;
 const lastPerson = (clip) => clip.said.people[clip.said.people.length - 1] || null;
 const standingCaption = (clip) => lastPerson(clip)?.caption || clip.caption;
 
@@ -128,8 +128,8 @@ function answer(keep, reason = "") {
   return next();
 }
 
-function send(clip, said) {
-  outbox.add({ clip: clip.id, event: newEvent(), revises: clip.said.revises, reason: "", caption: "", ...said });
+function send(clip, decision) {
+  outbox.add({ clip: clip.id, event: newEvent(), revises: clip.said.revises, reason: "", caption: "", ...decision });
   outbox.flush().catch(() => {});
 }
 
@@ -148,9 +148,9 @@ async function undo() {
   const step = steps.pop();
   if (!step) return previousDecided();
   write(UNDO, steps);
-  const one = await fetched(step.clip);
-  if (lastPerson(one.clip)?.by === me.name) {
-    send(one.clip, step.was || { keep: null });
+  const entry = await fetched(step.clip);
+  if (lastPerson(entry.clip)?.by === me.name) {
+    send(entry.clip, step.was || { keep: null });
     note(text("review.taken.back"));
   } else {
     note(text("review.overruled"));
@@ -209,9 +209,9 @@ function drawCount() {
 }
 
 function draw() {
-  const name = QUEUES.find((one) => one.name === queue).title;
+  const name = QUEUES.find((each) => each.name === queue).title;
   $("#queue").textContent = scenario === null ? name : text("queue.of", { queue: name, scenario: scenario || text("scenario.none") });
-  const of = me.scenarios.find((one) => one.name === now.clip.scenario);
+  const of = me.scenarios.find((each) => each.name === now.clip.scenario);
   const facts = of && { name: of.name, in_set: of.in_set, wanted: of.wanted, people: of.by_people };
   $("#scenario").textContent = of && of.name ? text(of.wanted === null ? "scenario.facts" : "scenario.facts.wanted", facts) : "";
   drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
@@ -244,7 +244,7 @@ function chosen(queueName, scenarioName) {
 }
 
 function nextScenario(by) {
-  const names = [null, ...me.scenarios.map((one) => one.name)];
+  const names = [null, ...me.scenarios.map((each) => each.name)];
   const at = (names.indexOf(scenario) + by + names.length) % names.length;
   return names.length > 1 ? restart(queue, names[at]) : note(text("review.no.scenarios"));
 }

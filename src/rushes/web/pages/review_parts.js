@@ -7,10 +7,10 @@ const $ = (selector) => document.querySelector(selector);
 export const REASONS = Array.from({ length: 9 }, (_, at) => text(`review.reason.${at + 1}`));
 
 const make = (tag, words, name = "") => {
-  const made = document.createElement(tag);
-  made.textContent = shown(words);
-  made.className = name;
-  return made;
+  const element = document.createElement(tag);
+  element.textContent = shown(words);
+  element.className = name;
+  return element;
 };
 // At most three digits that tell something, and no exponent where one can do without.
 const number = (value) => String(Math.abs(value) >= 1e6 ? value.toExponential(2) : Number(value.toPrecision(3)));
@@ -22,7 +22,7 @@ export function drawFacts(clip, caption, edited) {
     make("b", text(keep ? "review.in" : "review.out"), keep ? "in" : "out"),
     ` ${ofProgram(program, clip.values)}`,
   );
-  $("#people").replaceChildren(...people.map((one) => make("li", ofPerson(one))));
+  $("#people").replaceChildren(...people.map((person) => make("li", ofPerson(person))));
   $("#caption").textContent = shown(caption) || text("review.caption.none");
   $("#caption").classList.toggle("none", !caption);
   $("#edited").hidden = !edited;
@@ -79,23 +79,23 @@ export function buildQueues(place, counts, current, chosen) {
   }));
 }
 
-const sum = (counts, key) => counts.reduce((total, one) => total + (one[key] || 0), 0);
+const sum = (counts, key) => counts.reduce((total, scenario) => total + (scenario[key] || 0), 0);
 
 export function buildScenarios(table, counts, current, chosen) {
-  table.hidden = !counts.some((one) => one.name);
+  table.hidden = !counts.some((scenario) => scenario.name);
   const keys = ["wanted", "in_footage", "in_set", "by_people", "missing"];
   const all = { name: null, ...Object.fromEntries(keys.map((key) => [key, sum(counts, key)])) };
-  table.querySelector("tbody").replaceChildren(...[all, ...counts].map((one) => {
+  table.querySelector("tbody").replaceChildren(...[all, ...counts].map((scenario) => {
     const row = document.createElement("tr");
     const head = document.createElement("th");
-    const button = make("button", one.name === null ? text("scenario.all") : one.name || text("scenario.none"));
+    const button = make("button", scenario.name === null ? text("scenario.all") : scenario.name || text("scenario.none"));
     button.type = "button";
-    button.setAttribute("aria-pressed", String(one.name === current));
-    button.addEventListener("click", () => chosen(one.name));
+    button.setAttribute("aria-pressed", String(scenario.name === current));
+    button.addEventListener("click", () => chosen(scenario.name));
     head.append(button);
-    const full = one.wanted && !one.missing;
-    const missing = full ? text("scenario.full") : one.wanted ? one.missing : "–";
-    row.append(head, ...[one.wanted || "–", one.in_footage, one.in_set, one.by_people].map((value) => make("td", String(value))));
+    const full = scenario.wanted && !scenario.missing;
+    const missing = full ? text("scenario.full") : scenario.wanted ? scenario.missing : "–";
+    row.append(head, ...[scenario.wanted || "–", scenario.in_footage, scenario.in_set, scenario.by_people].map((value) => make("td", String(value))));
     row.append(make("td", String(missing), full ? "full" : ""));
     return row;
   }));

@@ -19,6 +19,7 @@ from typing import Any, Literal
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
 _FRAGMENT = re.compile(r"(.+)#t=(\d+\.\d{3}),\d+\.\d{3}", re.DOTALL)
+HUMAN = "human"  # judge of what several people said together, and metric of their scores
 VOTE = "vote"  # dimension of people's votes on held-out takes of two systems, which nothing is trained on
 
 Split = Literal["train", "eval"]

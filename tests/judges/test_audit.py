@@ -74,6 +74,9 @@ def test_a_leaning_judge_is_named_and_a_fair_coin_is_no_better_than_chance() -> 
     coin = by_name(rows)["coin", 1.0]
     assert coin.without_ties and coin.without_ties.low < 0.5 < coin.without_ties.high
     assert any("coin (overall, 1 s) agrees with people" in t and "no better than chance" in t for t in findings([coin]))
+    people = ["human", "human:ada"]
+    for name, program in (("humanlike", True), *((name, False) for name in people)):
+        assert any(f"{name} (" in text for text in findings([replace(coin, judge=name)])) == program, name
 
 
 def test_no_alarm_where_chance_explains_it() -> None:

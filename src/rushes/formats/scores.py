@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.files import content_hash, is_file
-from rushes.records import Candidate, Clip, Score, stable_hash
-from rushes.store.annotators import HUMAN
+from rushes.records import HUMAN, Candidate, Clip, Score, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import csv_rows, parse_json, raw_lines, read_rows, read_text
 

@@ -28,8 +28,7 @@ from rushes.inspect.caches import texts_of
 from rushes.inspect.soundness import BY_COMMAND
 from rushes.project.project import TEXTS, OpenProject
 from rushes.project.run_evaluation import held_out_ask
-from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
-from rushes.store.annotators import HUMAN
+from rushes.records import BASE, HUMAN, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.own_files import is_own
 from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 from rushes.training.history import WEIGHTS

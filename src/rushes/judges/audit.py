@@ -14,7 +14,7 @@ import numpy as np
 from rushes.judges.base import Judge
 from rushes.judges.label_agreement import Unit, labels_by, ratings_of
 from rushes.metrics.base import Shot
-from rushes.records import Preference, majority
+from rushes.records import HUMAN, Preference, majority
 from rushes.stats import Interval, wilson, win_rate
 
 ALWAYS = 0.95
@@ -147,7 +147,7 @@ def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
             )
         if row.consistent and row.consistent.n >= _FEW and row.consistent.high < 0.5:
             sentences.append(f"{what} gives the same answer in both orders in {_percent(row.consistent)} only")
-        if row.without_ties and row.without_ties.n >= _FEW and not row.judge.startswith("human"):
+        if row.without_ties and row.without_ties.n >= _FEW and row.judge.partition(":")[0] != HUMAN:
             if row.without_ties.high < 0.5:
                 sentences.append(f"{what} agrees with people in {_percent(row.without_ties)}: worse than chance")
             elif row.without_ties.low <= 0.5 and row.without_ties.high < HARDLY_BETTER:

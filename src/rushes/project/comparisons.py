@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rushes.config.tables import Settings
-from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
+from rushes.records import HUMAN, Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid, mirrored
 from rushes.training.recipe import chosen_recipe, needs_of
@@ -50,7 +50,7 @@ def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -
         rows.append(CaptionRow("wrong", clip.id, "another clip", "wrong"))
     if "labels" in needs:
         rows += [
-            Preference(f"{left.id} {right.id}", left.id, right.id, (1,), judge or "human")
+            Preference(f"{left.id} {right.id}", left.id, right.id, (1,), judge or HUMAN)
             for left, right in combinations(candidates, 2)
         ]
     if "scores" in needs:

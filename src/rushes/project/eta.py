@@ -18,9 +18,9 @@ from rushes.noise.paths import NoisePath
 from rushes.project.labels import PROBE_PAIRS
 from rushes.project.probes import draw_sheets, make_probes, measure_probes
 from rushes.project.project import OpenProject
-from rushes.records import Clip, stable_hash
+from rushes.records import HUMAN, Clip, stable_hash
 from rushes.stats import Interval
-from rushes.store.annotators import HUMAN, labels_to_train_on
+from rushes.store.annotators import labels_to_train_on
 from rushes.store.database import Store
 from rushes.text_reader import counted
 

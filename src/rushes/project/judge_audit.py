@@ -12,9 +12,9 @@ from rushes.judges.build import judge_of
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.progress import Bar
-from rushes.records import Candidate, Clip
+from rushes.records import HUMAN, Candidate, Clip
 from rushes.stats import Interval
-from rushes.store.annotators import AGAIN, HUMAN, SETTLED, labels_to_train_on
+from rushes.store.annotators import AGAIN, SETTLED, labels_to_train_on
 from rushes.store.database import Store
 
 

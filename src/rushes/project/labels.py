@@ -21,8 +21,8 @@ from rushes.judges.build import judge_of
 from rushes.judges.reward import MOST_LINES
 from rushes.judges.vlm import Account
 from rushes.progress import Sharing, in_turn
-from rushes.records import INLINE, Candidate, Clip, lines_of, stable_hash
-from rushes.store.annotators import HUMAN, labels_to_train_on
+from rushes.records import HUMAN, INLINE, Candidate, Clip, lines_of, stable_hash
+from rushes.store.annotators import labels_to_train_on
 from rushes.store.database import Store
 from rushes.text_reader import counted
 

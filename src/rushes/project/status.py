@@ -21,9 +21,9 @@ from rushes.project.project_status import CampaignStatus, ProjectStatus, RunStat
 from rushes.project.recipe_table import by_majority, recipe_needs, takes_kind, takes_that_came, takes_wanted
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED
-from rushes.records import OWN_TAKES, Candidate, Clip, Run
+from rushes.records import HUMAN, OWN_TAKES, Candidate, Clip, Run
 from rushes.report.text import outcome_of, whole_verdict
-from rushes.store.annotators import ALL_JUDGES, HUMAN, is_own_answer, labels_of, labels_to_train_on
+from rushes.store.annotators import ALL_JUDGES, is_own_answer, labels_of, labels_to_train_on
 from rushes.store.database import Store
 from rushes.store.own_files import LOG
 from rushes.training.history import CURVES, LOCK, StepRow, last_rows, read_history, speed, step_in_words
@@ -264,7 +264,7 @@ def _pair_counts(store: Store, settings: Settings, takes: list[Candidate]) -> La
 
 def _score_counts(store: Store, settings: Settings, takes: list[Candidate]) -> LabelCounts:
     options = settings.train.options
-    scores = {row.subject: row.value for row in store.scores(metric=str(options.get("metric", "human")))}
+    scores = {row.subject: row.value for row in store.scores(metric=str(options.get("metric", HUMAN)))}
     by_prompt: dict[str, set[float]] = {}
     rows: list[Clip | Candidate] = [*store.clips("train"), *takes]
     for row in rows:

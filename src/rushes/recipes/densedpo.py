@@ -37,11 +37,10 @@ from rushes.config.base import SettingsTable
 from rushes.config.ranges import LossWeight, Segment, Share
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
-from rushes.records import Annotation, Candidate, CandidateKind, Clip, Preference, majority
+from rushes.records import HUMAN, Annotation, Candidate, CandidateKind, Clip, Preference, majority
 from rushes.store.annotators import (
     ALL_JUDGES,
     ANNOTATOR,
-    HUMAN,
     check_one_source,
     labels_of,
     labels_to_train_on,

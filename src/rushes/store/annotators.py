@@ -13,14 +13,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from rushes.records import Preference, majority, stable_hash
+from rushes.records import HUMAN, Preference, majority, stable_hash
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
-ANNOTATOR = "human:"  # before a person's name: the judge of that person's labels
+ANNOTATOR = f"{HUMAN}:"  # before a person's name: the judge of that person's labels
 AGAIN = "#again"
 SETTLED = "#settled"
-HUMAN = "human"  # judge of what several people said together, and metric of their scores
 ALL_JUDGES = "all"  # in place of a judge: the labels of every one, pooled
 _INSTANT_S = 1e-6
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rushes.records import Annotation, Preference, Score, Strength, now, stable_hash
-from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
+from rushes.records import HUMAN, Annotation, Preference, Score, Strength, now, stable_hash
+from rushes.store.annotators import AGAIN, ANNOTATOR
 from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import SIDES, Assignment, ClipSide
 

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 from rushes.judges.label_agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
-from rushes.records import Annotation, Preference
-from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN, is_own_answer, labels_to_train_on
+from rushes.records import HUMAN, Annotation, Preference
+from rushes.store.annotators import AGAIN, ANNOTATOR, is_own_answer, labels_to_train_on
 from rushes.web.labeling.labeling_session import LabelingSession
 
 

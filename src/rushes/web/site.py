@@ -76,7 +76,7 @@ class SiteSection:
     pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
     # adds its addresses to a router; with the dependency that says who asks, which sets request.state.owner
     routes: Callable[[APIRouter, Any], None]
-    place: int = 0  # in the navigation, rising
+    place: int = 0  # in the navigation, rising; tests/web/test_sections.py lists the titles in this order
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
     nameless: frozenset[str] = frozenset()  # what right under /api/NAME/ the owner may look at before saying a name

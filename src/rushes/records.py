@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Literal
 
+from rushes.files import without_checksum
+
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
 _FRAGMENT = re.compile(r"(.+)#t=(\d+\.\d{3}),\d+\.\d{3}", re.DOTALL)
@@ -319,6 +321,26 @@ class Run:
 
 
 Row = Clip | Candidate | Preference | Annotation | Score | CaptionRow | Decision | Run
+
+
+# A line of metrics.jsonl. It stays a dict, as its names are open: a recipe's levels, probes, experts, former versions'.
+StepRow = dict[str, Any]
+LARGEST = 1e300  # a whole number in JSON may be larger than any float
+_FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
+
+
+def parsed_row(line: bytes) -> StepRow | None:
+    """The row of a line of metrics.jsonl under the names of today; None where the line was altered, or its step is no
+    whole number."""
+    text = without_checksum(line.decode(errors="replace")) or ""
+    for former, name in _FORMER.items():
+        text = text.replace(former, name)
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return row if isinstance(step, int) and not isinstance(step, bool) and abs(step) < LARGEST else None
 
 
 Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm

@@ -1,19 +1,35 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
 from rushes.report import curves
 from rushes.report.model import Curve
+from rushes.training.history import read_history
 from rushes.training.monitor import MEASURED
 
 from .conftest import training_rows
 
 
-def test_half_lines_of_a_killed_run_are_counted() -> None:
-    rows, unread = curves.read_rows(['{"step": 1, "loss": 0.7}', "", '{"loss": 1}', "[1]", '{"step": 2, "lo'])
-    assert rows == [{"step": 1, "loss": 0.7}] and unread == 3
+def test_half_lines_of_a_killed_run_are_counted(tmp_path: Path) -> None:
+    lines = ['{"step": 1, "loss": 0.7}', "", '{"loss": 1}', "[1]", '{"step": 1.5}', '{"step": 2, "lo']
+    (path := tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    rows, unread = curves.read_rows(path)
+    assert rows == [{"step": 1, "loss": 0.7}] and unread == 4
+
+
+def test_a_run_of_a_former_version_has_the_names_of_today(tmp_path: Path) -> None:
+    wrong = {"name": "learned_by_heart", "severity": "warning", "evidence": "e.", "remedy": "r.", "step": 1}
+    old = [{"step": 0, "leak/all": 0.9}, {"step": 1, "leak/all": 0.8, "diagnoses": [wrong]}]
+    (path := tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    rows, _ = curves.read_rows(path)
+    assert rows == read_history(path)
+    assert [curve.series for curve in curves.curves(rows)] == [{"training": ((0.0, 0.9), (1.0, 0.8))}]
+    assert rows[0] == {"step": 0, "shortcut/all": 0.9}
+    assert [finding.text for finding in curves.findings(rows)] == ["Memorised. e. r."]
 
 
 def test_known_words_share_panels_and_the_rest_keep_their_own() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rushes.training.history import StepRow
+from rushes.records import StepRow
 from rushes.training.trackers import numbers, open_trackers
 
 ROWS: list[StepRow] = [

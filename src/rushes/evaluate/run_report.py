@@ -138,8 +138,7 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidat
 
 def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str, Any]]:
     path = store.project / "runs" / run_name / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    rows, unread = curves.read_rows(lines)
+    rows, unread = curves.read_rows(path) if path.is_file() else ([], 0)
     note = f"{unread} lines of metrics.jsonl could not be read and are missing from the curves." if unread else ""
     if not rows:
         note = "The run has no metrics.jsonl that can be read, so there are no training curves."

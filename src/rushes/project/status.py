@@ -21,12 +21,12 @@ from rushes.project.project_status import CampaignStatus, ProjectStatus, RunStat
 from rushes.project.recipe_table import by_majority, recipe_needs, takes_kind, takes_that_came, takes_wanted
 from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED
-from rushes.records import HUMAN, OWN_TAKES, Candidate, Clip, Run
+from rushes.records import HUMAN, OWN_TAKES, Candidate, Clip, Run, StepRow
 from rushes.report.text import outcome_of, whole_verdict
 from rushes.store.annotators import ALL_JUDGES, is_own_answer, labels_of, labels_to_train_on
 from rushes.store.database import Store
 from rushes.store.own_files import LOG
-from rushes.training.history import CURVES, LOCK, StepRow, last_rows, read_history, speed, step_in_words
+from rushes.training.history import CURVES, LOCK, last_rows, read_history, speed, step_in_words
 from rushes.web.labeling.campaign import read_campaign
 
 LAST_LINES = 5  # of it that are shown at first

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rushes.files import without_checksum
 from rushes.metrics.catalogue import all_metrics
 from rushes.plugins import toml_table
-from rushes.records import Diagnosis, diagnoses_in
+from rushes.records import Diagnosis, StepRow, diagnoses_in, parsed_row
 from rushes.report.model import Curve, ReportFinding
 from rushes.stats import Interval, mean_interval
 
@@ -35,21 +34,13 @@ _NOT_CURVES = {"step", "seconds", "memory_gib", "time", "epoch"}
 _NOT_ALONE = ("_low", "_high", "/beta")  # ends of intervals; a beta that does not move
 
 
-def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
-    """Rows with a numeric step, and how many lines held none, as they are cut or altered."""
-    rows, unread = [], 0
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(without_checksum(line) or "")
-        except (ValueError, RecursionError):
-            row = None
-        if isinstance(row, dict) and is_number(row.get("step")) and not _is_nan(row["step"]):
-            rows.append(row)
-        else:
-            unread += 1
-    return rows, unread
+def read_rows(path: Path) -> tuple[list[StepRow], int]:
+    """The rows of a metrics.jsonl, and how many lines held none, as they are cut or altered.
+
+    Raises OSError: no such file, or one that cannot be read.
+    """
+    rows = [parsed_row(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+    return [row for row in rows if row is not None], rows.count(None)
 
 
 @dataclass(frozen=True)

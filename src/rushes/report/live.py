@@ -73,7 +73,7 @@ class LivePage:
     def _rows(self) -> list[dict[str, object]]:
         with suppress(OSError):
             if self.rows is not None:
-                return curves.read_rows(self.rows.read_text(encoding="utf-8").splitlines())[0]
+                return curves.read_rows(self.rows)[0]
         return []
 
 

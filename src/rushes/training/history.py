@@ -9,19 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rushes.files import append_text, with_checksum, without_checksum
+from rushes.files import append_text, with_checksum
+from rushes.records import StepRow, parsed_row
 from rushes.text_reader import checked_text, parse_json
 
-# A line of metrics.jsonl. It stays a dict, as its names are open: a recipe's levels, probes, experts, former versions'.
-StepRow = dict[str, Any]
 SPEED_STEPS = 20
 _TAIL_BYTES = 128 * 1024
-LARGEST = 1e300  # a whole number in JSON may be larger than any float
 CURVES, WEIGHTS, SHORTCUTS = "metrics.jsonl", "weights.safetensors", "shortcuts.json"  # in a run's folder
 LOCK = ".lock"  # there, which a process holds as long as it trains the run
 MEASURE_AGAIN = "delete it, then run `rushes check-shortcuts` again"
 _FORMER_FILE = "leak.json"
-_FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
 
 
 class History:
@@ -146,16 +143,3 @@ def shortcuts_file(folder: Path) -> Path:
     """Where a run's shortcuts are, or will be, under either name."""
     former = folder / _FORMER_FILE
     return former if former.is_file() else folder / SHORTCUTS
-
-
-def parsed_row(line: bytes) -> StepRow | None:
-    """The row of a line; None where it is none, as it was altered or lacks a number for its step."""
-    text = without_checksum(line.decode(errors="replace")) or ""
-    for former, name in _FORMER.items():
-        text = text.replace(former, name)
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    step = row.get("step") if isinstance(row, dict) else None
-    return row if isinstance(step, int) and not isinstance(step, bool) and abs(step) < LARGEST else None

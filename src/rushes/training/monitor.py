@@ -14,9 +14,8 @@ from rushes.media.read import read_video
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import measure
-from rushes.records import Diagnosis, diagnoses_in
+from rushes.records import Diagnosis, StepRow, diagnoses_in
 from rushes.training.health import diagnoses
-from rushes.training.history import StepRow
 
 MEASURED = ("motion_speed", "dynamic_degree", "freeze_share", "saturation", "brightness", "contrast", "sharpness")
 FOLDER = "samples"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rushes.training.history import StepRow
+from rushes.records import StepRow
 
 Tracker = Callable[[Sequence[StepRow]], None]
 

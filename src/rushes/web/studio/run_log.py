@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from rushes.records import LARGEST, StepRow, parsed_row
 from rushes.report.curves import is_number
-from rushes.training.history import LARGEST, SPEED_STEPS, StepRow, last_rows, parsed_row, speed
+from rushes.training.history import SPEED_STEPS, last_rows, speed
 
 POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
 HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from

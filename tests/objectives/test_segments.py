@@ -84,7 +84,7 @@ def test_a_last_label_is_accepted_only_where_there_is_a_last_part() -> None:
 
 
 def test_several_labels_need_the_length_of_their_segments() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="2 labels need segment_s"):
         latent_labels((1, -1), None, latent_frames=5, temporal_ratio=4, fps=8)
 
 

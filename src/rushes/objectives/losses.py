@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rushes.objectives.links import smoothed
-from rushes.objectives.terms import ALONE, Reduction, TermBatch
+from rushes.objectives.terms import ALONE, Reduction, TermBatch, check_beta, check_smoothing, check_word
 
 LossType = Literal["sigmoid", "hinge", "ipo"]
 
@@ -114,15 +114,28 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
             average exactly over all of them, whatever each holds.
 
     A batch in which nothing is scored gives a zero that is connected to the graph.
+
+    Raises ValueError: errors of other comparisons, views or frames than the terms, or counts that lack a level.
     """
+    _check_batch(errors, terms)
     terms = terms.to(errors.policy_BVF.device, errors.policy_BVF.dtype)
     counts = terms.counts() if counts is None else counts
+    if lacking := [level for level in terms.levels if level not in counts]:
+        raise ValueError(f"loss: counts have no level {lacking[0]!r}; sum `counts()` of all batches")
     total = errors.policy_BVF.new_zeros(())
     for k, (level, _, _) in enumerate(terms.forms):
         value, scored = term_loss(errors, terms, k)
         weight = terms.weight_BK[:, k].reshape(-1, *[1] * (value.ndim - 1))
         total = total + torch.where(scored, weight * value, 0.0).sum() / counts[level].clamp(min=1)
     return total
+
+
+def _check_batch(errors: ViewErrors, terms: TermBatch) -> None:
+    """Raises ValueError: shapes that torch would broadcast, or refuse in words of its own."""
+    expected = (len(terms.labels_BKF), terms.coefficients_BKV.shape[-1], terms.labels_BKF.shape[-1])
+    for each in (errors.policy_BVF, errors.reference_BVF):
+        if each.shape != expected:
+            raise ValueError(f"loss: errors must be {[*expected]}, as the terms are, got {[*each.shape]}")
 
 
 def dpo_loss(
@@ -192,12 +205,9 @@ def _check_dpo(
         ("loss_type", loss_type, get_args(LossType)),
         ("reduction", reduction, get_args(Reduction)),
     ):
-        if value not in words:
-            raise ValueError(f"dpo_loss: {name} must be one of {', '.join(words)}, got {value!r}")
-    if not beta > 0:
-        raise ValueError(f"dpo_loss: beta must be above 0, got {beta}")
-    if not 0 <= label_smoothing < 0.5:
-        raise ValueError(f"dpo_loss: label_smoothing must be in [0, 0.5), got {label_smoothing}")
+        check_word(f"dpo_loss: {name}", value, words)
+    check_beta("dpo_loss: beta", beta)
+    check_smoothing("dpo_loss: label_smoothing", label_smoothing)
 
 
 def _labels(labels: Tensor | Sequence[int] | Sequence[Sequence[int]] | None, errors_BVF: Tensor) -> Tensor:

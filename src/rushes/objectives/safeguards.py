@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rushes.objectives.terms import ALONE, Link, Term
+from rushes.objectives.links import LINKS
+from rushes.objectives.terms import ALONE, Link, Term, check_smoothing, check_weight, check_word
 
 SUPERVISED, ABOVE = "supervised", "above_reference"  # levels that are added
 
@@ -42,7 +43,13 @@ def guarded(
             `rushes.objectives.losses.term_loss` for source and evidence.
 
     Terms that compare nothing have no winner and come back as they are.
+
+    Raises ValueError: a link that compares nothing or is unknown, a smoothing of 0.5 or more, or a weight below 0.
     """
+    check_word("guarded: loss", loss, tuple(LINKS))
+    check_smoothing("guarded: label_smoothing", label_smoothing)
+    check_weight("guarded: sft_weight", sft_weight)
+    check_weight("guarded: dpop_weight", dpop_weight)
     main = [term for term in terms if term.link not in ALONE]
     if not main:
         return tuple(terms)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from rushes.objectives.terms import check_labels
+
 
 def latent_labels(
     labels: Sequence[int], segment_s: float | None, *, latent_frames: int, temporal_ratio: int, fps: float
@@ -22,7 +24,8 @@ def latent_labels(
         temporal_ratio: r, pixel frames per latent frame.
         fps: frames per second of the clip.
 
-    Raises ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one.
+    Raises ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one; a
+    label that is none of +1, -1 and 0; several labels without the length of their segments.
     """
     frames = 1 + (latent_frames - 1) * temporal_ratio
     return of_latent_frames(frame_labels(labels, segment_s, frames=frames, fps=fps), temporal_ratio)
@@ -50,8 +53,9 @@ def frame_labels(
         spans: start and end in seconds, and a label: +1, 0 or -1.
         from_spans: segments, from 0, whose label was made from spans.
 
-    Raises ValueError: more or fewer labels than the clip has segments.
+    Raises ValueError: as `latent_labels`.
     """
+    check_labels(labels, "a clip's segments")
     own = [0 if at in from_spans else label for at, label in enumerate(labels)]
     per_frame = []
     for label, p in zip(_of_segments(own, segment_s, frames, fps), range(frames), strict=True):
@@ -75,8 +79,11 @@ def sign_of(votes: Iterable[int]) -> int:
 def _of_segments(labels: Sequence[int], segment_s: float | None, frames: int, fps: float) -> list[int]:
     """Label of each frame by its segment; frames past the last full one join it."""
     if segment_s is None:
-        assert len(labels) == 1, f"{len(labels)} labels without the length of their segments"
+        if len(labels) != 1:
+            raise ValueError(f"{len(labels)} labels need segment_s, the seconds of a segment; else give one label")
         return [labels[0]] * frames
+    if not segment_s > 0:
+        raise ValueError(f"segment_s must be above 0, got {segment_s}; give the seconds of a segment")
     segments = frames / (fps * segment_s)
     full = max(1, math.floor(segments + 1e-9))
     if len(labels) not in (full, math.ceil(segments - 1e-9)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,9 +18,39 @@ Reduction = Literal["clip", "segment", "sum_inside"]
 ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by itself; all others compare views
 
 
+def check_labels(labels: Sequence[int], place: str) -> None:
+    """Raises ValueError: a label that is none of +1, -1 and 0."""
+    if wrong := [label for label in labels if label not in (-1, 0, 1)]:
+        raise ValueError(f"{place}: labels must be +1, -1 or 0, got {wrong[0]}")
+
+
+def check_word(place: str, word: str, words: Sequence[str]) -> None:
+    """Raises ValueError: a word that is none of the words."""
+    if word not in words:
+        raise ValueError(f"{place} must be one of {', '.join(words)}, got {word!r}")
+
+
+def check_weight(place: str, weight: float) -> None:
+    """Raises ValueError: a weight below 0, whose term would not count."""
+    if not weight >= 0:
+        raise ValueError(f"{place} must be 0 or more, got {weight}")
+
+
+def check_smoothing(place: str, smoothing: float) -> None:
+    """Raises ValueError: a label that would be wrong as often as right."""
+    if not 0 <= smoothing < 0.5:
+        raise ValueError(f"{place} must be in [0, 0.5), got {smoothing}")
+
+
+def check_beta(place: str, beta: float) -> None:
+    """Raises ValueError: a beta of 0 or below, under which the loser would win."""
+    if not beta > 0:
+        raise ValueError(f"{place} must be above 0, got {beta}")
+
+
 @dataclass(frozen=True)
 class Term:
-    """One term of a comparison."""
+    """One term of a comparison. Raises ValueError: a field out of its range."""
 
     level: str  # name under which it is logged and averaged ("clip", "segment", "state", ...)
     # one per view, positive for what should win; they sum to zero unless the link is one of `ALONE`
@@ -40,13 +70,23 @@ class Term:
     reference: bool = True
 
     def __post_init__(self) -> None:
-        assert set(self.labels) <= {-1, 0, 1}, self.labels
-        assert 0 <= self.smoothing < 0.5, f"{self.level}: a label must be right more often than wrong"
+        place = f"Term {self.level!r}"
+        if not self.labels:
+            raise ValueError(f"{place}: give a label for each latent frame, one or more")
+        check_labels(self.labels, place)
+        check_word(f"{place}: link", self.link, get_args(Link))
+        check_word(f"{place}: reduction", self.reduction, get_args(Reduction))
+        check_weight(f"{place}: weight", self.weight)
+        check_smoothing(f"{place}: smoothing", self.smoothing)
         if self.link in ALONE:
-            assert self.reduction == "clip", f"the error of {self.level} is a mean over frames"
-        else:
-            assert abs(sum(self.coefficients)) < 1e-6, f"coefficients of {self.level} must sum to zero"
-            assert self.beta > 0, f"beta of {self.level} must be positive"
+            if self.reduction != "clip":
+                raise ValueError(
+                    f"{place}: reduction must be 'clip' where the link is {self.link!r}, got {self.reduction!r}"
+                )
+            return
+        if not abs(sum(self.coefficients)) < 1e-6:
+            raise ValueError(f"{place}: coefficients must sum to zero, got {self.coefficients}")
+        check_beta(f"{place}: beta", self.beta)
 
     @property
     def form(self) -> tuple[str, Link, Reduction]:
@@ -115,12 +155,18 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
 
     Columns go by level, in the order in which levels first appear, as many for each as the comparison with the most
     terms of it has. A level has one link and one reduction.
+
+    Raises ValueError: a term of more views or frames than there are, or a level of two links or reductions.
     """
     most: Counter[tuple[str, Link, Reduction]] = Counter()
     for row in terms:
         most |= Counter(term.form for term in row)
     forms = tuple(most.elements())
-    assert len(most) == len({level for level, _, _ in forms}), f"a level of {forms} has two links or reductions"
+    levels = Counter(level for level, _, _ in most)
+    if len(levels) != len(most):
+        raise ValueError(
+            f"collate: terms of level {levels.most_common(1)[0][0]!r} differ in link or reduction; give them two levels"
+        )
     start = {form: forms.index(form) for form in most}
     shape = (len(terms), len(forms))
     batch = TermBatch(
@@ -135,6 +181,7 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
     for b, row in enumerate(terms):
         filled: Counter[tuple[str, Link, Reduction]] = Counter()
         for term in row:
+            _check_room(term, views, frames)
             k = start[term.form] + filled[term.form]
             filled[term.form] += 1
             batch.coefficients_BKV[b, k, : len(term.coefficients)] = torch.tensor(term.coefficients)
@@ -144,8 +191,24 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
     return batch
 
 
+def _check_room(term: Term, views: int, frames: int) -> None:
+    for what, has, name, most in (
+        ("coefficients", len(term.coefficients), "views", views),
+        ("labels", len(term.labels), "frames", frames),
+    ):
+        if has > most:
+            raise ValueError(
+                f"collate: a term of {term.level!r} has {has} {what}, but {name} is {most}; give the number of its clip"
+            )
+
+
 def frame_labels(frames: int | Sequence[int]) -> tuple[int, ...]:
-    """A label for each latent frame: those given, or of a number of frames all scored (1)."""
+    """A label for each latent frame: those given, or of a number of frames all scored (1).
+
+    Raises ValueError: a number below 1.
+    """
+    if isinstance(frames, int) and frames < 1:
+        raise ValueError(f"frames must be 1 or more, got {frames}; give the latent frames of a clip, or their labels")
     return (1,) * frames if isinstance(frames, int) else tuple(frames)
 
 
@@ -160,7 +223,11 @@ def one_against_each(
         beta: strength per mean squared error, with the one-half.
         level: name under which the terms are logged.
         unused: coefficient of the losers that a term is not about, +0 or -0; the two differ in a run's hash alone.
+
+    Raises ValueError: no loser, no frame, a label that is none, or a beta that is not above 0.
     """
+    if losers < 1:
+        raise ValueError(f"a comparison needs a loser, one or more, got {losers}; leave out a clip that has none")
     labels = frame_labels(frames)
     return tuple(
         Term(level, (1.0, *(-1.0 if j == k else unused for j in range(losers))), labels, beta, weight=1 / losers)

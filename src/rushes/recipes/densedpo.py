@@ -36,7 +36,7 @@ from pydantic import Field
 from rushes.config.base import SettingsTable
 from rushes.config.ranges import LossWeight, Segment, Share
 from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Reduction, Term
+from rushes.objectives.terms import Reduction, Term, check_labels
 from rushes.records import HUMAN, Annotation, Candidate, CandidateKind, Clip, Preference, majority
 from rushes.store.annotators import (
     ALL_JUDGES,
@@ -136,9 +136,10 @@ def terms(
         grid: how the clip's latent frames lie in time.
         options: `mode`, `beta`, `reduction`, `least_labelled`.
 
-    Raises ValueError: labels that do not fit the clip.
+    Raises ValueError: labels that do not fit the clip, or that are none of +1, -1 and 0.
     """
     given = tuple(labels)
+    check_labels(given, "a pair's segments")  # before the majority of them is
     term = _term_or_reason(given, grid, options or Options(), lambda: grid.labels(given, segment_s))
     return () if isinstance(term, str) else (term,)
 

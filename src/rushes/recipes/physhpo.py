@@ -55,6 +55,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "train.options.gap_share": (0.3, PAPER),
     "train.options.swapped": (2, f"{PAPER}: N = 2"),
 }
+VIEWS = ("w", "err", "gap", "swapped", "flow w", "flow err", "w wrong")
 
 
 class Options(SettingsTable):
@@ -101,7 +102,11 @@ def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | 
             needs there are no terms at all.
         frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
         options: weights, betas and `gap_share`.
+
+    Raises ValueError: a view of another name.
     """
+    if unknown := [name for name in views if name not in VIEWS]:
+        raise ValueError(f"physhpo.terms: no view is called {unknown[0]!r}; use {', '.join(VIEWS)}")
     options, labels = options or Options(), frame_labels(frames)
     return tuple(
         Term(level, tuple(contrast.get(name, 0.0) for name in views), labels, beta, weight)

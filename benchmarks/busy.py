@@ -27,7 +27,7 @@ from rushes.lab.shapes import SHAPES
 from rushes.lab.step_cost import StepClock
 device = torch.device("cpu")
 clock = StepClock(SHAPES["tiny"].make(device, torch.float32), SHAPES["tiny"], device)
-step = clock.steps()["pair_bank"]
+step = clock.steps()["pair_cached"]
 clock.seconds(step)
 for line in sys.stdin:
     print(min(clock.seconds(step) for _ in range(int(line))), flush=True)

@@ -134,7 +134,7 @@ def _whole_run(device: torch.device) -> Row:
 
 
 def wan_small(bench: Bench) -> Row:
-    """Wan 2.1 1.3B whole: supervised, naive pair, pair, bank, three losers both ways, and a step of sampling."""
+    """Wan 2.1 1.3B whole: supervised, all pairs, three losers both ways, and a step of sampling."""
     shape = bench.shape("wan-1.3b")
     row: Row = plain(bench_shape(shape, bench.rounds, bench.device))
     _free()
@@ -144,7 +144,7 @@ def wan_small(bench: Bench) -> Row:
 def _sampling_step(shape: Shape, bench: Bench) -> float:
     clock = StepClock(shape.make(bench.device, shape.dtype), shape, bench.device)
     with torch.no_grad():
-        seconds = sorted(clock.seconds(clock.steps()["bank_draw"]) for _ in range(3))
+        seconds = sorted(clock.seconds(clock.steps()["cache_draw"]) for _ in range(3))
     return round(seconds[1] / 2, 4)  # of two clips
 
 

@@ -326,7 +326,8 @@ Row = Clip | Candidate | Preference | Annotation | Score | CaptionRow | Decision
 # A line of metrics.jsonl. It stays a dict, as its names are open: a recipe's levels, probes, experts, former versions'.
 StepRow = dict[str, Any]
 LARGEST = 1e300  # a whole number in JSON may be larger than any float
-_FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"'}  # names in rows of runs before 0.1
+# Names in rows of former versions.
+_FORMER = {'"leak/': '"shortcut/', '"learned_by_heart"': '"memorised"', '"bank":': '"reference_cache":'}
 
 
 def parsed_row(line: bytes) -> StepRow | None:

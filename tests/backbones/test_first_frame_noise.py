@@ -87,24 +87,24 @@ def test_its_scale_is_log_normal() -> None:
     assert float(logs.std()) == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: Path) -> None:
+def test_a_cache_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: Path) -> None:
     model = tiny_model("cogvideox_i2v")
     latents = stored(model, tmp_path / "latents")
     one = comparison(3)
     drawn = {noise: Draws(0, TIMES, first_frame_noise=noise) for noise in ((), PUBLISHED)}
-    banks = {
+    caches = {
         noise: open_cache(tmp_path / "bank", 2, weights="w", latents=latents, backbone=model, draws=draws)
         for noise, draws in drawn.items()
     }
-    assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
+    assert caches[()].entries.fingerprint != caches[PUBLISHED].entries.fingerprint
     found = {}
-    for noise, bank in banks.items():
+    for noise, cache in caches.items():
         strategy = GradientStrategy("two_pass")
-        fill(bank, [one], model, latents, draws=drawn[noise], strategy=strategy)
+        fill(cache, [one], model, latents, draws=drawn[noise], strategy=strategy)
         for draw in (0, 1):
             fresh = plain_errors(model, make_batch([(one, draw)], latents, model, drawn[noise]), strategy)
-            assert torch.equal(bank.errors([(one, draw)], 2), fresh)
-        found[noise] = bank.errors([(one, 0)], 2)
+            assert torch.equal(cache.errors([(one, draw)], 2), fresh)
+        found[noise] = cache.errors([(one, 0)], 2)
     assert not torch.equal(found[()], found[PUBLISHED])
 
 

@@ -91,7 +91,7 @@ def test_a_step_on_a_small_card_is_as_forecast(model: str, way: str) -> None:
         rank=32,
         views=1,
         batch=1,
-        bank=True,
+        reference_cache=True,
         gpu_memory_gb=24,
         tflops=66,
         activations=activations,

@@ -51,7 +51,7 @@ from .test_step_forecast import COST
 
 PLAIN: tuple[str, ...] = ()
 GUIDED = ("generate.guidance_scale=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")
-BANKED = ("train.reference_cache=2", "train.options.losers=1", "train.checkpoint_every=3", "evaluate.seeds=2")
+CACHED = ("train.reference_cache=2", "train.options.losers=1", "train.checkpoint_every=3", "evaluate.seeds=2")
 
 
 class Passes:
@@ -87,11 +87,11 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     monkeypatch.setattr(TinyBackbone, "predict", counted)
     monkeypatch.setattr(loop, "_probe", within("probes", probe))
     monkeypatch.setattr(RunMonitor, "samples", within("samples", RunMonitor.samples))
-    monkeypatch.setattr(jobs, "fill", within("bank", fill))
+    monkeypatch.setattr(jobs, "fill", within("reference_cache", fill))
     return passes
 
 
-@pytest.mark.parametrize("changes", [PLAIN, GUIDED, pytest.param(BANKED, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("changes", [PLAIN, GUIDED, pytest.param(CACHED, marks=pytest.mark.slow)])
 def test_forwards_are_those_of_a_real_run(
     changes: tuple[str, ...], project: Path, passes: Passes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,8 +106,8 @@ def test_forwards_are_those_of_a_real_run(
             main([stage, str(project), *given])
     forecast = {name: rows[0] for name, rows in facts["forwards"].items()}
     counted = dict(passes.count)
-    if "bank" in forecast:  # the look at memory that comes before the bank is part of it
-        counted["bank"], counted["train"] = counted["bank"] + 1, counted["train"] - 1
+    if "reference_cache" in forecast:  # the look at memory that comes before the cache is filled is part of it
+        counted["reference_cache"], counted["train"] = counted["reference_cache"] + 1, counted["train"] - 1
     assert forecast == counted
     assert set(facts["hours"]) == set(facts["gib"]) >= set(forecast) and facts["total_hours"] >= 0
 
@@ -197,10 +197,10 @@ def test_takes_are_dealt_out_in_whole_batches_and_sharded_weights_are_probed_by_
 def test_the_adapter_is_of_the_models_own_rank_unless_another_is_asked_for() -> None:
     """As `rushes init --model` writes it."""
     ranks = {PlanRequest("cogvideox-5b"): 128, PlanRequest("hunyuanvideo-1.5-480p-t2v"): 8,
-             PlanRequest("cogvideox-5b", rank=16): 16}  # fmt: skip
+             PlanRequest("cogvideox-5b", lora_rank=16): 16}  # fmt: skip
     assert [settings_of(asked, 1)[0].train.lora_rank for asked in ranks] == [*ranks.values()]
-    with pytest.raises(ValueError, match="and --rank must be 1 or more"):
-        settings_of(PlanRequest("cogvideox-5b", rank=-1), 1)
+    with pytest.raises(ValueError, match="and --lora-rank must be 1 or more"):
+        settings_of(PlanRequest("cogvideox-5b", lora_rank=-1), 1)
 
 
 def work(settings: Settings, numbers: JobSize, spec: BackboneSpec) -> dict[str, StageWork]:
@@ -282,9 +282,9 @@ def test_text_encoders_take_what_the_settings_make_of_them() -> None:
 
 
 def test_stages_have_an_owner() -> None:
-    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", recipe="densedpo", reference_cache=True), 1)
     stages = work(settings, JobSize(60, 12), blank(folder).spec)
-    assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
+    assert set(stages) <= set(SHARES) and {"eta", "reference_cache", "probes"} <= set(stages)
     assert all(isinstance(stage, StageWork) for stage in stages.values())
     assert stages["eta"].decoded == 16 * (2 * (len(LEVELS) + 1) + 1)
 
@@ -317,7 +317,7 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
     ("options", "words"),
     [
         (["--quantize", "4bit", "--set", "backbone.offload=true"], "blocks in 4bit cannot be offloaded"),
-        (["--tune", "full", "--set", "backbone.offload=true"], "trained weights stay on the GPU"),
+        (["--trainable", "full", "--set", "backbone.offload=true"], "trained weights stay on the GPU"),
         (["--set", "backbone.offload=true", "--set", "train.parallel=shard"], "sharded weights cannot be offloaded"),
     ],
 )
@@ -330,7 +330,7 @@ def test_a_model_is_not_forecast_with_what_training_refuses(
 
 
 def test_a_step_of_sharded_weights_holds_its_share() -> None:
-    asked = PlanRequest(model="wan2.1-t2v-1.3b", tune="full")
+    asked = PlanRequest(model="wan2.1-t2v-1.3b", trainable="full")
     alone, spread = (
         forecast(None, asked, Machine(141.0, 300.0, 8), (f"train.parallel={way}",)).step
         for way in ("replicate", "shard")

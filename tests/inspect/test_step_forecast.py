@@ -49,7 +49,7 @@ ASK = ForecastRequest(
     32,
     views=4,
     batch=1,
-    bank=False,
+    reference_cache=False,
     gpu_memory_gb=80,
     tflops=400,
 )
@@ -193,7 +193,7 @@ def test_memory_and_operations_add_up() -> None:
     assert operations(COST, ASK, "two_pass") == 4 * (240e12 + 80e12) + 80e12  # the real clip waits for the takes
     assert operations(COST, replace(ASK, waiting=3), "two_pass") == 4 * (240e12 + 80e12) + 3 * 80e12
     assert operations(COST, replace(ASK, reference=False), "joint") == 4 * 240e12
-    looked_up = ForecastRequest(**{**ASK.__dict__, "bank": True, "batch": 2})
+    looked_up = ForecastRequest(**{**ASK.__dict__, "reference_cache": True, "batch": 2})
     assert operations(COST, looked_up, "joint") == 8 * 240e12
 
 
@@ -298,8 +298,8 @@ def test_what_it_cannot_forecast(
     assert "--size 30x64: the model does not support this size; the nearest that it supports is" in said(size="30x64")
     assert "--frames 10: the model does not support this length; the nearest that it supports is 9" in said(frames=10)
     assert "--size must be HEIGHTxWIDTH" in said(size="32")
-    assert "--quantize 4bit: a quantized network stays frozen; set --tune to lora" in said(
-        "--quantize", "4bit", "--tune", "full"
+    assert "--quantize 4bit: a quantized network stays frozen; set --trainable to lora" in said(
+        "--quantize", "4bit", "--trainable", "full"
     )
     assert "no recipe 'kto'" in said("--recipe", "kto")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")

@@ -20,7 +20,7 @@ from rushes.training.gradients import plain_errors
 
 NARROW = TinyConfig(channels=16, width=48, depth=2, heads=2)
 SMALL = shapes.Shape(shapes._transformer(NARROW), 1, 3, 8, 8, torch.float32, blocks=(2, 48))
-PROMISED = ("sft_s", "pair_naive_s", "pair_s", "pair_bank_s", "n3_s", "n3_repeated_s", "bank_draw_s", "offload_s")
+PROMISED = ("sft_s", "pair_naive_s", "pair_s", "pair_cached_s", "n3_s", "n3_repeated_s", "cache_draw_s", "offload_s")
 
 
 def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,11 +30,11 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("tiny", "mid"):
         table = facts.shapes[name]
         assert all(getattr(table, key) > 0 for key in PROMISED)
-        assert 0 < table.sft_peak_mib <= table.pair_bank_peak_mib <= table.pair_naive_peak_mib
+        assert 0 < table.sft_peak_mib <= table.pair_cached_peak_mib <= table.pair_naive_peak_mib
         assert table.gradients.startswith("joint")
-        assert 0 < table.offload_peak_mib <= table.pair_bank_peak_mib, "one view at a time"
+        assert 0 < table.offload_peak_mib <= table.pair_cached_peak_mib, "one view at a time"
     assert facts.shapes["tiny"].rounds == 2 and facts.shapes["mid"].rounds == 1
-    assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
+    assert any(line.startswith("  pair_cached_over_sft: ") for line in bench_lines(facts))
 
 
 def test_main_memory_of_the_offloaded_step_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ Grounds = Callable[[str, bool], Ground]
 
 
 def settings_for(recipe: str) -> TrainSettings:
-    """Every step is the same comparison at one draw of time and noise, that of the bank (of which `sft` needs none)."""
+    """Every step is the same comparison at one draw of time and noise, the cache's (`sft` needs none)."""
     fields = load_recipe(recipe).Options.model_fields
     strong = {"beta": 20.0} if "beta" in fields else {}
     few = {"swapped": 1} if "swapped" in fields else {}  # frames: some clips have three

@@ -1,4 +1,4 @@
-"""The bank and many processes, from the command line."""
+"""The reference cache and many processes, from the command line."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ from ..backbones.tiny_pipelines import BACKBONE, write
 from ..forked import run_ranks
 from ..projects import Command, Rushes, SmallProject
 
-BANKED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
+CACHED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
 
 
-def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
+def test_the_cache_is_filled_by_its_command_and_looked_up_by_the_run(
     finished: Path, tmp_path: Path, command: Command
 ) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project)
-    facts = json.loads(command("cache", "reference", project, *BANKED, "--json").out)
+    facts = json.loads(command("cache", "reference", project, *CACHED, "--json").out)
     files = {path: path.stat().st_mtime_ns for path in (project / "bank").iterdir()}
     assert facts["draws"] == 2 and facts["entries"] == facts["comparisons"] > 0 and files
-    result = command("train", project, *BANKED, "--json")
-    assert "train: bank:" not in result.err  # nothing was missing
-    assert json.loads(result.out)["bank"] == 2
+    result = command("train", project, *CACHED, "--json")
+    assert "train: reference cache:" not in result.err  # nothing was missing
+    assert json.loads(result.out)["reference_cache"] == 2
     assert {path: path.stat().st_mtime_ns for path in (project / "bank").iterdir()} == files
     first = json.loads((project / "runs" / "banked" / "metrics.jsonl").read_text().splitlines()[0])
-    assert (first["bank"], first["gradients"], first["processes"]) == (2, "joint", 1)
+    assert (first["reference_cache"], first["gradients"], first["processes"]) == (2, "joint", 1)
     # another seed has other draws
-    again = command("train", project, *BANKED, "--set", "project.seed=5", "--set", "train.name=other", "--json")
+    again = command("train", project, *CACHED, "--set", "project.seed=5", "--set", "train.name=other", "--json")
     assert again.code == 0, again.err
     assert set((project / "bank").iterdir()) > set(files)
 
 
-def test_memory_is_looked_at_for_the_bank_as_for_the_run(
+def test_memory_is_looked_at_for_the_cache_as_for_the_run(
     finished: Path, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a small card a pass whose activations do not wait in main memory does not fit, before the bank either."""
+    """On a small card a pass whose activations do not wait in main memory does not fit, before the cache either."""
     project = tmp_path / "project"
     shutil.copytree(finished, project)
     waiting = MainMemoryActivations.waiting
@@ -83,7 +83,7 @@ def test_memory_is_looked_at_for_the_bank_as_for_the_run(
 
     monkeypatch.setattr(MainMemoryActivations, "waiting", noted)
     monkeypatch.setattr(jobs, "measured_strategy", looked)
-    rushes("cache", "reference", project, *BANKED, "--set", "train.activations=offload")
+    rushes("cache", "reference", project, *CACHED, "--set", "train.activations=offload")
     assert seen == [["offload"]]
 
 

@@ -71,20 +71,20 @@ def test_a_run_is_loaded_and_exported(project: OpenProject, tmp_path: Path) -> N
 
 
 def test_other_bits_are_other_weights(project: OpenProject) -> None:
-    """For runs, the takes that they are compared with, and the bank."""
+    """For runs, the takes that they are compared with, and the cache."""
     names = set()
     for bits in ("none", "8bit", "4bit"):
         settings = changed(project.settings, backbone={"quantize": bits})
         other = open_project(project.store.project, settings)
         base = other.base
-        bank = open_cache(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
+        cache = open_cache(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
                          backbone=base, draws=Draws(0, TimeDraw()))  # fmt: skip
-        names.add((base.fingerprint, bank.entries.fingerprint))
+        names.add((base.fingerprint, cache.entries.fingerprint))
         assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same
         if bits != "4bit":
             with pytest.raises(ValueError, match="run 'sft' started from weights other than"):
                 load_run(other, "sft")
-    assert len({weights for weights, _ in names}) == len({bank for _, bank in names}) == 3
+    assert len({weights for weights, _ in names}) == len({cache for _, cache in names}) == 3
 
 
 def test_settings_that_do_not_go_with_it(project: OpenProject) -> None:

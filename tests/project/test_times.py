@@ -204,7 +204,7 @@ def test_clips_of_each_shape_are_trained_at_the_shift_that_their_takes_are_sampl
     assert dict(times.shifts) == {
         name: spec.sampling_shift(spec.latent_size(size.frames, *large))
     }  # a turned one has as many tokens
-    assert times.of(name).shift > times.shift and name in repr(times)  # runs and banks are named by what is shown
+    assert times.of(name).shift > times.shift and name in repr(times)  # runs and caches are named by what is shown
     assert float(time_of(in_shape(name), 0, 0, times)) > float(time_of(in_shape(""), 0, 0, times))
     own = training_times(Settings(backbone=size, train=TrainSettings(recipe="sft")), spec)
     assert own.shifts == () and "shifts" not in repr(own)
@@ -267,7 +267,7 @@ def test_what_a_model_cannot_do_is_refused_in_a_sentence(tmp_path: Path) -> None
         training_times(Settings(train=TrainSettings(expert="high")), load_backbone("tiny", "").spec)
 
 
-def test_a_bank_is_found_again_by_another_process(tmp_path: Path) -> None:
+def test_a_cache_is_found_again_by_another_process(tmp_path: Path) -> None:
     """Its name holds what is shown of the model, which must be the same text wherever it is read."""
     spec, _ = spec_of("wan_experts", tmp_path)
     assert " at 0x" not in repr(spec)

@@ -40,7 +40,7 @@ class Case:
     batch: int = 3
     dtype: Precision = "float32"
     tune: str = "lora"
-    bank: int = 0
+    cache: int = 0
 
 
 CASES = {
@@ -48,7 +48,7 @@ CASES = {
     "one graph for each expert": Case(),
     "one graph for each expert, bfloat16": Case(dtype="bfloat16"),
     "rows": Case(gradients="two_pass"),
-    "a bank, a process without a comparison": Case(gradients="two_pass", batch=1, bank=2),
+    "a cache, a process without a comparison": Case(gradients="two_pass", batch=1, cache=2),
     "all weights": Case(tune="full"),
     "all weights, mixed": Case(dtype="mixed", tune="full"),
 }
@@ -82,16 +82,18 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
     else:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
-    if case.bank:
+    if case.cache:
         draws, strategy = Draws(2, data.times), GradientStrategy("two_pass")
-        bank = open_cache(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
+        cache = open_cache(
+            folder / "bank", case.cache, weights="", latents=data.latents, backbone=backbone, draws=draws
+        )
+        fill(cache, ranks.share(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
         ranks.wait()
-        bank.entries.look_again()
-        data = replace(data, bank=bank)
+        cache.entries.look_again()
+        data = replace(data, reference_cache=cache)
     settings = TrainSettings(
         steps=STEPS, batch=case.batch, learning_rate=1e-3, checkpoint_every=STEPS, warmup_steps=0,
-        lr_scheduler="constant", parallel=case.parallel, gradients=case.gradients, reference_cache=case.bank,
+        lr_scheduler="constant", parallel=case.parallel, gradients=case.gradients, reference_cache=case.cache,
     )  # fmt: skip
     train(backbone, data, settings, folder, seed=2, identity="experts", ranks=ranks)
     weights = dict(whole_weights(backbone))

@@ -102,9 +102,10 @@ def test_a_step_in_words_and_the_speed_of_the_last_ones() -> None:
 def test_runs_of_former_versions_are_read_by_the_names_of_today(tmp_path: Path) -> None:
     path, wrong = tmp_path / "metrics.jsonl", [{"name": "learned_by_heart", "step": 1}]
     path.write_text(
-        json.dumps({"step": 0}) + "\n" + json.dumps({"step": 1, "leak/all": 0.9, "diagnoses": wrong}) + "\n"
+        json.dumps({"step": 0, "bank": 2}) + "\n" + json.dumps({"step": 1, "leak/all": 0.9, "diagnoses": wrong}) + "\n"
     )
-    _, row = read_history(path)
+    before, row = read_history(path)
+    assert before == {"step": 0, "reference_cache": 2}
     assert row == {"step": 1, "shortcut/all": 0.9, "diagnoses": [{"name": "memorised", "step": 1}]}
     assert shortcuts_file(tmp_path).name == "shortcuts.json"
     features = [{"name": "all", "share": {"value": 0.9, "low": 0.8}}]

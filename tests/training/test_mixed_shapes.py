@@ -1,4 +1,4 @@
-"""Comparisons of several shapes in one step, one run and one bank."""
+"""Comparisons of several shapes in one step, one run and one cache."""
 
 from __future__ import annotations
 
@@ -130,16 +130,16 @@ def test_memory_is_measured_of_each_shape_and_the_largest_is_said(mixed: Mixed, 
     assert f"and at most {strategy.view_mib:.0f}" in curves(tmp_path / "run")[0]["gradients_why"]
 
 
-def test_a_bank_of_several_shapes_gives_what_the_reference_beside_gives(
+def test_a_cache_of_several_shapes_gives_what_the_reference_beside_gives(
     mixed: Mixed, small: Small, tmp_path: Path
 ) -> None:
     data, backbone = mixed(tmp_path), small()
     draws = Draws(0, data.times)
-    bank = open_cache(tmp_path / "bank", 2, weights="w", latents=data.latents, backbone=backbone, draws=draws)
+    cache = open_cache(tmp_path / "bank", 2, weights="w", latents=data.latents, backbone=backbone, draws=draws)
     strategy = loop._prepare(backbone, data, settings_of(), 0, ALONE).strategy
-    fill(bank, bank.missing(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
+    fill(cache, cache.missing(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)
     run(data, small, tmp_path / "beside", 4)
-    run(replace(data, bank=bank), small, tmp_path / "looked up", 4)
+    run(replace(data, reference_cache=cache), small, tmp_path / "looked up", 4)
     losses = [[row["loss"] for row in curves(tmp_path / name)[1:]] for name in ("beside", "looked up")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5) and len(set(losses[0])) == 4
 

@@ -148,14 +148,14 @@ def experts(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         ("copies, idle experts", "joint"),
         ("one graph for each expert", "joint"),
         ("rows", "rows"),
-        ("a bank, a process without a comparison", "rows"),
+        ("a cache, a process without a comparison", "rows"),
         ("all weights", "joint"),
     ],
 )
 def test_two_processes_train_two_experts_as_one_does(case: str, taken: str, experts: Runs) -> None:
     """In some steps the draws of the processes go to different experts, in others one expert is asked by nobody."""
-    # Errors in the bank are of weights that were not sharded yet, which lie elsewhere in memory: they round otherwise.
-    same(experts.one / case, experts.two / case, "accuracy" if "bank" in case else "")
+    # Errors in the cache are of weights that were not sharded yet, which lie elsewhere in memory: they round otherwise.
+    same(experts.one / case, experts.two / case, "accuracy" if "cache" in case else "")
     asked = [{key.split("/")[1] for key in row if key.startswith("expert/")} for row in rows(experts.two / case)]
     assert {"low_noise"} in asked and any("high_noise" in each for each in asked)
     first = json.loads((experts.two / case / "metrics.jsonl").read_text().splitlines()[0])

@@ -16,7 +16,7 @@ from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
-from rushes.training import reference_cache as banks
+from rushes.training import reference_cache as caches
 from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
@@ -29,7 +29,7 @@ from .conftest import DataIn, Small
 VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 
-def bank_of(
+def cache_of(
     folder: Path, data: Data, backbone: TinyBackbone, count: int = 2, weights: str = "", **changes: Any
 ) -> ReferenceCache:
     draws = Draws(**{"seed": 0, "times": data.times, **changes})
@@ -45,17 +45,17 @@ def filled(
     strategy: GradientStrategy = VIEW_BY_VIEW,
     seed: int = 0,
 ) -> ReferenceCache:
-    bank = bank_of(folder, data, backbone, draws, seed=seed)
-    missing = bank.missing(data.comparisons)
-    fill(bank, missing, backbone, data.latents, draws=Draws(seed, data.times), strategy=strategy)
-    return bank
+    cache = cache_of(folder, data, backbone, draws, seed=seed)
+    missing = cache.missing(data.comparisons)
+    fill(cache, missing, backbone, data.latents, draws=Draws(seed, data.times), strategy=strategy)
+    return cache
 
 
 def fresh(data: Data, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
     return plain_errors(backbone, make_batch(chosen, data.latents, backbone, Draws(0, data.times)), VIEW_BY_VIEW)
 
 
-def test_a_bank_has_one_name_in_all_processes(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+def test_a_cache_has_one_name_in_all_processes(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """A model's own solver is a function, whose text has its place in memory; none of it matters to training."""
 
     def name() -> str:
@@ -64,7 +64,7 @@ def test_a_bank_has_one_name_in_all_processes(tmp_path: Path, small: Small, data
 
         backbone = small()
         backbone.spec = replace(backbone.spec, solver=solver)
-        return bank_of(tmp_path, data, backbone).entries.fingerprint
+        return cache_of(tmp_path, data, backbone).entries.fingerprint
 
     data, kept = data_in(tmp_path), list[object]()
     assert name() == name()
@@ -99,7 +99,7 @@ def test_comparisons_of_unequal_views_are_padded(tmp_path: Path, small: Small, d
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
 @pytest.mark.parametrize("gradients", ["two_pass", "joint"])
-def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
+def test_a_run_with_a_cache_is_the_run_without_at_the_same_draws(
     gradients: str, tune: str, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reference is computed, or looked up: same draws, same losses; view by view the same bits."""
@@ -110,16 +110,16 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         if tune == "lora":
             torch.manual_seed(0)
             add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
-        bank = bank_of(tmp_path / name, data, backbone, weights=weights)
+        cache = cache_of(tmp_path / name, data, backbone, weights=weights)
         strategy = GradientStrategy(gradients)  # type: ignore[arg-type]
-        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=strategy)
+        fill(cache, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=strategy)
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._reference_errors", beside)
         settings = TrainSettings.model_validate(
             {"steps": 8, "batch": 4, "learning_rate": 1e-3, "gradients": gradients, "warmup_steps": 0}
             | {"lr_scheduler": "constant"}
         )
-        train(backbone, replace(data, bank=bank), settings, tmp_path / name, seed=0, identity="bank")
+        train(backbone, replace(data, reference_cache=cache), settings, tmp_path / name, seed=0, identity="bank")
         monkeypatch.undo()
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         mine = ("seconds", "memory_gib")
@@ -155,29 +155,29 @@ def test_a_visit_takes_its_number_modulo_the_draws(
         visited,
     )
     data, backbone = data_in(tmp_path), small()
-    data = replace(data, bank=filled(tmp_path, data, backbone, draws=3))
+    data = replace(data, reference_cache=filled(tmp_path, data, backbone, draws=3))
     train(backbone, data, TrainSettings(steps=7, batch=6), tmp_path / "run", seed=0, identity="bank")
     assert seen[-42:] == [visit % 3 for visit in range(7) for _ in range(6)]
 
 
-def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+def test_dropped_captions_are_in_the_cache_as_in_training(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """Training on looked-up errors is training beside the reference, under the same captions."""
     data, share = data_in(tmp_path), 0.5
     settings = TrainSettings(
         steps=4, batch=6, learning_rate=1e-3, warmup_steps=0, gradients="two_pass", caption_dropout=share
     )
-    bank = bank_of(tmp_path, data, small(), caption_dropout=share)
-    missing, draws = bank.missing(data.comparisons), Draws(0, data.times, share)
-    fill(bank, missing, small(), data.latents, draws=draws, strategy=VIEW_BY_VIEW)
-    other = bank_of(tmp_path, data, small())
+    cache = cache_of(tmp_path, data, small(), caption_dropout=share)
+    missing, draws = cache.missing(data.comparisons), Draws(0, data.times, share)
+    fill(cache, missing, small(), data.latents, draws=draws, strategy=VIEW_BY_VIEW)
+    other = cache_of(tmp_path, data, small())
     assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
     fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW)
     chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
     dropped = [Draws(0, TimeDraw(), share).of(c, draw, (1, 1, 1, 1)).drops_caption for c, draw in chosen]
-    changed = (bank.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
+    changed = (cache.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
     assert changed.tolist() == dropped and 0 < sum(dropped) < len(dropped)
     backbone = small()
-    train(backbone, replace(data, bank=bank), settings, tmp_path / "run", seed=0, identity="bank")
+    train(backbone, replace(data, reference_cache=cache), settings, tmp_path / "run", seed=0, identity="bank")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[1]["clip/winner_relative_error"] == rows[1]["clip/loser_relative_error"] == 0.0  # to the last bit
 
@@ -207,42 +207,42 @@ def test_a_changed_view_is_not_looked_up(
     change: Callable[[Comparison], Comparison], tmp_path: Path, small: Small, data_in: DataIn
 ) -> None:
     data, backbone = data_in(tmp_path), small()
-    bank = filled(tmp_path, data, backbone)
+    cache = filled(tmp_path, data, backbone)
     changed = [change(data.comparisons[0]), *data.comparisons[1:]]
-    assert bank.missing(changed) == changed[:1]
+    assert cache.missing(changed) == changed[:1]
     with pytest.raises(ValueError, match=r"the reference cache lacks comparison pair 0; run `rushes cache reference`"):
-        bank.errors([(changed[0], 0)], 2)
+        cache.errors([(changed[0], 0)], 2)
 
 
-def test_weights_seed_draws_times_dtype_and_latents_each_have_a_bank_of_their_own(
+def test_weights_seed_draws_times_dtype_and_latents_each_have_a_cache_of_their_own(
     tmp_path: Path, small: Small, data_in: DataIn
 ) -> None:
     data, backbone = data_in(tmp_path), small()
     filled(tmp_path, data, backbone)
-    assert bank_of(tmp_path, data, backbone).missing(data.comparisons) == []
+    assert cache_of(tmp_path, data, backbone).missing(data.comparisons) == []
     everything = list(data.comparisons)
-    assert bank_of(tmp_path, data, small(seed=1)).missing(everything) == everything
-    assert bank_of(tmp_path, data, backbone, seed=1).missing(everything) == everything
-    assert bank_of(tmp_path, data, backbone, count=3).missing(everything) == everything
-    assert bank_of(tmp_path, data, backbone, times=TimeDraw("uniform", high=0.5)).missing(everything) == everything
+    assert cache_of(tmp_path, data, small(seed=1)).missing(everything) == everything
+    assert cache_of(tmp_path, data, backbone, seed=1).missing(everything) == everything
+    assert cache_of(tmp_path, data, backbone, count=3).missing(everything) == everything
+    assert cache_of(tmp_path, data, backbone, times=TimeDraw("uniform", high=0.5)).missing(everything) == everything
     other = replace(data, latents=LatentStore(tmp_path / "latents", "other"))
-    assert bank_of(tmp_path, other, backbone).missing(everything) == everything
+    assert cache_of(tmp_path, other, backbone).missing(everything) == everything
     wide = small()
     wide.network.double()
-    assert bank_of(tmp_path, data, wide, weights=backbone.fingerprint).missing(everything) == everything
+    assert cache_of(tmp_path, data, wide, weights=backbone.fingerprint).missing(everything) == everything
 
 
 def test_what_only_names_a_view_does_not_matter(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data, backbone = data_in(tmp_path), small()
-    bank = filled(tmp_path, data, backbone)
+    cache = filled(tmp_path, data, backbone)
     renamed = [replace(c, views=tuple(replace(view, source="real") for view in c.views)) for c in data.comparisons]
-    assert bank.missing(renamed) == []
+    assert cache.missing(renamed) == []
 
 
 def test_a_fill_that_was_stopped_goes_on(
     tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(banks, "AT_ONCE", 2)
+    monkeypatch.setattr(caches, "AT_ONCE", 2)
     data, backbone = data_in(tmp_path), small()
     ticks: list[int] = []
 
@@ -251,22 +251,21 @@ def test_a_fill_that_was_stopped_goes_on(
         if len(ticks) == 4:  # in the second part: the first is on the disk
             raise KeyboardInterrupt
 
-    bank = bank_of(tmp_path, data, backbone)
+    cache = cache_of(tmp_path, data, backbone)
     with pytest.raises(KeyboardInterrupt):
-        fill(
-            bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW, tick=stop
-        )
-    again = bank_of(tmp_path, data, backbone)
+        draws = Draws(0, data.times)
+        fill(cache, data.comparisons, backbone, data.latents, draws=draws, strategy=VIEW_BY_VIEW, tick=stop)
+    again = cache_of(tmp_path, data, backbone)
     assert again.missing(data.comparisons) == list(data.comparisons[2:])
     assert sum(ticks[:2]) == 4
-    bank = filled(tmp_path, data, backbone)
+    cache = filled(tmp_path, data, backbone)
     chosen = [(c, 1) for c in data.comparisons]
-    assert torch.equal(bank.errors(chosen, 2), fresh(data, backbone, chosen))
+    assert torch.equal(cache.errors(chosen, 2), fresh(data, backbone, chosen))
 
 
-def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+def test_a_moving_reference_has_no_cache(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data, backbone = data_in(tmp_path), small()
-    data = replace(data, bank=filled(tmp_path, data, backbone))
+    data = replace(data, reference_cache=filled(tmp_path, data, backbone))
     references: list[Literal["ema", "hard"]] = ["ema", "hard"]
     for moving in references:
         with pytest.raises(
@@ -275,9 +274,9 @@ def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: D
             train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")
 
 
-@pytest.mark.parametrize(("banked", "passes"), [(True, 4), (False, 8)])
+@pytest.mark.parametrize(("cached", "passes"), [(True, 4), (False, 8)])
 def test_three_losers_cost_four_passes_and_the_reference_none(
-    banked: bool, passes: int, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+    cached: bool, passes: int, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RealDPO's released loop takes twelve: four for each loser."""
     data, backbone = data_in(tmp_path), small()
@@ -286,7 +285,7 @@ def test_three_losers_cost_four_passes_and_the_reference_none(
     against = [(1.0, *(-1.0 if j == k else 0.0 for j in range(3))) for k in range(3)]
     terms = tuple(Term("clip", c, (1, 1, 1, 1), 3.0, weight=1 / 3) for c in against)
     data = replace(data, comparisons=[replace(one, views=views, terms=terms)])
-    data = replace(data, bank=filled(tmp_path, data, backbone) if banked else None)
+    data = replace(data, reference_cache=filled(tmp_path, data, backbone) if cached else None)
     clips: list[int] = []
     real = backbone.predict
 

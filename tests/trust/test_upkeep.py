@@ -362,19 +362,19 @@ def test_what_an_unfinished_run_may_use_stays(project: Path, rushes: Rushes) -> 
     other = ("--set", "generate.steps=3", "--set", "generate.takes=1", "--set", "train.name=b")
     assert rushes("generate", project, *other)[0] == 0
     (project / "bank").mkdir(exist_ok=True)
-    (bank := project / "bank" / f"{'a' * 24}-{'b' * 24}.safetensors").write_bytes(b"0" * 1000)
-    (latents := project / "latents" / bank.name).write_bytes(b"0" * 1000)
+    (cache := project / "bank" / f"{'a' * 24}-{'b' * 24}.safetensors").write_bytes(b"0" * 1000)
+    (latents := project / "latents" / cache.name).write_bytes(b"0" * 1000)
     (run := project / "runs" / "b").mkdir()
     make_old(project)
     media = sorted((project / "media").rglob("*"))
     code, out, _ = rushes("clean", project, "--yes", "--json")
     result = json.loads(out)
     assert code == 0 and result["takes"] is None and "run b is not finished" in result["stays"]
-    assert bank.exists() and latents.exists() and sorted((project / "media").rglob("*")) == media
+    assert cache.exists() and latents.exists() and sorted((project / "media").rglob("*")) == media
     shutil.rmtree(run)
     code, out, _ = rushes("clean", project, "--yes", "--json")
     assert code == 0 and json.loads(out)["takes"] and json.loads(out)["stays"] == ""
-    assert not bank.exists() and not latents.exists()
+    assert not cache.exists() and not latents.exists()
 
 
 def test_what_the_user_put_there_stays(project: Path, rushes: Rushes) -> None:

@@ -124,7 +124,7 @@ class BackboneSpec:
     still: tuple[str, ...] = ()  # what `Backbone.still` makes of a first frame beside its latent
     multiple_px: int = 0  # heights and widths are multiples of it; 0 = of the spatial ratio
     only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
-    # What limits clips or concerns sampling alone changes no prediction, so no bank is named after it (repr=False).
+    # What limits clips or concerns sampling alone changes no prediction, so no cache is named after it (repr=False).
     only_frames: int = field(default=0, repr=False)  # the one number of frames, for learned positions; 0 = any
     most_px: tuple[int, int] | None = field(default=None, repr=False)  # largest height and width that have positions
     most_frames: int = field(default=0, repr=False)  # largest number of frames that have positions; 0 = any
@@ -133,7 +133,7 @@ class BackboneSpec:
     start_share: float = 0.0  # of the first frame's latent, in all frames of the noise that sampling starts from
     guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
     boundary: float | None = None  # of two experts, the first answers from this noise level up
-    # The model's own; None = Euler or DDIM on a shifted grid. Neither it nor `shift_of` is shown, as banks are named
+    # The model's own; None = Euler or DDIM on a shifted grid. Neither it nor `shift_of` is shown, as caches are named
     # after what is, and a function shows its place in memory.
     solver: MakeSolver | None = field(default=None, repr=False)
     # The shift of clips of a latent size, where it depends on that; None = `shift`, whatever the size.

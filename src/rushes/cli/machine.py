@@ -84,15 +84,17 @@ def plan(
         int, GE_0, Parameter(help="views of a comparison, in place of the recipe's, for the step only")
     ] = 0,
     batch: Annotated[int, GE_0, Parameter(help="batch size of one GPU; default: train.batch divided by the GPUs")] = 0,
-    tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
-    rank: Annotated[int, GE_0, Parameter(help="rank of the adapter; default: the model's own")] = 0,
+    trainable: Annotated[Literal["lora", "full"], Parameter(help="as train.trainable")] = "lora",
+    lora_rank: Annotated[int, GE_0, Parameter(help="rank of the adapter; default: the model's own")] = 0,
     precision: Annotated[
         Literal["auto", "bfloat16", "mixed", "float32"],
         Parameter(name=["--precision"], help="precision, as backbone.dtype; auto = mixed if all weights are trained"),
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
-    checkpointing: Annotated[bool, EITHER, Parameter(help="recompute activations in the backward pass")] = True,
-    bank: Annotated[bool, EITHER, Parameter(help="use a reference cache (train.reference_cache 8)")] = False,
+    gradient_checkpointing: Annotated[
+        bool, EITHER, Parameter(help="recompute activations in the backward pass")
+    ] = True,
+    reference_cache: Annotated[bool, EITHER, Parameter(help="use a reference cache (train.reference_cache 8)")] = False,
     first_frame: Annotated[
         bool | None, EITHER, Parameter(help="give the model the first frame; default: as it was released")
     ] = None,
@@ -117,8 +119,8 @@ def plan(
         return _write_page(table, given, as_json)
     asked = planning.PlanRequest(
         model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,
-        tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
-        first_frame=first_frame,
+        trainable=trainable, lora_rank=lora_rank, precision=precision, quantize=quantize,
+        gradient_checkpointing=gradient_checkpointing, reference_cache=reference_cache, first_frame=first_frame,
     )  # fmt: skip
     with waiting("counting operations and bytes of every stage", say):
         machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)

@@ -36,12 +36,13 @@ from rushes.training.history import WEIGHTS
 State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
 ASKED_KINDS = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
-REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
+CACHE = "reference_cache"
+REMADE = ("media", "latents", CACHE, TEXTS)  # what depends on settings
 _SHARD = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
 _OURS = {  # our own names below the folder of a kind
     "media": re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.\w+"),
     "latents": _SHARD,
-    "bank": _SHARD,
+    CACHE: _SHARD,
     TEXTS: re.compile(r"[0-9a-f]+/[0-9a-f]{64}\.safetensors"),
     "checkpoints": re.compile(r"[^/]+/checkpoints/step-\d{8}(\.safetensors)?"),
 }
@@ -65,7 +66,8 @@ class KindUse:
 class SpaceResult:
     """What a project takes on the disk."""
 
-    kinds: Mapping[str, KindUse]  # by kind: media, latents, bank, texts, checkpoints, weights, database, other
+    # by kind: media, latents, reference_cache, texts, checkpoints, weights, database, other
+    kinds: Mapping[str, KindUse]
     total: int  # bytes
     removable: int  # bytes that `rushes clean` would remove
     no_model: str = ""  # why the model cannot be looked at; "" = it can
@@ -149,7 +151,7 @@ class _FileUses:
         if self.unfinished and (others or self.dropped):
             name = self.unfinished[0]
             return f"run {name} is not finished (to give it up delete {self.folder / 'runs' / name})"
-        if any(_young(use.path) for use in others if use.kind != "bank"):
+        if any(_young(use.path) for use in others if use.kind != CACHE):
             return "some were made less than an hour ago, and a stage may be at work"
         return ""
 
@@ -206,7 +208,9 @@ class _FileUses:
         return kind, self._state(path, kind, rest)
 
     def _kind(self, path: Path, top: str, rest: list[str]) -> str:
-        if top in ("media", "latents", "bank", TEXTS):
+        if top == "bank":  # the cache's folder, under its first name
+            return CACHE
+        if top in ("media", "latents", TEXTS):
             return top
         if top == "runs" and "checkpoints" in rest:
             return "checkpoints"
@@ -229,7 +233,7 @@ class _FileUses:
             return self._is_dropped(path)
         if kind == "latents":
             return path.name.partition("-")[0] != self.project.latents.fingerprint
-        if kind == "bank":
+        if kind == CACHE:
             train = self.project.settings.train
             return not train.reference_cache or run_name(train) in self.finished
         if kind == TEXTS:
@@ -349,7 +353,7 @@ def space_in_words(result: SpaceResult) -> list[str]:
     lines = []
     for kind, use in result.kinds.items():
         parts = [f"{name} {in_bytes(size)}" for name, size in vars(use).items() if size]
-        lines.append(f"{kind}: {', '.join(parts) or 'nothing'}")
+        lines.append(f"{kind.replace('_', ' ')}: {', '.join(parts) or 'nothing'}")
     if result.no_model:
         lines.append(f"unknown, because the model cannot be read: {result.no_model}")
     return [*lines, f"total {in_bytes(result.total)}; `rushes clean` removes {in_bytes(result.removable)} of it"]
@@ -358,7 +362,7 @@ def space_in_words(result: SpaceResult) -> list[str]:
 def clean_in_words(result: CleanResult) -> list[str]:
     """What goes, or went."""
     did = "removed" if result.removed else "would remove"
-    lines = [f"{did} {kind}: {in_bytes(size)}" for kind, size in result.kinds.items()]
+    lines = [f"{did} {kind.replace('_', ' ')}: {in_bytes(size)}" for kind, size in result.kinds.items()]
     if result.takes:
         lines.append(f"{did} {result.takes} takes made with other settings from the project")
     if result.ended:

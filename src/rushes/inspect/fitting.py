@@ -133,7 +133,7 @@ def too_large(settings: Settings, savings: MemorySavings, gpu: str) -> list[str]
     job = _job(models[fitted.backbone.quantize], fitted, gpu)
     if not job.too_large:
         return []
-    stages = ", ".join(f"{name} needs {job.gib[name]:.0f} GiB" for name in job.too_large)
+    stages = ", ".join(f"{name.replace('_', ' ')} needs {job.gib[name]:.0f} GiB" for name in job.too_large)
     start = f"{stages} by forecast, but {gpu} has {KINDS[gpu].memory_gb}"
     settings = MemorySavings(text_offload=savings.text_offload).applied(settings)  # whatever the clip
     asked = _asked(settings)

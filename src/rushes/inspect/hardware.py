@@ -94,8 +94,8 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
     asked = PlanRequest(
         name,
         recipe=RECIPE,
-        tune="full" if tune == "full" else "lora",
-        rank=RANK,
+        trainable="full" if tune == "full" else "lora",
+        lora_rank=RANK,
         quantize="4bit" if tune == "4 bits" else "none",
     )
     settings, _ = settings_of(asked, 1)

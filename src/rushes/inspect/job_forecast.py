@@ -259,7 +259,7 @@ def ask_of(settings: Settings, machine: Machine, shape: ClipComparisons) -> Fore
         rank=train.lora_rank,
         views=shape.widest,
         batch=ceil(train.batch / machine.gpus),
-        bank=bool(train.reference_cache),
+        reference_cache=bool(train.reference_cache),
         gpu_memory_gb=machine.memory_gb,
         tflops=machine.tflops,
         first_frame=size.first_frame,
@@ -316,7 +316,7 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Gradie
     sizes = {
         "read": float(model.reader.weights),
         "encode": float(codec.weights + codec.encode_bytes),
-        "bank": trained + cost.sampling + copies,
+        "reference_cache": trained + cost.sampling + copies,
         "train": trained + activations_of(cost, views)[mode],
         "probes": trained + seen,
         "samples": trained + taken + copies,
@@ -342,7 +342,7 @@ def in_words(job: JobForecast) -> list[str]:
         lonely = SHARES[name] != "shared" and job.gpus > 1
         alone = {"first": ", on one GPU", "each": ", all of it on each GPU"}.get(SHARES[name], "") if lonely else ""
         room = " (too large)" if name in job.too_large else ""
-        lines.append(f"{name}: {_hours(hours)}, {job.gib[name]:.1f} GiB{room}{through}{alone}")
+        lines.append(f"{name.replace('_', ' ')}: {_hours(hours)}, {job.gib[name]:.1f} GiB{room}{through}{alone}")
     for name, part in (job.shapes or {}).items():
         lines.append(f"part {name}: {_hours(part.hours)}, {part.clips} clips, {part.prompts} prompts")
     if half := job.half:

@@ -43,7 +43,7 @@ from rushes.store.database import Store
 
 ASSUMED = "h100"  # kind of GPU, where none is named or here
 CLIPS = 60  # of footage, where nobody says how many
-BANK = 8  # draws, where a bank is asked for
+CACHED_DRAWS = 8  # where a reference cache is asked for
 ModelCosts = Callable[[Settings], Model]  # of the model at a project's size
 
 
@@ -60,12 +60,12 @@ class PlanRequest:
     recipe: str = "realdpo"
     views: int = 0
     batch: int = 0
-    tune: Literal["lora", "full"] = "lora"
-    rank: int = 0
+    trainable: Literal["lora", "full"] = "lora"
+    lora_rank: int = 0
     precision: Literal["auto", "bfloat16", "mixed", "float32"] = "auto"
     quantize: Literal["none", "8bit", "4bit"] = "none"
-    checkpointing: bool = True
-    bank: bool = False
+    gradient_checkpointing: bool = True
+    reference_cache: bool = False
     first_frame: bool | None = None
 
 
@@ -162,13 +162,14 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
 
     Raises ValueError: no such model or recipe, or options that do not go together.
     """
-    if asked.quantize != "none" and asked.tune != "lora":
+    if asked.quantize != "none" and asked.trainable != "lora":
         raise ValueError(
-            f"--quantize {asked.quantize}: a quantized network stays frozen; set --tune to lora, or --quantize to none"
+            f"--quantize {asked.quantize}: a quantized network stays frozen; set --trainable to lora, or "
+            "--quantize to none"
         )
-    counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.rank)
+    counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.lora_rank)
     if min(counts) < 0:
-        raise ValueError("--frames, --batch, --clips, --takes, --prompts and --rank must be 1 or more")
+        raise ValueError("--frames, --batch, --clips, --takes, --prompts and --lora-rank must be 1 or more")
     folder = step_forecast.model_folder(asked.model)
     match = find_model(asked.model)
     preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
@@ -176,15 +177,15 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     values: dict[str, Any] = {
         "backbone.dtype": asked.precision,
         "backbone.quantize": asked.quantize,
-        "backbone.gradient_checkpointing": asked.checkpointing,
-        "train.trainable": asked.tune,
-        "train.lora_rank": asked.rank or train.lora_rank,
+        "backbone.gradient_checkpointing": asked.gradient_checkpointing,
+        "train.trainable": asked.trainable,
+        "train.lora_rank": asked.lora_rank or train.lora_rank,
         "train.batch": asked.batch * gpus or max(train.batch, gpus),
-        "train.reference_cache": BANK if asked.bank else train.reference_cache,
+        "train.reference_cache": CACHED_DRAWS if asked.reference_cache else train.reference_cache,
         "footage.eval_fraction": HELD_OUT,
     }
-    if asked.bank:
-        values["train.reference"] = "frozen"  # a bank holds errors of one that stays
+    if asked.reference_cache:
+        values["train.reference"] = "frozen"  # a cache holds errors of one that stays
     values |= {"generate.takes": asked.takes} if asked.takes else {}
     values |= {} if asked.first_frame is None else {"backbone.first_frame": asked.first_frame}
     settings = with_values(preset.settings, values)

@@ -36,7 +36,7 @@ STAND_IN = "motion_speed"  # the metric that labels where people do
 # What `rushes plan` forecasts, by the stage whose clock counts it.
 PLANNED = {
     "generate": ("encode", "generate"),
-    "train": ("bank", "train", "probes", "samples"),
+    "train": ("reference_cache", "train", "probes", "samples"),
     "evaluate": ("evaluate",),
 }
 

@@ -42,7 +42,7 @@ BY_COMMAND = {"guided": " --set generate.kind=guided", "gap": " --set generate.k
 class VerifyResult:
     """What of a project was looked at, and what is wrong with it."""
 
-    checked: Mapping[str, int]  # by kind: rows, media, latents, bank, texts, checkpoints, weights, files
+    checked: Mapping[str, int]  # by kind: rows, media, latents, reference_cache, texts, checkpoints, weights, files
     compared: int | None = None  # latents that were encoded again; null = none was asked for
     texts_compared: int | None = None  # captions that were read again; null likewise
     faults: tuple[str, ...] = ()  # a sentence each, with the way out
@@ -74,7 +74,7 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
             "rows": partial(_rows, store),
             "media": partial(_media, store),
             "latents": partial(_tensors, project / "latents"),
-            "bank": partial(_tensors, project / "bank"),
+            "reference_cache": partial(_tensors, project / "bank"),
             "texts": partial(_texts, project),
             "checkpoints": partial(_checkpoints, project),
             "weights": partial(_weights, store),
@@ -229,7 +229,7 @@ def _database(path: Path) -> None:
 
 def in_words(result: VerifyResult) -> list[str]:
     """What was looked at, and what is wrong."""
-    lines = [f"{kind}: {count}" for kind, count in result.checked.items()]
+    lines = [f"{kind.replace('_', ' ')}: {count}" for kind, count in result.checked.items()]
     if result.compared is not None:
         lines.append(f"encoded again and compared: {result.compared} latents, {result.texts_compared or 0} captions")
     return [*lines, *(result.faults or ["all is whole"])]

@@ -71,7 +71,7 @@ class ForecastRequest:
     rank: int
     views: int  # of a comparison; each goes through the network once
     batch: int  # comparisons in a step on one GPU
-    bank: bool  # whether the reference's errors are looked up
+    reference_cache: bool  # whether the reference's errors are looked up
     gpu_memory_gb: float  # 2^30 bytes each
     tflops: float  # 10^12 operations a second that a step reaches
     first_frame: bool = False  # whether a model that may be given a first frame is given one
@@ -220,7 +220,7 @@ def operations(cost: Cost, ask: ForecastRequest, mode: str) -> float:
     """Operations of a step: each view forward and backward, what is computed again among it; in the reference unless
     that is looked up; and by two_pass those views once more that wait for others.
     """
-    beside = 0.0 if ask.bank or ask.views == 1 or not ask.reference else ask.views * cost.forward
+    beside = 0.0 if ask.reference_cache or ask.views == 1 or not ask.reference else ask.views * cost.forward
     again = ask.waiting * cost.forward if mode == "two_pass" else 0.0
     return ask.batch * (ask.views * cost.both + beside + again)
 

@@ -36,7 +36,7 @@ SHARES: Mapping[str, WorkSharing] = {
     "encode": "shared",
     "eta": "shared",
     "generate": "shared",
-    "bank": "shared",
+    "reference_cache": "shared",
     "train": "shared",
     "probes": "shared",
     "samples": "first",
@@ -229,7 +229,7 @@ class _Job:
         sizes = _dealt(count, self.settings.generate.batch, self.numbers.gpus)
         return StageWork(tuple(round(size * passes) for size in sizes), (0,) * self.numbers.gpus, decoded=count)
 
-    def bank(self) -> StageWork | None:
+    def reference_cache(self) -> StageWork | None:
         draws, clips = self.settings.train.reference_cache, self.trained_on / max(len(self.shape.comparisons), 1)
         if not draws or not self.shape.reference:
             return None

@@ -3,10 +3,10 @@
 - `sft`: one forward and backward per clip, no reference.
 - `pair_naive`: what published trainers do: policy and reference on each member of the pair in turn, with both policy
   graphs kept to the one backward.
-- `pair`, `pair_bank`: ours, with the reference beside it and looked up.
+- `pair`, `pair_cached`: ours, with the reference beside it and looked up.
 - `n3_repeated`: three losers as RealDPO's released loop has them: for each the policy and the reference on winner and
-  loser, and a backward. `n3`: ours with the bank, where the winner runs once.
-- `offload`: `pair_bank` one view at a time, with activations of 16 MiB and more that wait in main memory. On a
+  loser, and a backward. `n3`: ours with the cache, where the winner runs once.
+- `offload`: `pair_cached` one view at a time, with activations of 16 MiB and more that wait in main memory. On a
   processor the copies lie in the same memory, so that it saves nothing there.
 
 Times are medians of interleaved rounds, so that a machine that slows down slows all of them. Peak memory is that of
@@ -39,7 +39,7 @@ from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_strategy, plain_errors, row_errors
 from rushes.training.reference import Reference
 
-PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the peak is measured
+PEAKS = ("sft", "pair_cached", "pair", "pair_naive", "offload")  # of these the peak is measured
 TimedSteps = Mapping[str, Callable[[], object]]
 
 
@@ -48,24 +48,24 @@ class ShapeCosts:
     """Costs of training steps at one shape."""
 
     sft_s: float  # a supervised step
-    pair_bank_s: float  # a pair, with the reference's errors looked up
+    pair_cached_s: float  # a pair, with the reference's errors looked up
     pair_s: float  # a pair, with the reference beside it
     pair_naive_s: float  # a pair as published trainers take it
     n3_s: float  # three losers, with the reference's errors looked up
     n3_repeated_s: float  # three losers as in RealDPO's released loop
     offload_s: float  # a pair one view at a time, with activations that wait in main memory
-    bank_draw_s: float  # the reference's errors of one step's pairs
+    cache_draw_s: float  # the reference's errors of one step's pairs
     sft_peak_mib: float  # 2^20 bytes above the start of the step
-    pair_bank_peak_mib: float
+    pair_cached_peak_mib: float
     pair_peak_mib: float
     pair_naive_peak_mib: float
     offload_peak_mib: float
     pair_naive_over_sft: float  # ratio of seconds, median over the rounds
     pair_over_sft: float
-    pair_bank_over_sft: float
-    pair_bank_peak_over_sft: float  # ratio of peaks
+    pair_cached_over_sft: float
+    pair_cached_peak_over_sft: float  # ratio of peaks
     n3_speedup: float  # seconds of `n3_repeated` over those of `n3`
-    bank_of_8_pays_after_visits: float | None  # visits of a comparison that pay for its 8 draws; null = none do
+    cache_of_8_pays_after_visits: float | None  # visits of a comparison that pay for its 8 draws; null = none do
     sft_tflops_per_s: float
     pair_tflops_per_s: float
     gradients: str  # how gradients are taken, and why
@@ -77,7 +77,7 @@ class ShapeCosts:
     dtype: str
     checkpointing: bool
     rounds: int  # timed rounds
-    compile_s: float | None  # `pair_bank` with compiled blocks; null = not asked, or a network that has none
+    compile_s: float | None  # `pair_cached` with compiled blocks; null = not asked, or a network that has none
     compile_first_s: float | None  # the first such step, which compiles
 
 
@@ -98,7 +98,7 @@ def bench_step(
         rounds: timed rounds of the tiny shape; larger ones take a third as many, as a step of seconds is steady.
         device: as torch names it.
         names: of `rushes.lab.shapes.SHAPES`.
-        compiled: also measure `pair_bank` with compiled blocks, for networks of diffusers'.
+        compiled: also measure `pair_cached` with compiled blocks, for networks of diffusers'.
 
     Raises ValueError: fewer than one round, an unknown shape or device.
     """
@@ -140,12 +140,12 @@ def bench_shape(shape: Shape, rounds: int, device: torch.device, compiled: bool 
 
 
 def _compiled(bench: StepClock, rounds: int) -> tuple[float | None, float | None]:
-    """Seconds of `pair_bank` with compiled blocks, and of the first such step, in which they are compiled."""
+    """Seconds of `pair_cached` with compiled blocks, and of the first such step, in which they are compiled."""
     network = bench.backbone.network
     if not rounds or not hasattr(network, "enable_gradient_checkpointing"):
         return None, None
     compile_blocks(network)
-    first, *times = (bench.seconds(bench.steps()["pair_bank"]) for _ in range(rounds + 1))
+    first, *times = (bench.seconds(bench.steps()["pair_cached"]) for _ in range(rounds + 1))
     return round(statistics.median(times), 4), round(first, 2)
 
 
@@ -154,12 +154,12 @@ def _table(bench: StepClock, seconds: Mapping[str, Sequence[float]], peaks: Mapp
     median = {name: statistics.median(values) for name, values in seconds.items()}
     out: dict[str, Any] = {f"{name}_s": round(value, 4) for name, value in median.items()}
     out |= {f"{name}_peak_mib": round(value, 1) for name, value in peaks.items()}
-    out |= {f"{name}_over_sft": _ratio(seconds[name], seconds["sft"]) for name in ("pair_naive", "pair", "pair_bank")}
-    out["pair_bank_peak_over_sft"] = round(peaks["pair_bank"] / peaks["sft"], 2)
+    out |= {f"{name}_over_sft": _ratio(seconds[name], seconds["sft"]) for name in ("pair_naive", "pair", "pair_cached")}
+    out["pair_cached_peak_over_sft"] = round(peaks["pair_cached"] / peaks["sft"], 2)
     out["n3_speedup"] = _ratio(seconds["n3_repeated"], seconds["n3"])
-    # a bank of 8 draws has paid for itself once each comparison was seen so often
-    saved = median["pair"] - median["pair_bank"]
-    out["bank_of_8_pays_after_visits"] = round(8 * median["bank_draw"] / saved, 1) if saved > 0 else None
+    # a cache of 8 draws has paid for itself once each comparison was seen so often
+    saved = median["pair"] - median["pair_cached"]
+    out["cache_of_8_pays_after_visits"] = round(8 * median["cache_draw"] / saved, 1) if saved > 0 else None
     parameters = weight_count(bench.backbone.network)
     work = {"sft": shape.flops(parameters), "pair": 2 * (shape.flops(parameters) + shape.forward_flops(parameters))}
     for name, each in work.items():
@@ -197,13 +197,13 @@ class StepClock:
         ones = torch.zeros(self.shape.comparisons, 1, self.shape.frames)
         return {
             "sft": lambda: backward(self.backbone, self.single, ones, self.strategy),
-            "pair_bank": lambda: backward(self.backbone, self.pairs, self.looked_up[2], self.strategy),
+            "pair_cached": lambda: backward(self.backbone, self.pairs, self.looked_up[2], self.strategy),
             "pair": lambda: backward(self.backbone, self.pairs, self._beside(self.pairs), self.strategy),
             "pair_naive": lambda: self._naive(self.pairs, (0, 1)),
             "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.strategy),
             "n3_repeated": self._repeated,
             "offload": self._offloaded,
-            "bank_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
+            "cache_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
         }
 
     def _offloaded(self) -> None:

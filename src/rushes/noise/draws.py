@@ -40,7 +40,7 @@ class TimeDraw:
     shifts: tuple[tuple[str, float], ...] = ()  # of clips of other shapes than the project's default, by their names
 
     def __repr__(self) -> str:
-        """All fields, as runs and banks are named; `shifts` only where there are any, as before there were shapes."""
+        """All fields, as runs and caches are named; `shifts` only where there are any, as before there were shapes."""
         shown = (each.name for each in fields(self) if each.name != "shifts" or self.shifts)
         return f"TimeDraw({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 

@@ -59,7 +59,7 @@ def read_texts(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks)
 
 
 def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
-    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
+    """Model and data of a run, the same in all processes; fills the reference cache, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
     read_texts(job, folder, backbone, ranks)  # which a model of diffusers' has read by now
     latents = LatentStore(folder / "latents", job.latents)
@@ -75,7 +75,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     draws = Draws(seed, job.times, train.caption_dropout, train.first_frame_noise)
-    bank = open_cache(
+    cache = open_cache(
         folder / "bank",
         train.reference_cache,
         weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # the same weights as in float32
@@ -83,8 +83,8 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         backbone=backbone,
         draws=draws,
     )
-    missing = ranks.send(bank.missing(job.comparisons) if ranks.first else None)  # before any process adds to it
-    bank.entries.look_again()  # and without what the first found damaged
+    missing = ranks.send(cache.missing(job.comparisons) if ranks.first else None)  # before any process adds to it
+    cache.entries.look_again()  # and without what the first found damaged
     if missing:
         backbone.network.eval()
         with place_of(backbone.network, train.activations)():
@@ -92,16 +92,17 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
             strategy = measured_strategy(backbone, first, train.gradients, train.memory_mb)
         if sharded:
             strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)
-        with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
+        total = len(missing) * train.reference_cache
+        with timed("train: reference cache", total) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)
 
             mine = ranks.share(missing)
-            fill(bank, mine, backbone, latents, draws=draws, strategy=strategy, stand_in=missing[0], tick=all_of)
+            fill(cache, mine, backbone, latents, draws=draws, strategy=strategy, stand_in=missing[0], tick=all_of)
         ranks.wait()
-        bank.entries.look_again()
-    return backbone, replace(data, bank=bank)
+        cache.entries.look_again()
+    return backbone, replace(data, reference_cache=cache)
 
 
 def read_captions(backbone: Backbone, captions: Sequence[str], ranks: Ranks) -> None:

@@ -63,7 +63,7 @@ class TrainResult:
     steps_now: int = 0  # taken now; 0 where the run was finished
     gradients: str = ""  # how gradients are taken, as train.gradients has it
     gradients_why: str = ""  # what decided that
-    bank: int | None = None  # draws of the reference's errors; null = none are looked up
+    reference_cache: int | None = None  # draws of the reference's errors; null = none are looked up
     comparisons: int = 0  # trained on
     held_out: int = 0  # comparisons that are only measured
     terms: Mapping[str, int] = field(default_factory=dict)  # terms of all comparisons, by level
@@ -146,7 +146,7 @@ def train_run(project: OpenProject) -> TrainResult:
         steps_now=taken,
         gradients=first.get("gradients", ""),
         gradients_why=first.get("gradients_why", ""),
-        bank=data.bank.draws if data.bank else None,
+        reference_cache=data.reference_cache.draws if data.reference_cache else None,
     )
     return _diagnosed(result, folder)
 
@@ -250,7 +250,7 @@ def cache_reference(project: OpenProject) -> ReferenceCacheResult:
         ranks.send(order)
         read_texts(job, project.store.project, without_network(project), ranks)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
-    there = len(data.bank.entries) if data.bank else 0
+    there = len(data.reference_cache.entries) if data.reference_cache else 0
     return ReferenceCacheResult(settings.reference_cache, len(job.comparisons), there)
 
 

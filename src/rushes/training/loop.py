@@ -54,7 +54,7 @@ class Data:
     held_out: Sequence[Comparison]
     latents: LatentStore
     times: TimeDraw
-    bank: ReferenceCache | None = None  # filled; None = the reference runs beside the policy
+    reference_cache: ReferenceCache | None = None  # filled; None = the reference runs beside the policy
     negative_prompt: str | None = None  # that guidance leads away from in a second pass; None = it has none
 
 
@@ -208,7 +208,7 @@ def _probed(settings: TrainSettings, done: int) -> bool:
 def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
     if not data.comparisons:
         raise ValueError("there are no comparisons to train on; lower train.held_out, or make more takes or labels")
-    if data.bank and settings.reference != "frozen":
+    if data.reference_cache and settings.reference != "frozen":
         raise ValueError(
             f"train.reference_cache works only with a fixed reference, but train.reference is {settings.reference!r}; "
             "change one of them"
@@ -311,7 +311,7 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     """Comparisons of a step, and the draw that each is seen at."""
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
-    draws = data.bank.draws if data.bank else None
+    draws = data.reference_cache.draws if data.reference_cache else None
     drawn = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
     boundary = work.strategy.boundary
     if work.strategy.most and boundary is not None:
@@ -321,9 +321,9 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
 
 
 def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    """Errors [B, V, F] of the reference, looked up where there is a bank."""
-    if bank := work.data.bank:
-        return bank.errors(chosen, batch.views) if batch.terms.needs_reference else no_errors(batch)
+    """Errors [B, V, F] of the reference, looked up where there is a cache."""
+    if cache := work.data.reference_cache:
+        return cache.errors(chosen, batch.views) if batch.terms.needs_reference else no_errors(batch)
     return reference_errors(work.backbone, batch, work.reference, work.strategy)
 
 
@@ -418,11 +418,11 @@ def _facts(work: Work) -> dict[str, Any]:
     for _, batch in work.own_batches(_chosen(work, 0)):
         sizes[batch.clean_RCFHW[0].numel()] = work.strategy.plan(batch)
     plan = sizes[max(sizes)]  # of the largest shape
-    bank = work.data.bank.draws if work.data.bank else 0
+    cache = work.data.reference_cache
     return {
         "gradients": plan.mode,
         "gradients_why": plan.why + _shapes_in_words(work.strategy),
-        "bank": bank,
+        "reference_cache": cache.draws if cache else 0,
         "processes": work.ranks.size,
     }
 

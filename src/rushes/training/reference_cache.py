@@ -1,10 +1,10 @@
-"""The reference bank: errors of a frozen reference at M seeded draws per comparison, computed once and looked up.
+"""The reference cache: errors of a frozen reference at M seeded draws per comparison, computed once and looked up.
 
 With it a preference step runs the policy alone. Visit v of a comparison takes draw v mod M, time and noise as they are
-drawn without a bank, so training gives the numbers that it would give with the reference computed at these draws.
+drawn without a cache, so training gives the numbers that it would give with the reference computed at these draws.
 
 An entry is named by all that it depends on: the weights, the latents, the seed and the distribution of times in the
-bank's name; the comparison's id, its views and M in the entry's key. What has changed is therefore not found, and
+cache's name; the comparison's id, its views and M in the entry's key. What has changed is therefore not found, and
 filled again; what no longer serves stays on the disk until it is deleted.
 """
 
@@ -76,10 +76,10 @@ def needs_reference(comparison: Comparison) -> bool:
 def open_cache(
     folder: Path, count: int, *, weights: str, latents: LatentStore, backbone: Backbone, draws: Draws
 ) -> ReferenceCache:
-    """The bank of one reference in `folder`.
+    """The cache of one reference in `folder`.
 
     Args:
-        folder: of all banks of a project.
+        folder: of all caches of a project.
         count: M, at least 1.
         weights: fingerprint of the reference's weights.
         latents: what the comparisons' views name.
@@ -88,7 +88,7 @@ def open_cache(
     """
     assert count >= 1, count
     dtype = next(backbone.network.parameters()).dtype
-    # Banks without either keep their names.
+    # Caches without either keep their names.
     more = [value for value in (draws.caption_dropout, list(draws.first_frame_noise)) if value]
     name = stable_hash(
         ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), draws.seed, repr(draws.times), *more]
@@ -97,7 +97,7 @@ def open_cache(
 
 
 def fill(
-    bank: ReferenceCache,
+    cache: ReferenceCache,
     missing: Sequence[Comparison],
     backbone: Backbone,
     latents: LatentStore,
@@ -109,15 +109,16 @@ def fill(
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
 
-    To be called with the weights that the bank is named after: before training. `tick` is given numbers of draws. Where
-    weights are sharded, all processes call it together: one that has no more to compute goes along with `stand_in`.
+    To be called with the weights that the cache is named after: before training. `tick` is given numbers of draws.
+    Where weights are sharded, all processes call it together: one that has no more to compute goes along with
+    `stand_in`.
     """
     device = next(backbone.network.parameters()).device
     chunks = [[missing[at] for at in places] for places in by_shape(missing, AT_ONCE)]
     for at in range(strategy.most(len(chunks)) if strategy.most else len(chunks)):
         part = chunks[at] if at < len(chunks) else []
         errors = []
-        for draw in range(bank.draws):
+        for draw in range(cache.draws):
             chosen = [(comparison, draw) for comparison in part or ([stand_in] if stand_in else [])]
             batch = make_batch(chosen, latents, backbone, draws).to(device)
             errors.append(plain_errors(backbone, batch if part else batch.idle(), strategy))
@@ -125,4 +126,4 @@ def fill(
         if not part:
             continue
         errors_BMVF = torch.stack(errors, 1)
-        bank.entries.put({bank._key(c): errors_BMVF[b, :, : len(c.views), :, None] for b, c in enumerate(part)})
+        cache.entries.put({cache._key(c): errors_BMVF[b, :, : len(c.views), :, None] for b, c in enumerate(part)})

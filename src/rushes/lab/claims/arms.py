@@ -117,7 +117,7 @@ DFDPO = (
 )
 
 UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault
-FEW = 3 / 16  # of the budget's clips, so that every comparison is visited more often than the largest bank has draws
+FEW = 3 / 16  # of the budget's clips, so that every comparison is visited more often than the largest cache has draws
 # Runs with one fault each; preference alone, at a learning rate that stays, unless something else makes the fault.
 BARE: dict[str, Any] = {"lr_scheduler": "constant", "learning_rate": 1e-5, "objective": {"sft_weight": 0.0},
                         "checkpoint_every": 5, "steps": 40, "warmup_steps": 8}  # fmt: skip

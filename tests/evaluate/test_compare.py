@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rushes.config.tables import FootageSettings, Settings
-from rushes.evaluate.compare import Gate, check_gate, compare_runs, find_table, load_table, read_gate
+from rushes.evaluate.compare import Gate, check_gate, compare_runs, read_gate
+from rushes.evaluate.table_file import StoredMean, StoredTable, load_table
 from rushes.media.write import write_video
-from rushes.records import Candidate, Score, plain
-from rushes.stats import StoredDifference, StoredTable
-from rushes.stats.system_comparison import StoredMean
+from rushes.records import Candidate, Score
+from rushes.report.model import MetricRow
+from rushes.stats import Better
 from rushes.store.database import Store
 
-BETTER = {"error": "lower", "motion": "higher", "level": "neutral"}
+BETTER: dict[str, Better] = {"error": "lower", "motion": "higher", "level": "neutral"}
 
 
-def table(difference: float = 0.3, low: float | None = 0.1, high: float | None = 0.5) -> StoredTable:
-    row = StoredDifference(difference, low, high, lose=9)
+def table(difference: float = 0.3, low: float = 0.1, high: float = 0.5) -> StoredTable:
+    rows = {
+        name: MetricRow(name, BETTER[name], 2.0, 2.0 + difference, difference, low, high, 9)
+        for name in ("error", "motion")
+    }
     means = {name: {"A": StoredMean(2.0, 1.0, 3.0, 9), "B": StoredMean(2.0, 1.0, 3.0, 9)} for name in BETTER}
-    return StoredTable(("A", "B"), means, {"A|B": {"error": row, "motion": row}})
+    return StoredTable(("A", "B"), means, {"A|B": rows})
 
 
 @pytest.mark.parametrize(
@@ -53,8 +57,8 @@ def test_shares_are_of_the_first_systems_mean() -> None:
 
 
 def test_what_is_unknown_does_not_pass() -> None:
-    assert check_gate(table(low=None, high=None), Gate("excluded", {"error": 9.0}, {}), BETTER)
-    assert not check_gate(table(low=None, high=None), Gate("shown", {"error": 0.0}, {}), BETTER)
+    assert check_gate(table(low=-inf, high=inf), Gate("excluded", {"error": 9.0}, {}), BETTER)
+    assert not check_gate(table(low=-inf, high=inf), Gate("shown", {"error": 0.0}, {}), BETTER)
     lost = replace(table(), pairs={"A|B": {}})
     (breach,) = check_gate(lost, Gate("estimate", {"error": 9.0}, {}), BETTER)
     assert "could not be measured" in breach.words
@@ -94,16 +98,6 @@ def test_other_gates_are_refused(tmp_path: Path, text: str, words: str) -> None:
         read_gate(tmp_path / "nowhere.toml")
 
 
-def test_tables_are_found_and_directions_come_with_them(tmp_path: Path) -> None:
-    assert find_table(tmp_path) is None
-    (tmp_path / "table.json").write_text(json.dumps(plain(table())))
-    assert find_table(tmp_path) == find_table(tmp_path / "table.json") == tmp_path / "table.json"
-    data, better = load_table(tmp_path / "table.json")
-    assert data.systems == ("A", "B") and better["warping_error"] == "lower" and "error" not in better
-    (tmp_path / "details.json").write_text(json.dumps({"directions": BETTER}))
-    assert load_table(tmp_path / "table.json")[1]["error"] == "lower"
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """Base and two runs on six prompts; `good` lowers lost dots, `bad` raises them."""
@@ -126,11 +120,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     settings = Settings(footage=FootageSettings(kind="world"))
-    result, directions = compare_runs(store, settings, ["good", "bad"])
+    result = compare_runs(store, settings, ["good", "bad"])
     assert result.verdicts is not None and result.report is not None
     assert result.verdicts["base|good"].startswith("Better: lost dots fell")
     assert result.verdicts["base|bad"].startswith("Worse: lost dots rose")
-    data = load_table(result.table)[0]
+    data, directions = load_table(result.table)
     assert list(data.pairs) == ["base|good", "base|bad", "good|bad"]
     assert data.pairs["base|good"]["lost_dots"].win == 8
     (breach,) = check_gate(data, Gate("estimate", {"lost_dots": 0.1}, {}), directions)
@@ -148,7 +142,7 @@ def test_prompts_of_each_size_and_length_are_compared_apart(store: Store) -> Non
     settings = Settings(footage=FootageSettings(kind="world"))
 
     def page() -> str:
-        result, _ = compare_runs(store, settings, ["good"])
+        result = compare_runs(store, settings, ["good"])
         assert result.report is not None
         return result.report.read_text()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rushes.evaluate.video_folders import Folders
 from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
 from rushes.progress import no_bar
+from rushes.report.model import MetricRow
 from rushes.text_reader import checked_text
 
 PROMPTS = 8
@@ -68,14 +69,16 @@ def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_pa
     result, table, details = run(root, tmp_path, "plain", "noisy")
     assert set(table) == {"systems", "metrics", "pairs"} and table["systems"] == ["plain", "noisy"]
     row = table["pairs"]["plain|noisy"]["warping_error"]
-    assert set(row) == {"difference", "low", "high", "win", "tie", "lose", "prompts"}
+    assert set(row) == {each.name for each in fields(MetricRow)} and row["unit"] == "grey levels of 255"
     assert row["low"] > 0 and (row["win"], row["tie"], row["lose"]) == (0, 0, PROMPTS)
     means = table["metrics"]["warping_error"]
     assert set(means["plain"]) == {"mean", "low", "high", "n"} and means["plain"]["n"] == PROMPTS
     assert row["difference"] == pytest.approx(means["noisy"]["mean"] - means["plain"]["mean"])
     assert result.verdicts["plain|noisy"].startswith("noisy against plain: worse on")
     assert "warping error" in result.verdicts["plain|noisy"]
-    assert details["pairs"]["plain|noisy"]["warping_error"]["p_adjusted"] < 0.05
+    detail = details["pairs"]["plain|noisy"]["warping_error"]
+    assert set(detail) == {"p", "p_adjusted", "effect", "prompts"} and detail["p_adjusted"] < 0.05
+    assert all(detail[name] == row[name] for name in ("p", "p_adjusted", "prompts"))
     assert details["feature_distance"]["plain|noisy"]["value"] > 0
     assert details["directions"]["motion_speed"] == "higher"
 

@@ -21,8 +21,9 @@ from rushes.backbones.folders import read_folder
 from rushes.backbones.texts import TextCache
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import load_settings
-from rushes.evaluate.compare import load_table, read_gate
+from rushes.evaluate.compare import read_gate
 from rushes.evaluate.result import read_evaluation
+from rushes.evaluate.table_file import load_table
 from rushes.files import MediaError
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.clip_tables import read_tables

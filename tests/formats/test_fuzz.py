@@ -21,8 +21,9 @@ from pydantic import BaseModel
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import load_settings, to_toml
 from rushes.config.tables import Settings
-from rushes.evaluate.compare import check_gate, load_table, read_gate
+from rushes.evaluate.compare import check_gate, read_gate
 from rushes.evaluate.external import ExternalScores
+from rushes.evaluate.table_file import load_table
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import content_hash
 from rushes.formats.archives import read_webdataset

@@ -138,22 +138,22 @@ def compare(
 ) -> None:
     """Compare several runs, with a gate for continuous integration."""
     from rushes.evaluate import compare as stage
+    from rushes.evaluate.table_file import find_table, load_table
 
     wanted = stage.read_gate(gate) if gate is not None else None
-    there = stage.find_table(target)
+    there = find_table(target)
     if there is not None and not runs:
         refuse_unused({"--set": overrides}, "runs of a project")
         settings = None
-        table, better = stage.load_table(there)
+        table, better = load_table(there)
         result = stage.CompareResult(there)
     else:
         settings = read_settings(target, overrides, nothing)
         if not runs:
             raise ValueError(f"name runs of {target} to compare with its base: {_runs_of(target)}")
         with Store.open(target) as store:
-            result, directions = stage.compare_runs(store, settings, runs, wanted)
-        table, better = stage.load_table(result.table)
-        better |= directions
+            result = stage.compare_runs(store, settings, runs, wanted)
+        table, better = load_table(result.table)
     breaches = stage.check_gate(table, wanted, better) if wanted else []
     result = replace(result, breaches=tuple(f"{b.system}: {b.metric}: {b.words}" for b in breaches))
     passed = [] if wanted is None or breaches else ["gate: passed"]

@@ -21,16 +21,16 @@ from rushes.evaluate.result import (
 )
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import meter_of
+from rushes.evaluate.table_file import StoredTable, table_json
 from rushes.evaluate.votes import judged_by_people
 from rushes.files import write_json
-from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE, Candidate
+from rushes.report.model import MetricRow
 from rushes.report.page import write
-from rushes.stats import LEAST_PROMPTS, Key, StoredDifference, StoredTable, compare_systems, read_table
+from rushes.stats import LEAST_PROMPTS, Key, compare_systems
 from rushes.store.database import Store
-from rushes.text_reader import checked_text, counted, parse_json, read_toml
+from rushes.text_reader import counted, read_toml
 
-TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
 
 
@@ -58,9 +58,7 @@ def _check_sizes(rows: Mapping[str, Mapping[Key, Candidate]]) -> None:
                 )
 
 
-def compare_runs(
-    store: Store, settings: Settings, runs: Sequence[str], gate: Gate | None = None
-) -> tuple[CompareResult, Mapping[str, str]]:
+def compare_runs(store: Store, settings: Settings, runs: Sequence[str], gate: Gate | None = None) -> CompareResult:
     """Base and runs on the held-out prompts and seeds that each was evaluated on: reports/compare.json and .html.
 
     Args:
@@ -68,9 +66,6 @@ def compare_runs(
         settings: of the project.
         runs: by name.
         gate: whose metrics are looked up before anything is compared.
-
-    Returns:
-        The result, and which direction of each metric is better.
 
     Raises:
         ValueError: a run that is named twice, or that was not evaluated; a gate as `check_gate` does.
@@ -104,9 +99,9 @@ def compare_runs(
     report = systems_report(compared, settings.report.cases, seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_json(target, table.as_json(), checksum=True)
+    write_json(target, table_json(table, compared.metrics), checksum=True)
     page = write(report, target.with_suffix(".html"), settings.report.max_mb)
-    return CompareResult(target, compared.verdicts(), page), meter.better
+    return CompareResult(target, compared.verdicts(), page)
 
 
 @dataclass(frozen=True)
@@ -189,7 +184,7 @@ def check_gate(table: StoredTable, gate: Gate, better: Mapping[str, str]) -> lis
             if row is None or (mean is None and name in gate.shares):
                 breaches.append(Breach(system, name, "could not be measured on any clip that both systems have"))
                 continue
-            if row.prompts is not None and row.prompts < LEAST_PROMPTS:
+            if 0 < row.prompts < LEAST_PROMPTS:
                 few = counted(row.prompts, "independent prompt")
                 breaches.append(Breach(system, name, f"{few} are too few to pass a gate; use {LEAST_PROMPTS} or more"))
                 continue
@@ -210,39 +205,13 @@ def _check_names(gate: Gate, names: Collection[str], better: Mapping[str, str]) 
             )
 
 
-def _breach(row: StoredDifference, sign: float, margin: float, rule: Rule) -> str:
+def _breach(row: MetricRow, sign: float, margin: float, rule: Rule) -> str:
     """Why a difference does not pass, "" if it does."""
     estimate = sign * row.difference
-    ends = [sign * end if end is not None else None for end in (row.low, row.high)]
-    best, worst = (ends[1], ends[0]) if sign > 0 else (ends[0], ends[1])
+    worst, best = sorted((sign * row.low, sign * row.high))
     numbers = f"difference {row.difference:+.4g}, margin {margin:.4g}"
     if rule == "estimate":
         return f"{numbers}: worse than allowed" if estimate < -margin else ""
     if rule == "shown":
-        return f"{numbers}: shown to be worse than allowed" if best is not None and best < -margin else ""
-    return f"{numbers}: a change larger than the margin is not excluded" if worst is None or worst < -margin else ""
-
-
-def find_table(target: Path) -> Path | None:
-    """The table.json that `target` is or holds; None where it is neither."""
-    if target.is_file() and target.suffix.lower() == ".json":
-        return target
-    return target / TABLE if (target / TABLE).is_file() else None
-
-
-def load_table(path: Path) -> tuple[StoredTable, dict[str, str]]:
-    """A table, and which direction of each metric is better, from details.json beside it or else from the catalogue."""
-    again = "compare the systems again"
-    table = read_table(checked_text(path, again), str(path))
-    better: dict[str, str] = {name: metric.better for name, metric in all_metrics().items()}
-    details = path.parent / DETAILS
-    if details.is_file():
-        more = parse_json(checked_text(details, again), f"{details}: not JSON; delete it or evaluate again")
-        directions = more.get("directions", {}) if isinstance(more, dict) else None
-        if not isinstance(directions, dict) or not all(isinstance(direction, str) for direction in directions.values()):
-            raise ValueError(
-                f"{details}: does not record whether higher or lower is better for each metric; delete it "
-                "or evaluate again"
-            )
-        better |= directions
-    return table, better
+        return f"{numbers}: shown to be worse than allowed" if best < -margin else ""
+    return f"{numbers}: a change larger than the margin is not excluded" if worst < -margin else ""

@@ -128,6 +128,9 @@ def metric_row(measure: Measure, difference: Difference, first: str) -> MetricRo
         p_adjusted=difference.p_adjusted,
         prompts=difference.prompts,
         spread=difference.spread,
+        win=difference.wins.wins,
+        tie=difference.wins.ties,
+        lose=difference.wins.losses,
     )
 
 

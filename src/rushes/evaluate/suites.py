@@ -90,6 +90,11 @@ def general_meter() -> MetricSuite:
     return MetricSuite("general-2", better, units, headline="", size_px=None, measure=measure)
 
 
+def directions() -> dict[str, Better]:
+    """Metric -> which direction is better, of any footage and of the world's."""
+    return {**general_meter().better, **world_meter().better}
+
+
 def meter_of(footage: FootageSettings) -> MetricSuite:
     """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
     return world_meter() if footage.kind == "world" else general_meter()

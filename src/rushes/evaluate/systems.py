@@ -17,11 +17,13 @@ from rushes.evaluate.prompt_clusters import clusters_of_folders
 from rushes.evaluate.result import (
     ComparedSystems,
     ComparedVideo,
+    SystemPair,
     in_order,
     metric_rows,
     metrics_by_shape,
     systems_report,
 )
+from rushes.evaluate.table_file import DETAILS, TABLE, table_json
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import MediaError, content_hash, make_folder, write_json
 from rushes.formats.caption_files import shown
@@ -30,6 +32,7 @@ from rushes.metrics import catalogue, sets
 from rushes.metrics.base import SharedProperty
 from rushes.progress import Bar
 from rushes.records import plain, stable_hash
+from rushes.report.model import MetricRow
 from rushes.report.page import write
 from rushes.stats import ComparisonTable, Key, Measure, compare_systems
 from rushes.text_reader import counted
@@ -107,11 +110,11 @@ def evaluate_systems(asked: SystemsRequest, others: ExternalScores, judge: Folde
     drift = drifts[compared.main]
     report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)
     make_folder(asked.out)
-    result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / "table.json", asked.out / "report.html")
-    write_json(result.table, table.as_json(), checksum=True)
+    result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / TABLE, asked.out / "report.html")
+    write_json(result.table, table_json(table, compared.metrics), checksum=True)
     directions = {"directions": {m.name: m.better for m in measures}, "units": {m.name: m.unit for m in measures}}
-    details = _details(asked, result) | directions | _numbers(table, drifts, videos)
-    write_json(asked.out / "details.json", details, checksum=True)
+    details = _details(asked, result) | directions | _numbers(compared.metrics, table, drifts, videos)
+    write_json(asked.out / DETAILS, details, checksum=True)
     write(report, result.report, asked.max_mb)
     return result
 
@@ -293,15 +296,23 @@ def _details(asked: SystemsRequest, result: SystemsResult) -> dict[str, Any]:
 
 
 def _numbers(
-    table: ComparisonTable, drifts: Mapping[tuple[str, str], sets.FeatureDistance | None], videos: MeasuredVideos
+    metrics: Mapping[SystemPair, Sequence[MetricRow]],
+    table: ComparisonTable,
+    drifts: Mapping[SystemPair, sets.FeatureDistance | None],
+    videos: MeasuredVideos,
 ) -> dict[str, Any]:
     numbers = {
         "pairs": {
-            f"{first}|{second}": {
-                name: {"p": d.p, "p_adjusted": d.p_adjusted, "effect": d.effect, "prompts": d.prompts}
-                for name, d in row.items()
+            "|".join(pair): {
+                row.name: {
+                    "p": row.p,
+                    "p_adjusted": row.p_adjusted,
+                    "effect": table.pairs[pair][row.name].effect,
+                    "prompts": row.prompts,
+                }
+                for row in rows
             }
-            for (first, second), row in table.pairs.items()
+            for pair, rows in metrics.items()
         },
         "feature_distance": {
             f"{first}|{second}": {"value": d.value, "chance": d.chance, "p": d.p_value} if d else None

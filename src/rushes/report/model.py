@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -49,6 +49,9 @@ class MetricRow:
     p_adjusted: float | None = None  # Holm's, over all metrics with a better direction; null = unknown
     prompts: int = 0  # independent ones among the pairs: those of one film, or under one caption, are one; 0 = unknown
     spread: float = 0.0  # standard deviation of the difference from one of these to the next
+    win: int | None = None  # pairs where the second is better; null = unknown
+    tie: int | None = None  # pairs where it is as good: all of a neutral metric
+    lose: int | None = None  # pairs where it is worse
 
     @property
     def interval(self) -> Interval:
@@ -59,6 +62,21 @@ class MetricRow:
     def outcome(self) -> Outcome:
         """What may be claimed, see `rushes.stats.outcome`."""
         return outcome(self.better, self.interval, self.p_adjusted, self.prompts)
+
+
+def flipped(row: MetricRow) -> MetricRow:
+    """The metric of the same systems in the other order, where the spread over base clips is unknown."""
+    return replace(
+        row,
+        base=row.trained,
+        trained=row.base,
+        difference=-row.difference,
+        low=-row.high,
+        high=-row.low,
+        clip_spread=None,
+        win=row.lose,
+        lose=row.win,
+    )
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,5 @@ from rushes.stats.system_comparison import Difference as Difference
 from rushes.stats.system_comparison import Key as Key
 from rushes.stats.system_comparison import Measure as Measure
 from rushes.stats.system_comparison import Outcome as Outcome
-from rushes.stats.system_comparison import StoredDifference as StoredDifference
-from rushes.stats.system_comparison import StoredTable as StoredTable
 from rushes.stats.system_comparison import compare_systems as compare_systems
 from rushes.stats.system_comparison import outcome as outcome
-from rushes.stats.system_comparison import read_table as read_table

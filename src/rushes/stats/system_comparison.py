@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
 
-from rushes.records import plain
 from rushes.stats.intervals import Interval, WinRate, holm, mean_interval, mean_p_value, paired_difference, win_rate
-from rushes.text_reader import parse_json
 
 Better = Literal["lower", "higher", "neutral"]
 Outcome = Literal["worse", "suspect", "undecided", "better"]
@@ -67,64 +63,6 @@ class ComparisonTable:
     systems: tuple[str, ...]
     means: Mapping[str, Mapping[str, Interval]]
     pairs: Mapping[tuple[str, str], Mapping[str, Difference]]
-
-    def as_json(self) -> dict[str, Any]:
-        """What table.json holds; numbers that are not finite are null."""
-        metrics = {
-            name: {system: StoredMean(m.value, m.low, m.high, m.n) for system, m in row.items()}
-            for name, row in self.means.items()
-        }
-        pairs = {
-            f"{first}|{second}": {name: _stored(d) for name, d in row.items()}
-            for (first, second), row in self.pairs.items()
-        }
-        table: dict[str, Any] = plain(StoredTable(self.systems, metrics, pairs))
-        return table
-
-
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-@dataclass(frozen=True)
-class StoredMean:
-    """The mean of a system in table.json, with its interval; null = nothing was measured."""
-
-    mean: _Finite | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-
-
-@dataclass(frozen=True)
-class StoredDifference:
-    """The same of a difference; how often the second system won; `prompts` is null in tables of older versions."""
-
-    difference: _Finite
-    low: _Finite | None
-    high: _Finite | None
-    win: int = 0
-    tie: int = 0
-    lose: int = 0
-    prompts: int | None = None
-
-
-@dataclass(frozen=True)
-class StoredTable:
-    """What table.json holds: `metrics[metric][system]`, `pairs["FIRST|SECOND"][metric]`."""
-
-    systems: Annotated[tuple[str, ...], Field(min_length=2)]
-    metrics: Annotated[Mapping[str, Mapping[str, StoredMean]], Field(min_length=1)]
-    pairs: Mapping[str, Mapping[str, StoredDifference]]
-
-
-_STORED = TypeAdapter(StoredTable)
-
-
-def _stored(row: Difference) -> StoredDifference:
-    ends, wins = row.interval, row.wins
-    return StoredDifference(
-        ends.value, ends.low, ends.high, win=wins.wins, tie=wins.ties, lose=wins.losses, prompts=row.prompts
-    )
 
 
 def outcome(better: Better, interval: Interval, p_adjusted: float | None = None, prompts: int = 0) -> Outcome:
@@ -179,18 +117,6 @@ def compare_systems(
                 shared[name] = replace(shared[name], p_adjusted=float(p))
         pairs[first, second] = shared
     return ComparisonTable(tuple(systems), means, pairs)
-
-
-def read_table(text: str, where: str) -> StoredTable:
-    """table.json as it was written. Raises ValueError, naming `where`, for anything else."""
-    parse_json(text, f"{where}: not JSON; run `rushes evaluate --systems` again")
-    with suppress(ValidationError):
-        table = _STORED.validate_json(text, strict=True)
-        if all(system in row for row in table.metrics.values() for system in table.systems):
-            return table
-    raise ValueError(
-        f"{where}: not the table of a comparison; name a table.json that `rushes evaluate --systems` wrote"
-    )
 
 
 def _mean(measure: Measure, system: str, seed: int, cluster_of: Mapping[str, str]) -> Interval:

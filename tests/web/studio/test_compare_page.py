@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rushes.config.tables import Settings
 from rushes.evaluate.compare import compare_runs
+from rushes.evaluate.suites import general_meter
 from rushes.files import write_json
+from rushes.records import Score
 from rushes.store.database import Store
 from rushes.web.studio import compare_page
 from rushes.web.studio.compare_page import sections
@@ -77,7 +80,7 @@ def test_figures_are_what_commands_wrote(caller: Caller, folder: Path) -> None:
     assert missing["missing"].startswith(f"`rushes compare {folder} one two`")
     with Store.open(folder) as store:
         settings = Settings.model_validate({"footage": {"kind": "folder", "path": str(folder)}})
-        result, _ = compare_runs(store, settings, ("one", "two"))
+        result = compare_runs(store, settings, ("one", "two"))
     assert result.table.name == "compare.json"
     (row,) = caller.post("figures", first="one", second="two").json()["rows"]
     assert (row["metric"], row["pairs"], row["wins"], row["better"]) == ("warping error", 9, [0, 0, 9], "lower")
@@ -85,6 +88,36 @@ def test_figures_are_what_commands_wrote(caller: Caller, folder: Path) -> None:
     (other,) = caller.post("figures", first="two", second="one").json()["rows"]
     assert other["wins"] == [9, 0, 0] and other["difference"] == row["difference"].replace("+", "\u2212")
     assert (other["first"], other["second"]) == (row["second"], row["first"]) and other["words"] == "got better"
+
+
+def test_the_page_claims_what_the_report_claims_in_both_directions(tmp_path: Path) -> None:
+    """The interval of the warping error excludes zero; the correction for six metrics does not."""
+    folder = make_project(tmp_path / "project", groups=10)
+    meter, rng = general_meter(), np.random.default_rng(0)
+    others = [name for name, better in meter.better.items() if better != "neutral" and name != "warping_error"][:5]
+    settings = Settings.model_validate({"footage": {"kind": "folder", "path": str(folder)}})
+    with Store.open(folder) as store:
+        for g in range(10):
+            values = {(name, system): float(rng.normal()) for name in others for system in ("base", "one", "two")}
+            values["warping_error", "two"] = g / 10 + 0.15 + 0.3 * (-1) ** g
+            store.add(
+                Score(f"{name} of {system} {g}", f"{system}-{g}", name, value, measured_by=meter.name)
+                for (name, system), value in values.items()
+            )
+        for runs in (("one", "two"), ("two", "one")):
+            verdicts = compare_runs(store, settings, runs).verdicts
+            assert verdicts is not None
+            said = verdicts["|".join(runs)]
+            assert said.startswith("No change shown: no metric distinguishes")
+            assert ("Warping error may have got worse" in said) == (runs[1] == "two")
+            assert _said_of_warping(folder, "one", "two") == ("may have got worse", "grey levels of 255")
+            assert _said_of_warping(folder, "two", "one") == ("no change shown", "grey levels of 255")
+
+
+def _said_of_warping(folder: Path, first: str, second: str) -> tuple[str, str]:
+    with calling(folder, sections) as caller:
+        rows = {row["metric"]: row for row in caller.post("figures", first=first, second=second).json()["rows"]}
+    return rows["warping error"]["words"], rows["warping error"]["unit"]
 
 
 def test_a_run_against_the_base_has_the_evaluations_figures(caller: Caller, folder: Path) -> None:

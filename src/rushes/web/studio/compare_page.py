@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,12 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from rushes.evaluate.result import in_order, read_evaluation, warned_verdict
-from rushes.evaluate.suites import general_meter, world_meter
+from rushes.evaluate.suites import directions
+from rushes.evaluate.table_file import load_table
 from rushes.records import BASE
 from rushes.report import text
 from rushes.report.model import MetricRow
-from rushes.stats import Better, Outcome, read_table
+from rushes.stats import Outcome
 from rushes.store.own_files import own_path
 from rushes.store.row_queries import (
     StoredRow,
@@ -31,7 +31,6 @@ from rushes.store.row_queries import (
     scores_of,
     values_of,
 )
-from rushes.text_reader import checked_text
 from rushes.web.site import Body, SiteSection, StudioProject
 from rushes.web.videos import add_project_videos, shown
 
@@ -74,8 +73,6 @@ class HeadToHead:
     source: str = ""  # file, from the project's folder
     words: tuple[str, ...] = ()  # the verdict, and what is wrong with the run
     rows: tuple[MetricRow, ...] = ()
-    # metric -> pairs won, tied and lost by the second, where it is known
-    wins: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     missing: str = ""  # why there are none
 
 
@@ -113,7 +110,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
         @router.post("/figures", dependencies=[person])
         def figures(body: TwoSystems) -> dict[str, Any]:
             stored = _figures(project, body.first, body.second)
-            rows = [_cells(row, stored.wins.get(row.name)) for row in stored.rows]
+            rows = [_cells(row) for row in stored.rows]
             return {"rows": rows, "words": stored.words, "source": stored.source, "missing": stored.missing}
 
     yield SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes, place=50)
@@ -150,27 +147,17 @@ def _gains(
 ) -> dict[str, float]:
     """Id of the first take -> how much better the second is by a metric; more where no direction is better."""
     values = values_of(connection, metric)
-    sign = -1 if _better(metric) == "lower" else 1
+    sign = -1 if directions().get(metric) == "lower" else 1
     both = [(a["id"], b["id"]) for a, b in pairs if a["id"] in values and b["id"] in values]
     return {a: sign * (values[b] - values[a]) for a, b in both}
-
-
-@cache
-def _directions() -> Mapping[str, Better]:
-    """Metric -> which direction is better."""
-    return {**general_meter().better, **world_meter().better}
-
-
-def _better(metric: str) -> Better:
-    return _directions().get(metric, "neutral")
 
 
 def _pair(connection: sqlite3.Connection, first: StoredRow, second: StoredRow) -> dict[str, Any]:
     """Both takes, and what was measured of each."""
     scores = scores_of(connection, [first["id"], second["id"]])
-    a, b = scores[first["id"]], scores[second["id"]]
+    a, b, better = scores[first["id"]], scores[second["id"]], directions()
     measured = [
-        {"metric": text.plain(name), "better": _better(name), "first": a[name], "second": b[name]}
+        {"metric": text.plain(name), "better": better.get(name, "neutral"), "first": a[name], "second": b[name]}
         for name in a
         if name in b
     ]
@@ -212,34 +199,11 @@ def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
     path = own_path(folder, "reports", "compare.json")
     if not path.is_file():
         return None
-    table = read_table(checked_text(path, "run `rushes compare`, which writes it again"), str(path))
-    there = table.pairs.get(f"{first}|{second}")
-    sign, row_of_pair = (1, there) if there is not None else (-1, table.pairs.get(f"{second}|{first}"))
-    if row_of_pair is None:
-        return None
-    rows, wins = [], {}
-    for name, row in row_of_pair.items():
-        low, high = (math.inf * at if end is None else end for end, at in ((row.low, -1), (row.high, 1)))
-        means = [table.metrics[name][system].mean for system in (first, second)]
-        base, trained = (math.nan if mean is None else mean for mean in means)
-        rows.append(
-            MetricRow(
-                name=name,
-                better=_better(name),
-                base=base,
-                trained=trained,
-                difference=sign * row.difference,
-                low=min(sign * low, sign * high),
-                high=max(sign * low, sign * high),
-                n=row.win + row.tie + row.lose,
-                prompts=row.prompts or 0,
-            )
-        )
-        wins[name] = (row.win, row.tie, row.lose) if sign > 0 else (row.lose, row.tie, row.win)
-    return HeadToHead("reports/compare.json", (), tuple(rows), wins)
+    metrics = load_table(path)[0].pair(first, second)
+    return None if metrics is None else HeadToHead("reports/compare.json", (), tuple(metrics.values()))
 
 
-def _cells(row: MetricRow, wins: tuple[int, int, int] | None) -> dict[str, Any]:
+def _cells(row: MetricRow) -> dict[str, Any]:
     """A metric of two systems in words, all with the same digits."""
     numbers = text.cells(row)
     return {
@@ -254,5 +218,5 @@ def _cells(row: MetricRow, wins: tuple[int, int, int] | None) -> dict[str, Any]:
         "prompts": row.prompts,
         "outcome": row.outcome,
         "words": _MAY_BE_SAID[row.outcome] if row.better != "neutral" else "neither direction is better",
-        "wins": wins,
+        "wins": None if row.win is None else (row.win, row.tie, row.lose),
     }

@@ -26,7 +26,7 @@ from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training.comparison import Comparison, View
 from rushes.training.history import CURVES
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 
 SHAPES = {"landscape": (5, 4, 6), "portrait": (5, 6, 4), "square": (5, 5, 5)}  # latent frames, height, width
 VISITS = 3  # of each comparison in a run
@@ -47,7 +47,7 @@ def comparisons(latents: LatentStore, shape: str, count: int, channels: int, sca
     return rows
 
 
-def seconds(data: Data, settings: TrainSettings) -> list[float]:
+def seconds(data: TrainingData, settings: TrainSettings) -> list[float]:
     """Of each step of a run but the first, which makes the optimizer's moments and warms up."""
     backbone = TinyBackbone()
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def run(groups: Sequence[list[Comparison]], latents: LatentStore, batch: int) ->
     def of(some: list[Comparison]) -> list[float]:
         steps = VISITS * len(some) // batch
         settings = TrainSettings.model_validate({"steps": steps, "batch": batch, "checkpoint_every": steps})
-        return seconds(Data(some, [], latents, TimeDraw("uniform")), settings)
+        return seconds(TrainingData(some, [], latents, TimeDraw("uniform")), settings)
 
     apart = [step for group in groups for step in of(group)]
     return statistics.mean(of([each for group in groups for each in group])), statistics.mean(apart)

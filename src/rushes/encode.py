@@ -19,7 +19,7 @@ from rushes.config.tables import BackboneSettings
 from rushes.edits import words
 from rushes.media.read import read_still, read_video
 from rushes.media.resize import FitMode, resize_frame
-from rushes.progress import Sharing, in_turn
+from rushes.progress import ParallelMap, in_turn
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
 from rushes.store.media import MediaFolder
@@ -59,7 +59,7 @@ def encode(
     fit: FitMode,
     wanted: Sequence[LatentKey],
     tick: Callable[[int], None] = lambda count: None,
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> None:
     """Make latents, each batch stored before the next is read; `tick` is called with the size of each.
 

@@ -28,7 +28,7 @@ from rushes.files import content_hash
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
-from rushes.progress import Sharing, Tick, in_turn, no_tick
+from rushes.progress import ParallelMap, Tick, in_turn, no_tick
 from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, first_frame_key, still_key
@@ -204,7 +204,7 @@ def generate(
     context: GenerationContext,
     wanted: Sequence[Request],
     tick: Tick = no_tick,
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> dict[str, float]:
     """Make candidates batch by batch, each stored before the next is begun.
 
@@ -257,7 +257,7 @@ def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
 
 
 def make_clips(
-    context: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
+    context: TakeContext, wanted: Sequence[Request], spread: ParallelMap = in_turn
 ) -> Iterator[tuple[list[Request], list[bytes]]]:
     """Batches of requests, each with a video file of each of its requests; nothing is stored."""
     read(context, wanted)

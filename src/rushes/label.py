@@ -13,7 +13,7 @@ from typing import Any
 from rushes.judges.base import Judge, Judgement, Rater
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.progress import Sharing, in_turn
+from rushes.progress import ParallelMap, in_turn
 from rushes.records import Candidate, Preference, Score, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
@@ -61,7 +61,7 @@ def label(
     settings_hash: str,
     asks: bool = False,
     tick: Callable[[], None] = lambda: None,
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> Counter[int | None]:
     """Judge the pairs that this judge has not judged under these settings.
 
@@ -142,7 +142,7 @@ def _requests(
 
 
 def judge_each(
-    media: MediaFolder, judge: Judge, asked: Sequence[TakePair], segment_s: float | None, spread: Sharing = in_turn
+    media: MediaFolder, judge: Judge, asked: Sequence[TakePair], segment_s: float | None, spread: ParallelMap = in_turn
 ) -> Iterator[tuple[TakePair, Judgement]]:
     """Pairs with what a judge says of them; nothing is stored."""
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(media, candidate, judge))
@@ -166,7 +166,7 @@ def rate(
     candidates: Sequence[Candidate],
     *,
     tick: Callable[[], None] = lambda: None,
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> Counter[bool]:
     """Score from 0 to 10 the candidates that this rater has not scored; processes that help call `rate_each`.
 
@@ -188,7 +188,7 @@ def rate(
 
 
 def rate_each(
-    media: MediaFolder, rater: Rater, missing: Sequence[Candidate], spread: Sharing = in_turn
+    media: MediaFolder, rater: Rater, missing: Sequence[Candidate], spread: ParallelMap = in_turn
 ) -> Iterator[tuple[Candidate, float]]:
     """What a rater gives candidates; nothing is stored."""
     return spread(missing, lambda candidate: rater.rate(_shot(media, candidate, rater)))

@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-class Sharing(Protocol):
+class ParallelMap(Protocol):
     """Who does the parts of a work: this process, or several at once."""
 
     def __call__(self, parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, R]]:

@@ -324,7 +324,7 @@ class Run:
         )
         network = backbone.network
         make_trainable(backbone, settings)
-        data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
+        data = loop.TrainingData([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
         work = loop._prepare(backbone, data, settings, 0, ALONE)
         seen: dict[str, set[str]] = {}
 

@@ -15,11 +15,11 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.history import read_history
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.memory import GradientStrategy
 from rushes.training.reference_cache import fill, open_cache
 
@@ -44,7 +44,7 @@ def comparison(frames: int, id: str = "c") -> Comparison:
 
 
 def noise_of(of: Comparison, shape: tuple[int, ...]) -> Tensor:
-    noise = Draws(0, TIMES, first_frame_noise=PUBLISHED).of(of, 0, shape).shown_noise_CHW
+    noise = NoiseSampler(0, TIMES, first_frame_noise=PUBLISHED).of(of, 0, shape).shown_noise_CHW
     assert noise is not None
     return noise
 
@@ -59,7 +59,7 @@ def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
     one = comparison(frames)
 
     def batch(visit: int, noise: tuple[float, ...]) -> Batch:
-        return make_batch([(one, visit)], latents, model, Draws(0, TIMES, first_frame_noise=noise))
+        return make_batch([(one, visit)], latents, model, NoiseSampler(0, TIMES, first_frame_noise=noise))
 
     clean, noisy = batch(0, ()), batch(0, PUBLISHED)
     assert torch.equal(clean.noise_RCFHW, noisy.noise_RCFHW) and torch.equal(clean.t_RF, noisy.t_RF)
@@ -91,7 +91,7 @@ def test_a_cache_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path:
     model = tiny_model("cogvideox_i2v")
     latents = stored(model, tmp_path / "latents")
     one = comparison(3)
-    drawn = {noise: Draws(0, TIMES, first_frame_noise=noise) for noise in ((), PUBLISHED)}
+    drawn = {noise: NoiseSampler(0, TIMES, first_frame_noise=noise) for noise in ((), PUBLISHED)}
     caches = {
         noise: open_cache(tmp_path / "bank", 2, weights="w", latents=latents, backbone=model, draws=draws)
         for noise, draws in drawn.items()
@@ -115,7 +115,7 @@ def test_a_run_trains_under_what_its_settings_say(tiny_model: Models, tmp_path: 
         torch.manual_seed(0)
         add_lora(model.network, model.spec.lora_targets, 2, 2)
         term = Term("supervised", (1.0,), (1, 1, 1), link="error")
-        data = Data(
+        data = TrainingData(
             [Comparison("c", "g", (View("real", CAPTIONS[0], "real"),), (term,))], [], stored(model, folder), TIMES
         )
         settings = TrainSettings(steps=1, batch=1, first_frame_noise=noise)

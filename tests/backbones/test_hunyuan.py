@@ -18,7 +18,7 @@ from rushes.backbones.hunyuan import HunyuanFromImage
 from rushes.backbones.loading import load_backbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.training.batches import Draws, make_batch, read_views
+from rushes.training.batches import NoiseSampler, make_batch, read_views
 from rushes.training.comparison import Comparison, View
 
 from .references import load_pipeline
@@ -113,7 +113,9 @@ def test_all_pairs_of_a_run_are_read_by_one_reader(
     read_views(model, views, latents)
     assert len(made) == 1
     term = Term("clip", (1.0, -1.0), (0,) + (1,) * 2, beta=20.0)
-    batch = make_batch([(Comparison("c", "g", views, (term,)), 0)], latents, model, Draws(0, TimeDraw("uniform")))
+    batch = make_batch(
+        [(Comparison("c", "g", views, (term,)), 0)], latents, model, NoiseSampler(0, TimeDraw("uniform"))
+    )
     assert len(made) == 1 and not torch.equal(batch.condition.text[0], batch.condition.text[1])
 
 

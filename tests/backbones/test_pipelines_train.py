@@ -12,7 +12,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key, still_key
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, LatentGrid, View
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.reference import Reference
@@ -45,7 +45,7 @@ def test_three_steps_lower_the_loss(name: str, mode: str, tiny_model: Models, tm
     views = tuple(View(media, CAPTIONS[0], "real" if given else "") for media in ("real", "take"))
     terms = (Term("clip", (1.0, -1.0), labels, beta=20.0), Term("supervised", (1.0, 0.0), labels, link="error"))
     batch = make_batch(
-        [(Comparison("c", "g", views, terms), 0)], latents, model, Draws(0, TimeDraw("uniform", 0.5, 0.9))
+        [(Comparison("c", "g", views, terms), 0)], latents, model, NoiseSampler(0, TimeDraw("uniform", 0.5, 0.9))
     )
     assert bool((batch.t_RF[:, 0] == 0).all()) is (given and spec.first_frame == "clean")
     torch.manual_seed(0)

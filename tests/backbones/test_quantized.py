@@ -18,7 +18,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.quantized import Quantize, bits_of, linear_layers, quantize, weight_bytes, weight_count
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, LatentGrid, View
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.reference import Reference
@@ -107,7 +107,7 @@ def test_training_lowers_the_loss(
     terms = (Term("clip", (1.0, -1.0), grid.labels((1,)), beta=20.0),)
     views = (View("real", CAPTIONS[0], ""), View("take", CAPTIONS[0], ""))
     batch = make_batch(
-        [(Comparison("c", "g", views, terms), 0)], latents, model, Draws(0, TimeDraw("uniform", 0.5, 0.9))
+        [(Comparison("c", "g", views, terms), 0)], latents, model, NoiseSampler(0, TimeDraw("uniform", 0.5, 0.9))
     )
     torch.manual_seed(0)
     add_lora(model.network, spec.lora_targets, rank=4, alpha=4)

@@ -16,7 +16,7 @@ from rushes.footage import preflight_costs, preflight_text, probe_cache
 from rushes.footage.preflight import Length, review
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.listing import find_footage
-from rushes.media.examine import Examined, examine
+from rushes.media.examine import VideoContents, examine
 from rushes.media.write import write_video
 from rushes.store.database import Store
 
@@ -169,7 +169,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files that were decoded, in order."""
     seen: list[Path] = []
 
-    def counting(path: Path, finder: object) -> Examined:
+    def counting(path: Path, finder: object) -> VideoContents:
         seen.append(path)
         return examine(path, finder)  # type: ignore[arg-type]
 

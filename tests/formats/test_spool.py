@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.footage.preflight import Checked
+from rushes.footage.preflight import CheckedVideo
 from rushes.footage.probe_cache import VideoFacts
 from rushes.formats.layouts import Part, SourceVideo
 from rushes.formats.spool import Spool
@@ -13,17 +13,17 @@ from rushes.formats.spool import Spool
 ODD = 'un café «l\'été» "x",\n日本.mp4'
 
 
-def rows() -> list[Checked]:
+def rows() -> list[CheckedVideo]:
     items = (
         SourceVideo(Path("a") / ODD, ODD, ODD, Path("still.png"), (Path("1.mp4"), Path("2.mp4")), "system"),
         SourceVideo(Path("all.tar"), "", "x", part=Part("k.mp4", 2**40, 7), scenario="sea"),
     )
     facts = VideoFacts("ab" * 32, 16, 32, 3, 24000 / 1001, 1 / 3, False, False, (0.1, 0.2))
-    return [Checked(item, facts, "id", "", "", ((0.0, 1 / 3),)) for item in items]
+    return [CheckedVideo(item, facts, "id", "", "", ((0.0, 1 / 3),)) for item in items]
 
 
 def test_rows_come_back_equal_in_order_and_as_often_as_they_are_asked_for() -> None:
-    spool = Spool(Checked, rows())
+    spool = Spool(CheckedVideo, rows())
     assert list(spool) == list(spool) == rows() == spool[:] and len(spool) == 2
     assert (spool[-1], spool[::-1]) == (rows()[1], rows()[::-1])
     for one, other in zip(spool, rows(), strict=True):  # added to while it is read, and read by two at once

@@ -27,7 +27,7 @@ from rushes.inspect.job_forecast import (
     CODEC_SHARE,
     HalfSize,
     Machine,
-    Model,
+    ModelCosts,
     forecast_job,
     in_words,
     model_of,
@@ -207,9 +207,9 @@ def work(settings: Settings, numbers: JobSize, spec: BackboneSpec) -> dict[str, 
     return workload(settings, clip_comparisons(settings), numbers, spec, COST.latents)
 
 
-def blank(folder: Folder) -> Model:
+def blank(folder: Folder) -> ModelCosts:
     """A model's facts, with costs that are not its own."""
-    return Model(find_family(folder.pipeline).spec(folder, LoadOptions()), COST, CodecCost(), ReaderCost())
+    return ModelCosts(find_family(folder.pipeline).spec(folder, LoadOptions()), COST, CodecCost(), ReaderCost())
 
 
 @pytest.mark.parametrize("each", [1, 3])

@@ -34,7 +34,7 @@ from rushes.inspect.step_forecast import (
     remedies,
     static_memory,
 )
-from rushes.training.activations import MainMemoryActivations, Plain
+from rushes.training.activations import MainMemoryActivations, SyncOffload
 from rushes.training.cost_counter import CostCounter
 from rushes.training.memory import saved_for_backward
 
@@ -347,7 +347,7 @@ def test_activations_that_wait_in_main_memory_are_forecast(
     assert cost.activations == pytest.approx(peak, rel=plan.ERRORS["activations"])
 
 
-class Away(Plain):
+class Away(SyncOffload):
     """Main memory beside that which a counter looks at: copies are made where it does not see them."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rushes.judges.audit import Audit, Still, audit, findings, still_test, whole
+from rushes.judges.audit import Audit, FrozenClipTest, audit, findings, still_test, whole
 from rushes.judges.base import Judgement, PointwiseJudge
 from rushes.metrics.base import Shot
 from rushes.records import Preference
@@ -81,7 +81,7 @@ def test_a_leaning_judge_is_named_and_a_fair_coin_is_no_better_than_chance() -> 
 
 def test_no_alarm_where_chance_explains_it() -> None:
     """One of four frozen clips preferred, with an interval from nothing to everything; ten votes of ten."""
-    assert findings([], Still("random", 2, Interval(0.25, 0.0, 0.99, 8), 0, 0)) == []
+    assert findings([], FrozenClipTest("random", 2, Interval(0.25, 0.0, 0.99, 8), 0, 0)) == []
     few = by_name(judged("stuck", lambda label, k: 1))["stuck", 1.0]
     for first, named in ((Interval(1.0, 0.72, 1.0, 10), False), (Interval(1.0, 0.9, 1.0, 40), True)):
         row = replace(few, first_slot=first, consistent=Interval(0.4, 0.2, 0.6, 10))

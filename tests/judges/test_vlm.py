@@ -16,7 +16,7 @@ from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.base import sampled
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
 from rushes.judges.protocols import PROMPTS, Prompt
-from rushes.judges.vlm import Account, VisionJudge, parts_of, rating_judge
+from rushes.judges.vlm import AnswerCounts, VisionJudge, parts_of, rating_judge
 from rushes.metrics.base import Shot
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
@@ -152,7 +152,7 @@ def test_ratings_prefer_the_higher_mean_and_miss_where_an_answer_is_missing(fake
         return Does("no idea") if level < 30 else Does(json.dumps({"answers": [round(level / 25)] * 5}))
 
     fake.answer = points
-    account = Account()
+    account = AnswerCounts()
     judge = rating_judge(make().endpoint, PROMPTS["realdpo"], 2.0, 0.5, account)
     found = judge.compare(shot(BRIGHT, DARK, 10), shot(DARK, DARK, DARK), 1.0)
     assert found.labels == (1, 0, 0) and found.unjudged == (2,)

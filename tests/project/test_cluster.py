@@ -18,7 +18,7 @@ from rushes.config.tables import Settings
 from rushes.label import pairs as pairs_of
 from rushes.project import generation, labels
 from rushes.project.cluster import Cluster, _helping
-from rushes.project.processes import Helper
+from rushes.project.processes import WorkerProcess
 from rushes.project.project import OpenProject, open_project
 from rushes.ray_workers import ray_module
 from rushes.store.database import Store
@@ -117,7 +117,7 @@ def test_workers_ask_a_model(ray: None, done: dict[str, Stage], tmp_path: Path, 
         assert len(fake.requests) - before <= 5
 
 
-def refuses(helper: Helper) -> None:
+def refuses(helper: WorkerProcess) -> None:
     raise ValueError("no such weights")
 
 
@@ -151,7 +151,7 @@ def test_an_order_that_fails_fails_every_part_that_still_comes(tmp_path: Path, m
     """A model that does not fit: the worker answers at once each time, and its end does not wait either."""
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
 
-    def fails(helper: Helper) -> None:
+    def fails(helper: WorkerProcess) -> None:
         raise MemoryError("no room for the model")
 
     with pytest.raises(MemoryError, match="no room"), _helping(tmp_path, fails, {}) as work:

@@ -37,7 +37,7 @@ from rushes.project.training import train_run
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score
 from rushes.store.database import Store
 from rushes.training import comparison_checks as checks
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.gradients import plain_errors
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe, recipe_names
@@ -174,7 +174,7 @@ def loss_at_first_draw(project: OpenProject, model: DiffusersBackbone) -> float:
     train = project.settings.train
     comparisons = recipe_comparisons(project, train).comparisons
     times = training_times(project.settings, model.spec)
-    batch = make_batch([(c, 0) for c in comparisons], project.latents, model, Draws(0, times))
+    batch = make_batch([(c, 0) for c in comparisons], project.latents, model, NoiseSampler(0, times))
     errors = ViewErrors(plain_errors(model, batch), plain_errors(project.base, batch))
     return float(loss(errors, batch.terms))
 

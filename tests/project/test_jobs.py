@@ -23,7 +23,7 @@ from rushes.project import jobs
 from rushes.project.jobs import TrainingJob, read_texts
 from rushes.store.database import Store
 from rushes.training.activations import MainMemoryActivations
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.continuation import RunIdentity
 from rushes.training.gradients import measured_strategy
@@ -132,7 +132,7 @@ def test_the_negative_prompt_is_read_before_there_is_a_network_where_guidance_us
     rows = asked_under(negative_prompt(ask, model.spec), [held_out])
     assert len(rows) == (scale != 1.0)
     for comparison in rows[0] if rows else [held_out]:
-        make_batch([(comparison, 0)], latents, model, Draws(0, TimeDraw("uniform")))
+        make_batch([(comparison, 0)], latents, model, NoiseSampler(0, TimeDraw("uniform")))
     if name == "wan":  # and nothing needless
         for caption in ("",) if rows else ("", "blurry"):
             with pytest.raises(pytest.fail.Exception):

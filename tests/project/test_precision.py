@@ -20,7 +20,7 @@ from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.training.comparison import Comparison, View
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 
 from ..backbones.tiny_pipelines import write
 
@@ -81,7 +81,9 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], flo
         latents = LatentStore(folder / "latents", "x")
         latents.put({"a": torch.randn(4, 2, 4, 4), "b": torch.randn(4, 2, 4, 4)})
     term = Term("clip", (1.0, -1.0), (1, 1), 100.0)
-    data = Data([Comparison("c", "g", (View("a", "ball"), View("b", "ball")), (term,))], [], latents, TimeDraw())
+    data = TrainingData(
+        [Comparison("c", "g", (View("a", "ball"), View("b", "ball")), (term,))], [], latents, TimeDraw()
+    )
 
     def share(dtype: Precision) -> float:
         backbone = load_model(str(model), wan.FAMILY, LoadOptions(dtype=dtype, checkpointing=False))

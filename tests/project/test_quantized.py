@@ -17,7 +17,7 @@ from rushes.project.intake import import_footage
 from rushes.project.networks import load_run, load_start
 from rushes.project.project import OpenProject, open_project
 from rushes.project.training import train_run
-from rushes.training.batches import Draws
+from rushes.training.batches import NoiseSampler
 from rushes.training.reference_cache import open_cache
 
 from ..backbones.tiny_pipelines import write
@@ -78,7 +78,7 @@ def test_other_bits_are_other_weights(project: OpenProject) -> None:
         other = open_project(project.store.project, settings)
         base = other.base
         cache = open_cache(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
-                         backbone=base, draws=Draws(0, TimeDraw()))  # fmt: skip
+                         backbone=base, draws=NoiseSampler(0, TimeDraw()))  # fmt: skip
         names.add((base.fingerprint, cache.entries.fingerprint))
         assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same
         if bits != "4bit":

@@ -29,10 +29,10 @@ from rushes.objectives.terms import Term, TermBatch, collate
 from rushes.project.recipe_table import by_majority, recipe_needs
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
-from rushes.training.loop import Data, reference_errors, train
+from rushes.training.loop import TrainingData, reference_errors, train
 from rushes.training.memory import GradientStrategy
 from rushes.training.recipe import Recipe, drawn_times, load_recipe, recipe_names
 from rushes.training.reference import Reference
@@ -72,7 +72,10 @@ def batch_of(
     chosen = options(recipe)
     comparisons = recipe.comparisons(project_with_clips.store, chosen, project_with_clips.grid)
     batch = make_batch(
-        [(c, 0) for c in comparisons], project_with_clips.latents, backbone, Draws(0, drawn_times(recipe, chosen))
+        [(c, 0) for c in comparisons],
+        project_with_clips.latents,
+        backbone,
+        NoiseSampler(0, drawn_times(recipe, chosen)),
     )
     return batch, comparisons
 
@@ -97,7 +100,7 @@ def run(
         "lr_scheduler": "constant",
     }
     settings = TrainSettings(**{**recipe.TINY, **small})
-    data = Data(comparisons, (), project_with_clips.latents, drawn_times(recipe, chosen))
+    data = TrainingData(comparisons, (), project_with_clips.latents, drawn_times(recipe, chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
 
 
@@ -316,7 +319,7 @@ def test_ten_steps_and_ten_more_are_twenty(
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
 
 
-def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: Path, copies: int) -> Data:
+def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: Path, copies: int) -> TrainingData:
     """The comparisons `copies` times over, on scenes of their own, a view being faulty in the frames in which it loses.
 
     The fault is one and the same texture, so whoever learns from some comparisons can tell in the others. The last
@@ -339,7 +342,7 @@ def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: 
                 views.append(replace(view, media=key, first_frame=key, edit=""))
             found.append(replace(comparison, id=f"{comparison.id} {copy}", views=tuple(views)))
     kept = len(found) * 3 // 4
-    return Data(found[:kept], found[kept:], latents, TimeDraw())
+    return TrainingData(found[:kept], found[kept:], latents, TimeDraw())
 
 
 @every_recipe

@@ -16,7 +16,7 @@ from rushes.objectives.terms import Term, collate
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch
 from rushes.training.comparison import Comparison, View
-from rushes.training.loop import Data
+from rushes.training.loop import TrainingData
 
 CHANNELS, FRAMES, SIDE = 6, 4, 2
 BETA = 3.0
@@ -30,7 +30,7 @@ class Small(Protocol):
 
 
 class DataIn(Protocol):
-    def __call__(self, folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> Data: ...
+    def __call__(self, folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> TrainingData: ...
 
 
 def small_backbone(seed: int = 0) -> TinyBackbone:
@@ -64,7 +64,7 @@ def random_reference(batch: Batch) -> torch.Tensor:
     return 1 + torch.rand(*shape, generator=seeded("reference")).to(batch.clean_RCFHW.dtype)
 
 
-def small_data(folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> Data:
+def small_data(folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> TrainingData:
     """Pairs of random latents under a segment-free label."""
     latents = LatentStore(folder / "latents", "small")
     generator = seeded("small data")
@@ -85,10 +85,10 @@ def small_data(folder: Path, pairs: int = 6, first_frame: bool = False, held_out
         for i in range(pairs)
     ]
     kept = pairs - held_out
-    return Data(comparisons[:kept], comparisons[kept:], latents, TimeDraw("uniform"))
+    return TrainingData(comparisons[:kept], comparisons[kept:], latents, TimeDraw("uniform"))
 
 
-def uneven_data(folder: Path) -> Data:
+def uneven_data(folder: Path) -> TrainingData:
     """Comparisons of two and three views; labels per segment, of which some are ties."""
     data = small_data(folder, pairs=9, held_out=2)
     labels = [(1, 1, -1, 0), (0, 0, 0, 0), (1, 0, 0, 0), (-1, -1, -1, -1)]
@@ -109,7 +109,7 @@ def uneven_data(folder: Path) -> Data:
 SHAPES = {"": (FRAMES, SIDE, SIDE), "5x16x32": (2, 2, 4), "13x32x16": (FRAMES, 4, 2)}  # by name, F, H, W of latents
 
 
-def mixed_data(folder: Path) -> Data:
+def mixed_data(folder: Path) -> TrainingData:
     """The same in three shapes, one of which a single comparison has."""
     data = uneven_data(folder)
     generator = seeded("mixed data")
@@ -128,7 +128,7 @@ def mixed_data(folder: Path) -> Data:
 
 
 @pytest.fixture
-def mixed() -> Callable[[Path], Data]:
+def mixed() -> Callable[[Path], TrainingData]:
     return mixed_data
 
 

@@ -20,9 +20,9 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
-from rushes.training.batches import Draws
+from rushes.training.batches import NoiseSampler
 from rushes.training.comparison import Comparison, View
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.memory import GradientMode, GradientStrategy
 from rushes.training.parallel import Ranks, joined
 from rushes.training.reference_cache import fill, open_cache
@@ -54,7 +54,7 @@ CASES = {
 }
 
 
-def data_in(folder: Path) -> Data:
+def data_in(folder: Path) -> TrainingData:
     """Pairs, and comparisons of three views, of random latents; the last is held out."""
     latents = LatentStore(folder / "latents", "experts")
     if not len(latents):
@@ -68,7 +68,7 @@ def data_in(folder: Path) -> Data:
             views = (*views, View("b0", "dog"))
             terms = (Term("clip", (1.0, -1.0, 0.0), (1, 1, 0), 5.0), Term("clip", (1.0, 0.0, -1.0), (1, 1, 1), 5.0))
         found.append(Comparison(f"c{i}", f"g{i}", views, terms))
-    return Data(found[:7], found[7:], latents, TimeDraw("uniform"))
+    return TrainingData(found[:7], found[7:], latents, TimeDraw("uniform"))
 
 
 def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
@@ -83,7 +83,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
     if case.cache:
-        draws, strategy = Draws(2, data.times), GradientStrategy("two_pass")
+        draws, strategy = NoiseSampler(2, data.times), GradientStrategy("two_pass")
         cache = open_cache(
             folder / "bank", case.cache, weights="", latents=data.latents, backbone=backbone, draws=draws
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rushes.backbones.offload import offload_blocks
-from rushes.training.activations import MainMemoryActivations, Plain, place_of
+from rushes.training.activations import MainMemoryActivations, SyncOffload, place_of
 
 WIDTH, DEPTH, TOKENS = 12, 4, 20
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def closed_form(network: Network, x: Tensor) -> list[Tensor]:
     return out[::-1]
 
 
-class Counted(Plain):
+class Counted(SyncOffload):
     """Notes what is out, and what is on its way back before it is asked for."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ def test_the_gradient_is_the_closed_form(streamed: bool, where: str) -> None:
 def test_what_waits_is_not_held_twice_and_goes_with_the_graph() -> None:
     torch.manual_seed(0)
     network, x = Network(), torch.randn(TOKENS, WIDTH, dtype=torch.float64)
-    place = MainMemoryActivations(network, Plain(CPU), least=1)
+    place = MainMemoryActivations(network, SyncOffload(CPU), least=1)
     with place.waiting():
         out = network(x)
         waiting = sum(type(thing).__name__ == "_Waiting" for thing in gc.get_objects())
@@ -126,7 +126,7 @@ def test_weights_views_and_what_is_small_stay() -> None:
 def test_a_second_pass_backward_finds_it_again() -> None:
     """The gradient of what pushes errors up is taken apart from the other, over the same graph."""
     network, x = Network(), torch.randn(TOKENS, WIDTH, dtype=torch.float64)
-    with MainMemoryActivations(network, Plain(CPU), least=1).waiting():
+    with MainMemoryActivations(network, SyncOffload(CPU), least=1).waiting():
         loss = network(x).pow(2).sum()
         loss.backward(retain_graph=True)
         first = [p.grad.clone() for p in network.parameters() if p.grad is not None]

@@ -10,9 +10,9 @@ import torch
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.monitor import NOBODY, RunMonitor, Sampler
-from rushes.training.reference import Average
+from rushes.training.reference import EmaWeights
 
 from .conftest import DataIn, Small
 
@@ -20,7 +20,9 @@ Weights = dict[str, torch.Tensor]
 DECAY = 0.3  # above the warm-up's 2/11 and 3/12, below its 4/13
 
 
-def run(backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: Any) -> Weights:
+def run(
+    backbone: TinyBackbone, data: TrainingData, folder: Path, watch: RunMonitor | None = None, **changes: Any
+) -> Weights:
     settings = TrainSettings.model_validate(
         {
             "batch": 2,
@@ -78,7 +80,7 @@ def test_samples_are_made_with_what_would_be_written(tmp_path: Path, small: Smal
 
 def test_an_average_is_float32_beside_weights_in_bfloat16(small: Small) -> None:
     network = small().network.bfloat16()
-    average = Average(network, 0.999)
+    average = EmaWeights(network, 0.999)
     p = network.leave.weight  # type: ignore[union-attr]
     before = average.values["leave.weight"].clone()
     with torch.no_grad():

@@ -12,17 +12,17 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.batches import Batch, Draws, make_batch, schedule
+from rushes.training.batches import Batch, NoiseSampler, make_batch, schedule
 from rushes.training.comparison import Comparison, View, hashed_comparisons, with_captions
 from rushes.training.gradients import backward, plain_errors
-from rushes.training.loop import Data
+from rushes.training.loop import TrainingData
 
 from .conftest import DataIn, Small
 
 
-def batch_of(data: Data, chosen: list[tuple[int, int]], seed: int = 0) -> Batch:
+def batch_of(data: TrainingData, chosen: list[tuple[int, int]], seed: int = 0) -> Batch:
     rows = [(data.comparisons[i], visit) for i, visit in chosen]
-    return make_batch(rows, data.latents, TinyBackbone(), Draws(seed, data.times))
+    return make_batch(rows, data.latents, TinyBackbone(), NoiseSampler(seed, data.times))
 
 
 def test_views_share_noise_and_time_as_videodpos_do_not(tmp_path: Path, data_in: DataIn) -> None:
@@ -129,7 +129,7 @@ def test_unequal_comparisons_are_padded_with_nothing(tmp_path: Path, data_in: Da
         (*one.views, data.comparisons[1].views[1]),
         (Term("clip", (1.0, -1.0, 0.0), label, 3.0), Term("clip", (1.0, 0.0, -1.0), label, 3.0)),
     )
-    batch = make_batch([(one, 0), (three, 0)], data.latents, TinyBackbone(), Draws(0, data.times))
+    batch = make_batch([(one, 0), (three, 0)], data.latents, TinyBackbone(), NoiseSampler(0, data.times))
     assert batch.views == 3 and batch.place == ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))
     assert not batch.terms.coefficients_BKV[0, :, 2].any() and not batch.terms.weight_BK[0, 1]
     spread = batch.scatter(torch.arange(1.0, 6.0)[:, None].expand(-1, 4))
@@ -141,7 +141,7 @@ def test_captions_are_dropped_by_comparison_and_visit_and_draws_stay(tmp_path: P
     chosen = [(c, visit) for visit in range(25) for c in data.comparisons]
 
     def batch(share: float, of: list[tuple[Comparison, int]]) -> Batch:
-        return make_batch(of, data.latents, model, Draws(0, data.times, share))
+        return make_batch(of, data.latents, model, NoiseSampler(0, data.times, share))
 
     captioned, some, none = (batch(share, chosen) for share in (0.0, 0.3, 1.0))
     assert captioned.condition.text.any(1).all() and not none.condition.text.any()
@@ -165,7 +165,7 @@ def test_one_caption_of_several_is_drawn_at_each_visit(tmp_path: Path, data_in: 
     assert {view.caption for view in several.every_view()} == {own, "a cat", "a swing"}
 
     def caption(view: View, visit: int) -> str:
-        return Draws(0, data.times).of(several, visit, (1, 1, 1, 1)).caption(view)
+        return NoiseSampler(0, data.times).of(several, visit, (1, 1, 1, 1)).caption(view)
 
     drawn = [caption(several.views[0], visit) for visit in range(300)]
     assert all(80 <= drawn.count(caption) <= 120 for caption in several.captions)
@@ -173,7 +173,7 @@ def test_one_caption_of_several_is_drawn_at_each_visit(tmp_path: Path, data_in: 
     other = replace(several.views[0], caption="no caption of this clip")
     assert {caption(other, visit) for visit in range(9)} == {other.caption}
     chosen = [(several, drawn.index("a cat")), (single, 0)]
-    text = make_batch(chosen, data.latents, model, Draws(0, data.times)).condition.text
+    text = make_batch(chosen, data.latents, model, NoiseSampler(0, data.times)).condition.text
     assert torch.equal(text[:2], model.condition(["a cat"] * 2).text)
     assert torch.equal(text[2:], model.condition([view.caption for view in single.views]).text)
     assert "captions" not in hashed_comparisons([single])[0] and "captions" in hashed_comparisons([several])[0]
@@ -183,4 +183,4 @@ def test_a_missing_latent_is_named_with_its_remedy(tmp_path: Path, data_in: Data
     data = data_in(tmp_path)
     empty = LatentStore(tmp_path / "other", "small")
     with pytest.raises(ValueError, match=re.escape("no latent for a0") + ".*run `rushes train`"):
-        make_batch([(data.comparisons[0], 0)], empty, TinyBackbone(), Draws(0, TimeDraw()))
+        make_batch([(data.comparisons[0], 0)], empty, TinyBackbone(), NoiseSampler(0, TimeDraw()))

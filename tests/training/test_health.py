@@ -21,7 +21,7 @@ from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import diagnoses, verdict
 from rushes.training.history import read_history
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.monitor import RunMonitor, Sampler
 from rushes.world.mechanics import FPS
 from rushes.world.render import render
@@ -283,7 +283,7 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
             return list(backbone.decode(sample(backbone, condition, noise, steps=8, shift=4.0)))
 
         shown = Altered(latents, brighter) if brighter else latents
-        data = Data(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
+        data = TrainingData(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
         settings = TrainSettings(
             **{
                 "steps": 16,

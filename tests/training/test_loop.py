@@ -18,7 +18,7 @@ from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.comparison import Comparison
 from rushes.training.history import CURVES, read_history
-from rushes.training.loop import Data, learning_rate, split, train
+from rushes.training.loop import TrainingData, learning_rate, split, train
 
 from ..forked import SCRIPT, start_into
 from ..projects import CLOCKS
@@ -39,7 +39,7 @@ def settings(**changes: Any) -> TrainSettings:
     return TrainSettings(**{**RUN, **changes})
 
 
-def run(backbone: TinyBackbone, data: Data, folder: Path, **changes: Any) -> int:
+def run(backbone: TinyBackbone, data: TrainingData, folder: Path, **changes: Any) -> int:
     return train(backbone, data, settings(**changes), folder, seed=0, identity="a run")
 
 
@@ -219,7 +219,7 @@ def test_the_switch_for_deterministic_algorithms_is_put_back(
 def test_nothing_to_train_on(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path)
     with pytest.raises(ValueError, match=r"no comparisons to train on; lower train\.held_out"):
-        run(small(), Data([], [], data.latents, data.times), tmp_path, steps=1)
+        run(small(), TrainingData([], [], data.latents, data.times), tmp_path, steps=1)
 
 
 def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, small: Small, data_in: DataIn) -> None:

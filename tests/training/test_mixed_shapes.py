@@ -22,10 +22,10 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, joined, loss
 from rushes.objectives.terms import collate
 from rushes.training import loop
-from rushes.training.batches import Draws, make_batch, schedule
+from rushes.training.batches import NoiseSampler, make_batch, schedule
 from rushes.training.comparison import Comparison, by_shape
 from rushes.training.gradients import backward, row_errors
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.parallel import ALONE
 from rushes.training.probe import measure
 from rushes.training.reference_cache import fill, open_cache
@@ -33,7 +33,7 @@ from rushes.training.reference_cache import fill, open_cache
 from ..projects import CLOCKS
 from .conftest import Small
 
-Mixed = Callable[[Path], Data]
+Mixed = Callable[[Path], TrainingData]
 VISITS = [(0, 0), (1, 0), (4, 1), (3, 0), (2, 2)]  # all three shapes, out of order; comparison 1 has ties alone
 
 
@@ -42,13 +42,13 @@ def settings_of(**changes: Any) -> TrainSettings:
     return TrainSettings.model_validate(usual | changes)
 
 
-def chosen_of(data: Data) -> list[tuple[Comparison, int]]:
+def chosen_of(data: TrainingData) -> list[tuple[Comparison, int]]:
     return [(data.comparisons[at], visit) for at, visit in VISITS]
 
 
-def wanted(backbone: TinyBackbone, data: Data, reference: TinyBackbone) -> tuple[Tensor, list[Tensor]]:
+def wanted(backbone: TinyBackbone, data: TrainingData, reference: TinyBackbone) -> tuple[Tensor, list[Tensor]]:
     """The loss of all comparisons as the formula has it, each by itself through the network, and its gradient."""
-    chosen, draws = chosen_of(data), Draws(0, data.times)
+    chosen, draws = chosen_of(data), NoiseSampler(0, data.times)
     views, frames = max(len(c.views) for c, _ in chosen), max(c.frames for c, _ in chosen)
 
     def errors(model: TinyBackbone) -> Tensor:
@@ -95,7 +95,7 @@ def curves(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows]
 
 
-def run(data: Data, small: Small, folder: Path, *steps: int, **changes: Any) -> TinyBackbone:
+def run(data: TrainingData, small: Small, folder: Path, *steps: int, **changes: Any) -> TinyBackbone:
     for count in steps:  # stopped after each
         backbone = small()
         settings = settings_of(steps=count, lr_scheduler="constant", **changes)
@@ -118,7 +118,7 @@ def test_memory_is_measured_of_each_shape_and_the_largest_is_said(mixed: Mixed, 
     assert strategy.by_shape.keys() == {"6x4x2x2", "6x2x2x4", "6x4x4x2"}
     assert strategy.view_mib == max(strategy.by_shape.values()) == strategy.by_shape["6x4x4x2"]
     tight = replace(strategy, budget_mib=1.5 * strategy.view_mib)
-    draws = Draws(0, data.times)
+    draws = NoiseSampler(0, data.times)
     modes = {
         data.comparisons[at].shape: tight.plan(
             make_batch([(data.comparisons[at], 0)], data.latents, small(), draws)
@@ -134,7 +134,7 @@ def test_a_cache_of_several_shapes_gives_what_the_reference_beside_gives(
     mixed: Mixed, small: Small, tmp_path: Path
 ) -> None:
     data, backbone = mixed(tmp_path), small()
-    draws = Draws(0, data.times)
+    draws = NoiseSampler(0, data.times)
     cache = open_cache(tmp_path / "bank", 2, weights="w", latents=data.latents, backbone=backbone, draws=draws)
     strategy = loop._prepare(backbone, data, settings_of(), 0, ALONE).strategy
     fill(cache, cache.missing(data.comparisons), backbone, data.latents, draws=draws, strategy=strategy)

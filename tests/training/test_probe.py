@@ -9,7 +9,7 @@ from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, collate
 from rushes.training import reference_predictions
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.health import diagnoses
@@ -74,7 +74,7 @@ def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
     reference = Reference(backbone.network)
 
     def make(chosen: list[tuple[Comparison, int]]) -> Batch:
-        return make_batch(chosen, data.latents, backbone, Draws(0, data.times))
+        return make_batch(chosen, data.latents, backbone, NoiseSampler(0, data.times))
 
     stored = ReferencePredictions(tmp_path / "held_out")
     still = measure(backbone, reference, data.held_out, make, 3, stored=stored)  # type: ignore[arg-type]
@@ -145,7 +145,7 @@ def test_predictions_of_the_reference_lie_beside_the_run_where_they_are_large(
     monkeypatch.setattr(reference_predictions, "IN_MEMORY", 0)
     data = data_in(tmp_path, held_out=2)
     chosen = [(c, -1) for c in data.held_out]
-    batch = make_batch(chosen, data.latents, small(), Draws(0, data.times))
+    batch = make_batch(chosen, data.latents, small(), NoiseSampler(0, data.times))
     predicted = torch.randn(batch.clean_RCFHW.shape, generator=seeded("predicted"))
     predicted = predicted.bfloat16().float() if half else predicted
     folder = tmp_path / "held_out"

@@ -19,7 +19,7 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
 from rushes.objectives.terms import Term
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison_checks import unlike
 from rushes.training.gradients import backward, plain_errors, row_errors
 from rushes.training.loop import train
@@ -45,7 +45,7 @@ def test_noise_and_time_of_a_pair_drawn_apart(data_in: DataIn, small: Small, tmp
         )
 
     data = data_in(tmp_path)
-    batch = make_batch([(c, 0) for c in data.comparisons], data.latents, small(), Draws(0, data.times))
+    batch = make_batch([(c, 0) for c in data.comparisons], data.latents, small(), NoiseSampler(0, data.times))
     generator = seeded("apart")
     assert shared(batch)
     noise = torch.randn(batch.noise_RCFHW.shape, generator=generator)
@@ -187,7 +187,7 @@ def test_the_given_first_frame_noised_and_scored(data_in: DataIn, small: Small, 
     """A frame that is given is at time 0 and has no label; what a model says of it reaches no weight."""
     data = data_in(tmp_path, first_frame=True)
     backbone = small()
-    batch = make_batch([(c, 0) for c in data.comparisons], data.latents, backbone, Draws(0, data.times))
+    batch = make_batch([(c, 0) for c in data.comparisons], data.latents, backbone, NoiseSampler(0, data.times))
     path = backbone.spec.path
 
     def kept(t_RF: Tensor) -> bool:

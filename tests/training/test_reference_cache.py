@@ -17,10 +17,10 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import reference_cache as caches
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
-from rushes.training.loop import Data, train
+from rushes.training.loop import TrainingData, train
 from rushes.training.memory import GradientStrategy
 from rushes.training.reference_cache import ReferenceCache, fill, needs_reference, open_cache
 
@@ -30,16 +30,16 @@ VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 
 def cache_of(
-    folder: Path, data: Data, backbone: TinyBackbone, count: int = 2, weights: str = "", **changes: Any
+    folder: Path, data: TrainingData, backbone: TinyBackbone, count: int = 2, weights: str = "", **changes: Any
 ) -> ReferenceCache:
-    draws = Draws(**{"seed": 0, "times": data.times, **changes})
+    draws = NoiseSampler(**{"seed": 0, "times": data.times, **changes})
     weights = weights or backbone.fingerprint
     return open_cache(folder / "bank", count, weights=weights, latents=data.latents, backbone=backbone, draws=draws)
 
 
 def filled(
     folder: Path,
-    data: Data,
+    data: TrainingData,
     backbone: TinyBackbone,
     draws: int = 2,
     strategy: GradientStrategy = VIEW_BY_VIEW,
@@ -47,12 +47,12 @@ def filled(
 ) -> ReferenceCache:
     cache = cache_of(folder, data, backbone, draws, seed=seed)
     missing = cache.missing(data.comparisons)
-    fill(cache, missing, backbone, data.latents, draws=Draws(seed, data.times), strategy=strategy)
+    fill(cache, missing, backbone, data.latents, draws=NoiseSampler(seed, data.times), strategy=strategy)
     return cache
 
 
-def fresh(data: Data, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    return plain_errors(backbone, make_batch(chosen, data.latents, backbone, Draws(0, data.times)), VIEW_BY_VIEW)
+def fresh(data: TrainingData, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+    return plain_errors(backbone, make_batch(chosen, data.latents, backbone, NoiseSampler(0, data.times)), VIEW_BY_VIEW)
 
 
 def test_a_cache_has_one_name_in_all_processes(tmp_path: Path, small: Small, data_in: DataIn) -> None:
@@ -112,7 +112,7 @@ def test_a_run_with_a_cache_is_the_run_without_at_the_same_draws(
             add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
         cache = cache_of(tmp_path / name, data, backbone, weights=weights)
         strategy = GradientStrategy(gradients)  # type: ignore[arg-type]
-        fill(cache, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), strategy=strategy)
+        fill(cache, data.comparisons, backbone, data.latents, draws=NoiseSampler(0, data.times), strategy=strategy)
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._reference_errors", beside)
         settings = TrainSettings.model_validate(
@@ -167,13 +167,13 @@ def test_dropped_captions_are_in_the_cache_as_in_training(tmp_path: Path, small:
         steps=4, batch=6, learning_rate=1e-3, warmup_steps=0, gradients="two_pass", caption_dropout=share
     )
     cache = cache_of(tmp_path, data, small(), caption_dropout=share)
-    missing, draws = cache.missing(data.comparisons), Draws(0, data.times, share)
+    missing, draws = cache.missing(data.comparisons), NoiseSampler(0, data.times, share)
     fill(cache, missing, small(), data.latents, draws=draws, strategy=VIEW_BY_VIEW)
     other = cache_of(tmp_path, data, small())
     assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
-    fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), strategy=VIEW_BY_VIEW)
+    fill(other, data.comparisons, small(), data.latents, draws=NoiseSampler(0, data.times), strategy=VIEW_BY_VIEW)
     chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
-    dropped = [Draws(0, TimeDraw(), share).of(c, draw, (1, 1, 1, 1)).drops_caption for c, draw in chosen]
+    dropped = [NoiseSampler(0, TimeDraw(), share).of(c, draw, (1, 1, 1, 1)).drops_caption for c, draw in chosen]
     changed = (cache.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
     assert changed.tolist() == dropped and 0 < sum(dropped) < len(dropped)
     backbone = small()
@@ -253,7 +253,7 @@ def test_a_fill_that_was_stopped_goes_on(
 
     cache = cache_of(tmp_path, data, backbone)
     with pytest.raises(KeyboardInterrupt):
-        draws = Draws(0, data.times)
+        draws = NoiseSampler(0, data.times)
         fill(cache, data.comparisons, backbone, data.latents, draws=draws, strategy=VIEW_BY_VIEW, tick=stop)
     again = cache_of(tmp_path, data, backbone)
     assert again.missing(data.comparisons) == list(data.comparisons[2:])

@@ -9,7 +9,7 @@ import torch
 
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
-from rushes.training.batches import Batch, Draws, make_batch
+from rushes.training.batches import Batch, NoiseSampler, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.history import read_history
 from rushes.training.loop import train
@@ -30,7 +30,7 @@ def test_drifts_are_those_of_predictions_under_captions_and_under_the_negative_p
 
     def make(chosen: Sequence[tuple[Comparison, int]]) -> Batch:
         asked.append(len(chosen))
-        return make_batch(chosen, data.latents, backbone, Draws(0, data.times))
+        return make_batch(chosen, data.latents, backbone, NoiseSampler(0, data.times))
 
     assert probe.figures(make) == {"conditional_drift": 0.0, "unconditional_drift": 0.0}
     assert len(asked) == 4 * COMPARISONS * DRAWS
@@ -43,10 +43,10 @@ def test_drifts_are_those_of_predictions_under_captions_and_under_the_negative_p
     assert len(asked) == 2 * COMPARISONS * DRAWS  # the reference's predictions are kept
     for name, away in (("conditional_drift", False), ("unconditional_drift", True)):
         seen = [(c, visit, c.views[0]) for (c, _), visit in probe.chosen]
-        drawn = [Draws(0, data.times).of(c, visit, (1, 1, 1, 1)).caption(v) for c, visit, v in seen]
+        drawn = [NoiseSampler(0, data.times).of(c, visit, (1, 1, 1, 1)).caption(v) for c, visit, v in seen]
         views = [replace(v, caption=negative if away else at) for (*_, v), at in zip(seen, drawn, strict=True)]
         bare = [(replace(c, views=(v, v), captions=()), at) for (c, at, _), v in zip(seen, views, strict=True)]
-        batch = make_batch(bare, data.latents, backbone, Draws(0, data.times))
+        batch = make_batch(bare, data.latents, backbone, NoiseSampler(0, data.times))
         x = backbone.spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF)
         with torch.no_grad():
             ours = backbone.predict(x, batch.t_RF, batch.condition)

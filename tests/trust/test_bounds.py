@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from rushes.cli import OUT_OF_MEMORY
 from rushes.cli.remedies import with_project
 from rushes.config.backbone import BackboneSettings
-from rushes.config.ranges import Because
+from rushes.config.ranges import RangeReason
 from rushes.config.settings_files import SettingsError, load_settings
 from rushes.config.tables import FootageSettings, LabelSettings, Settings
 from rushes.files import MediaError
@@ -91,7 +91,7 @@ def test_every_number_in_settings_has_a_range_with_its_reason(path: str, marks: 
     low, high = ends(marks)
     assert high is not None, "give it a type of rushes.config.ranges, or an end of its own"
     assert low is not None or path.startswith(BELOW_BY_VALIDATOR)
-    assert any(isinstance(mark, Because) for mark in marks), "say why: a type of rushes.config.ranges does"
+    assert any(isinstance(mark, RangeReason) for mark in marks), "say why: a type of rushes.config.ranges does"
 
 
 def test_the_walk_finds_numbers_wherever_they_stand() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Strict, model_validator
 
 from rushes.config.base import FolderPath, Module, SettingsTable
-from rushes.config.clip_shapes import ClipShape, Footage, all_shapes, best_shape
+from rushes.config.clip_shapes import ClipShape, HasVideoShape, all_shapes, best_shape
 from rushes.config.ranges import FrameCount, FrameRate, Noise, SideLength, Tokens
 
 OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
@@ -154,7 +154,7 @@ class BackboneSettings(SettingsTable):
             return ClipShape(self.height_px, self.width_px, max((self.frames, *self.lengths)))
         return max(self.shapes, key=lambda shape: (shape.pixels, shape))
 
-    def shape_of(self, *videos: Footage) -> ClipShape:
+    def shape_of(self, *videos: HasVideoShape) -> ClipShape:
         """The shape that a clip is brought to, or several that are compared; the shortest that there is where they fill
         none, which reading them then refuses."""
         shapes = self.shapes

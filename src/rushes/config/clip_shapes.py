@@ -49,13 +49,13 @@ class ClipShape:
         """Whole factor by which takes of it are enlarged when stored."""
         return max(1, -(-_SMALLEST_STORED_PX // min(self.height_px, self.width_px)))
 
-    def is_of(self, take: Footage, rate: float) -> bool:
+    def is_of(self, take: HasVideoShape, rate: float) -> bool:
         """Whether a stored take was made in it; `rate`: frames a second of shapes that have none of their own."""
         size = (self.height_px * self.stored_scale, self.width_px * self.stored_scale)
         return (take.height_px, take.width_px, take.frames, take.fps) == (*size, self.frames, self.fps or rate)
 
 
-class Footage(Protocol):
+class HasVideoShape(Protocol):
     """What must be known of a video: its upright size, and its length; one frame is a still."""
 
     @property
@@ -69,8 +69,8 @@ class Footage(Protocol):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A still, as `Footage` has it."""
+class HasPictureShape:
+    """A still, as `HasVideoShape` has it."""
 
     width_px: int
     height_px: int
@@ -92,19 +92,19 @@ def available(frames: int, fps: float, rate: float) -> int:
     return math.ceil(frames / fps * rate - 0.01)
 
 
-def crop_shares(video: Footage, height_px: int, width_px: int) -> tuple[Fraction, Fraction]:
+def crop_shares(video: HasVideoShape, height_px: int, width_px: int) -> tuple[Fraction, Fraction]:
     """The shares of a picture's width and height that a crop to the aspect of a size keeps, in the middle; exact."""
     aspect = Fraction(video.width_px * height_px, video.height_px * width_px)
     return min(Fraction(1), 1 / aspect), min(Fraction(1), aspect)
 
 
-def lost_share(video: Footage, height_px: int, width_px: int) -> Fraction:
+def lost_share(video: HasVideoShape, height_px: int, width_px: int) -> Fraction:
     """The share of a picture, from 0 to below 1, that a crop to the aspect of a size takes; exact."""
     across, down = crop_shares(video, height_px, width_px)
     return 1 - across * down
 
 
-def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:
+def best_shape(videos: Sequence[HasVideoShape], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:
     """The shape that loses least of videos which are seen together: of the rate that is nearest to theirs, the longest
     that all fill, then the least cropped.
 

@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 from rushes import trust
 from rushes.config.base import FOLDER, SecretError, may_be_key
 from rushes.config.held_defaults import HELD_FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
-from rushes.config.ranges import Because
+from rushes.config.ranges import RangeReason
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.config.uses import Uses, everything
@@ -371,7 +371,7 @@ def _reason(model: type[BaseModel], where: Sequence[str]) -> str:
 
 def _reasons(kind: Any) -> Iterator[str]:
     """The same in a mark of a type, or in the marks within a type."""
-    if isinstance(kind, Because):
+    if isinstance(kind, RangeReason):
         yield kind.reason
     for inner in get_args(kind):
         yield from _reasons(inner)

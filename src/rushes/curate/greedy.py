@@ -35,7 +35,7 @@ def unlike(rows_ND: Float32s, tau: float) -> tuple[Indices, Float32s]:
         fell (-1 = it stays), and that similarity (0 for rows that stay).
     """
     count = len(rows_ND)
-    walk = _Walk(rows_ND, _sketch(rows_ND), tau, np.full(count, -1, np.int64), np.zeros(count, np.float32))
+    walk = _GreedySelection(rows_ND, _sketch(rows_ND), tau, np.full(count, -1, np.int64), np.zeros(count, np.float32))
     chosen, chosen_sketch = np.empty(count, np.int64), np.empty_like(walk.sketch)
     size = 0
     for start in range(0, count, BLOCK):
@@ -67,7 +67,7 @@ def _sketch(rows_ND: Float32s) -> Float32s:
 
 
 @dataclass(frozen=True)
-class _Walk:
+class _GreedySelection:
     """What is known on the way: for each row which kept row rules it out, and how similar it is."""
 
     rows: Float32s

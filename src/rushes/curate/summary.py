@@ -32,7 +32,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Edge:
+class ThresholdExamples:
     """One threshold and the clips nearest to it on both sides, nearest first."""
 
     words: str
@@ -54,7 +54,7 @@ class StageSummary:
     unmeasured: int = 0
     held: int = 0
     reasons: Mapping[str, int] | None = None
-    edges: tuple[Edge, ...] = ()
+    edges: tuple[ThresholdExamples, ...] = ()
     examples: tuple[Example, ...] = ()
     skipped: str = ""
 
@@ -164,13 +164,13 @@ def group(reason: str) -> str:
     return " ".join(words).rstrip(" :,(") or reason[:60]
 
 
-def _edges(limit: Threshold, entries: Sequence[CurationEntry]) -> Iterable[Edge]:
+def _edges(limit: Threshold, entries: Sequence[CurationEntry]) -> Iterable[ThresholdExamples]:
     for side, threshold, sign in (("at least", limit.low, 1.0), ("at most", limit.high, -1.0)):
         if math.isfinite(threshold):
             inside = heapq.nsmallest(SHOWN, (each for each in _apart(limit, entries, threshold, sign) if each[0] >= 0))
             outside = heapq.nlargest(SHOWN, (each for each in _apart(limit, entries, threshold, sign) if each[0] < 0))
             shown = (tuple(Example(id, "", value) for _, value, id in near) for near in (inside, outside))
-            yield Edge(limit.words.rstrip(":"), side, threshold, *shown)
+            yield ThresholdExamples(limit.words.rstrip(":"), side, threshold, *shown)
 
 
 def _apart(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Frames, Reals
-from rushes.config.clip_shapes import Picture
+from rushes.config.clip_shapes import HasPictureShape
 from rushes.config.curate import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
 from rushes.curate.base import CurationFinding, MeasuredValues, Stage, Task, Threshold, within
@@ -65,7 +65,7 @@ def enlarged(values: MeasuredValues, size: BackboneSettings, fit: FitMode) -> fl
     """How many times a frame is enlarged to fill the backbone's size, the larger of both directions; None = unknown."""
     if not {"width_px", "height_px"} <= values.keys():
         return None
-    shape = size.shape_of(Picture(int(values["width_px"]), int(values["height_px"])))  # sizes alone count here
+    shape = size.shape_of(HasPictureShape(int(values["width_px"]), int(values["height_px"])))  # sizes alone count here
     factors = shape.width_px / values["width_px"], shape.height_px / values["height_px"]
     return min(factors) if fit == "pad" else max(factors)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import rushes
-from rushes.config.clip_shapes import Footage
+from rushes.config.clip_shapes import HasVideoShape
 from rushes.files import MediaError
 from rushes.formats.caption_files import natural
 from rushes.media.read import read_video
@@ -145,7 +145,7 @@ def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[Sys
 def metrics_by_shape(
     pair: SystemPair,
     measures: Sequence[Measure],
-    videos: Mapping[str, Mapping[Key, Footage]],
+    videos: Mapping[str, Mapping[Key, HasVideoShape]],
     *,
     seed: int,
     cluster_of: Mapping[str, str],

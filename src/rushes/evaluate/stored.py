@@ -13,7 +13,7 @@ from rushes.evaluate.result import Metrics, metric_rows, metrics_by_shape
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.progress import Sharing, in_turn
+from rushes.progress import ParallelMap, in_turn
 from rushes.records import Candidate, Run, Score, stable_hash
 from rushes.report.model import MetricRow
 from rushes.stats import Key, Measure, compare_systems
@@ -49,7 +49,7 @@ def score(
     meter: MetricSuite,
     still: Callable[[Candidate], Frames | None] = lambda candidate: None,
     tick: Callable[[], None] = lambda: None,
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> None:
     """Measure candidates, each stored before the next is read; values that are not finite are not stored.
 
@@ -66,7 +66,7 @@ def measure_each(
     candidates: Sequence[Candidate],
     meter: MetricSuite,
     still: Callable[[Candidate], Frames | None],
-    spread: Sharing = in_turn,
+    spread: ParallelMap = in_turn,
 ) -> Iterator[tuple[Candidate, list[Score]]]:
     """Candidates with their scores; nothing is stored."""
 

@@ -17,7 +17,7 @@ from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
 from rushes.files import content_hash
 from rushes.footage.changes import SetChanges
-from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import ALTERNATIVE, CheckedVideo, Preflight, PreflightOptions
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import LookAlikes, split_footage
 from rushes.formats.layouts import Bench, SourceVideo
@@ -181,7 +181,7 @@ def _prompt_clip(
     )
 
 
-def _take_whole(taker: _Taker, checked: Checked, split: Split) -> Clip:
+def _take_whole(taker: _Taker, checked: CheckedVideo, split: Split) -> Clip:
     """The clip of a file, as it is stored."""
     item = checked.item
     media = _put(taker, item, checked.facts.media)
@@ -194,7 +194,7 @@ def _take_whole(taker: _Taker, checked: Checked, split: Split) -> Clip:
 
 
 def _clip(
-    taker: _Taker, checked: Checked, id: str, media: str, facts: VideoFacts | VideoInfo, split: Split, **own: str
+    taker: _Taker, checked: CheckedVideo, id: str, media: str, facts: VideoFacts | VideoInfo, split: Split, **own: str
 ) -> Clip:
     """A clip as it is stored; it is added where it is not."""
     if isinstance(stored := taker.store.find(id), Clip):
@@ -216,7 +216,7 @@ def _clip(
     return row
 
 
-def _take_pieces(taker: _Taker, checked: Checked, out: Collection[str]) -> None:
+def _take_pieces(taker: _Taker, checked: CheckedVideo, out: Collection[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
     media = taker.store.media
     ids = dict(zip(checked.spans, checked.clip_ids, strict=True))
@@ -251,7 +251,7 @@ def _cut(taker: _Taker, item: SourceVideo, spans: Sequence[TimeSpan]) -> Iterato
         yield from cut_pieces(taker.facts.file(item), now, taker.crf, taker.store.project)
 
 
-def _take_takes(taker: _Taker, clip: Clip, checked: Checked, done: Preflight) -> Iterator[str]:
+def _take_takes(taker: _Taker, clip: Clip, checked: CheckedVideo, done: Preflight) -> Iterator[str]:
     """Ids of the takes of a clip that can be used; they are stored unless it is held out.
 
     One that is left out leaves the seeds of the others as they are.

@@ -115,7 +115,7 @@ class PreflightOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedVideo:
     """One video of the footage after it was looked at."""
 
     item: SourceVideo
@@ -159,7 +159,7 @@ class Preflight:
     What was looked at lies in a file: go through it once for all that is asked.
     """
 
-    checked: Spool[Checked] = field(default_factory=lambda: Spool(Checked))
+    checked: Spool[CheckedVideo] = field(default_factory=lambda: Spool(CheckedVideo))
     clips: int = 0  # that those of `checked` give which are kept
     duplicates: int = 0
     alternatives: int = 0
@@ -170,7 +170,7 @@ class Preflight:
     fatal: list[str] = field(default_factory=list)  # what skipping cannot solve
     listing: Listing = field(default_factory=lambda: Listing(()))
 
-    def add(self, checked: Checked) -> None:
+    def add(self, checked: CheckedVideo) -> None:
         """Add what was looked at next."""
         self.checked.append(checked)
         self.clips += checked.clips
@@ -178,7 +178,7 @@ class Preflight:
         self.alternatives += checked.reason == ALTERNATIVE
         self._refused += checked.reason not in NO_FAILURE
 
-    def usable(self) -> Iterator[Checked]:
+    def usable(self) -> Iterator[CheckedVideo]:
         """What is kept, in order."""
         return (checked for checked in self.checked if checked.usable)
 
@@ -228,7 +228,7 @@ def review(
     return done
 
 
-def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked:
+def _again(checked: CheckedVideo, seen: dict[bytes, int], done: Preflight) -> CheckedVideo:
     """A video that is looked at next, as a duplicate or another caption where one before it is the same.
 
     Takes and first frames belong to a caption: a video with such is a clip of its own under each.
@@ -248,7 +248,7 @@ def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked
     return checked
 
 
-def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
+def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> CheckedVideo:
     video_facts = facts.of(item, ask.finder)
     still, problem = "", (video_facts.reason, video_facts.problem) if video_facts.problem else None
     if not problem and item.caption_problem:
@@ -266,12 +266,12 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         reason, words = problem or ("", "")
         problem = (f"{NO_CAPTION}, {reason}", f"{NO_CAPTION}, and {words}") if problem else (NO_CAPTION, NO_CAPTION)
     if problem:
-        return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
+        return CheckedVideo(item, video_facts, "", reason=problem[0], words=problem[1])
     spans = () if ask.whole else ask.spans(video_facts)
     if not spans:
-        return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
+        return CheckedVideo(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
     id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
-    return Checked(item, video_facts, id, spans=spans)
+    return CheckedVideo(item, video_facts, id, spans=spans)
 
 
 def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:
@@ -291,7 +291,7 @@ def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None
     return None
 
 
-def _take_problem(facts: VideoFacts, checked: Checked, ask: PreflightOptions) -> tuple[str, str] | None:
+def _take_problem(facts: VideoFacts, checked: CheckedVideo, ask: PreflightOptions) -> tuple[str, str] | None:
     """Why a take that came with a clip cannot be used: it must have been made in about the clip's shape."""
     if facts.problem or not checked.usable:
         return _problem(facts, ask)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.config.clip_shapes import ClipShape
-from rushes.footage.preflight import NO_FAILURE, Checked, Length, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_FAILURE, CheckedVideo, Length, Preflight, PreflightOptions
 from rushes.footage.probe_cache import VideoFacts
 from rushes.formats.layouts import SourceVideo
 from rushes.media.pictures import WOVEN
@@ -32,7 +32,7 @@ class Loss:
     shapes: tuple[ClipShape, ...]  # of its clips
 
 
-def loss(checked: Checked, ask: PreflightOptions) -> Loss:
+def loss(checked: CheckedVideo, ask: PreflightOptions) -> Loss:
     """What the settings do to a clip."""
     facts, length = checked.facts, ask.of(checked.facts).length
     shapes = _shapes(checked, ask)
@@ -53,10 +53,10 @@ def loss(checked: Checked, ask: PreflightOptions) -> Loss:
 def losses(ask: PreflightOptions, *videos: VideoFacts) -> dict[str, Loss]:
     """What is lost of videos that are seen together, by content, in their shape, which may be that of none alone."""
     own = ask.of(*videos)
-    return {each.media: loss(Checked(SourceVideo(Path(), "", ""), each, ""), own) for each in videos}
+    return {each.media: loss(CheckedVideo(SourceVideo(Path(), "", ""), each, ""), own) for each in videos}
 
 
-def _shapes(checked: Checked, ask: PreflightOptions) -> tuple[ClipShape, ...]:
+def _shapes(checked: CheckedVideo, ask: PreflightOptions) -> tuple[ClipShape, ...]:
     """The shape of each clip that a video gives."""
     facts = checked.facts
     pieces = [replace(facts, frames=round((end - start) * facts.fps)) for start, end in checked.spans]
@@ -156,7 +156,7 @@ def reasons(done: Preflight) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
+def record(checked: CheckedVideo, ask: PreflightOptions) -> dict[str, Any]:
     """One clip as preflight.json has it."""
     facts = checked.facts
     state = (checked.reason or "kept") if checked.reason in NO_FAILURE else "refused"

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from rushes.files import whole_file
-from rushes.footage.preflight import NO_CAPTION, NO_FAILURE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_CAPTION, NO_FAILURE, CheckedVideo, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, reasons, record
 from rushes.formats.caption_files import shown
 from rushes.formats.layouts import Listing
@@ -119,14 +119,14 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
     return lines
 
 
-def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
+def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[CheckedVideo]:
     """As many rows as are shown of those that are kept, and duplicates, or not."""
     return islice(
         (checked for checked in done.checked if (checked.usable, checked.reason in NO_FAILURE) == rank), MOST_ROWS
     )
 
 
-def _cells(checked: Checked, ask: PreflightOptions, short: bool) -> Iterator[str]:
+def _cells(checked: CheckedVideo, ask: PreflightOptions, short: bool) -> Iterator[str]:
     facts = checked.facts
     name = checked.item.source.removeprefix(f"{Path(ask.table.path)}/")
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
@@ -143,7 +143,7 @@ def _cells(checked: Checked, ask: PreflightOptions, short: bool) -> Iterator[str
     yield state if alone else f"{state}: {checked.words.removeprefix(f'{checked.reason}; ')}"
 
 
-def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
+def _fate(checked: CheckedVideo, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     """What is done to a clip that is kept."""
     if checked.spans:
         yield f"cut into {len(checked.spans)}, {lost.used_s:.2f} s used"

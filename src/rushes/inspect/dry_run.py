@@ -29,7 +29,7 @@ from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.backbones.table import backbone_names
 from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, condition_of, no_values
-from rushes.training.activations import MainMemoryActivations, Plain, Where
+from rushes.training.activations import MainMemoryActivations, SyncOffload, Where
 from rushes.training.cost_counter import CostCounter
 from rushes.training.memory import saved_for_backward
 
@@ -209,7 +209,7 @@ def _measured(ask: _StepAsk, depths: Mapping[str, int]) -> Cost:
     )
 
 
-class _Noted(Plain):
+class _Noted(SyncOffload):
     """Main memory of which only the size is there: what is copied out is freed, and what comes back is new."""
 
     def __init__(self) -> None:

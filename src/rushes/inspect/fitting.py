@@ -12,7 +12,7 @@ from rushes.backbones.offload import UNETS
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import find_family
-from rushes.inspect.job_forecast import JobForecast, Model, ask_of, forecast_job, model_of, options_of
+from rushes.inspect.job_forecast import JobForecast, ModelCosts, ask_of, forecast_job, model_of, options_of
 from rushes.inspect.part_costs import reader_cost
 from rushes.inspect.planning import folder_for, machine
 from rushes.inspect.step_forecast import (
@@ -225,7 +225,7 @@ def _share(clip: ClipShape, smaller: ClipShape) -> float:
     return (smaller.height_px * smaller.width_px * smaller.frames) / (clip.height_px * clip.width_px * clip.frames)
 
 
-def _smaller(model: Model, share: float) -> Model:
+def _smaller(model: ModelCosts, share: float) -> ModelCosts:
     """Costs for a share of the pixels, where what is alive while a part works is in proportion to them."""
 
     def scaled(cost: Any, *names: str) -> Any:
@@ -247,5 +247,5 @@ def _forecast(folder: Folder, settings: Settings, gpu: str) -> StepForecast:
     return forecast(folder, ask_of(settings, machine(gpu), clip_comparisons(settings)))
 
 
-def _job(model: Model, settings: Settings, gpu: str) -> JobForecast:
+def _job(model: ModelCosts, settings: Settings, gpu: str) -> JobForecast:
     return forecast_job(model, settings, OF_60, machine(gpu))

@@ -14,7 +14,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.files import write_text
 from rushes.inspect.dry_run import Cost, dry_run, find_family
-from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, options_of
+from rushes.inspect.job_forecast import JobForecast, Machine, ModelCosts, forecast_job, options_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
@@ -54,7 +54,7 @@ class Costs:
         self._codecs: dict[str, CodecCost] = {}
         self._readers: dict[str, ReaderCost] = {}
 
-    def model(self, folder: Released, settings: Settings, whole: ClipShape) -> Model:
+    def model(self, folder: Released, settings: Settings, whole: ClipShape) -> ModelCosts:
         """Costs of a model. Those of its codec are in proportion to pixels, and measured at the length of `whole`."""
         size, options = settings.backbone, options_of(settings)
         clip = size.shape
@@ -78,7 +78,7 @@ class Costs:
         share = clip.frames / whole.frames
         at_whole = self._codecs[codec]
         scaled = replace(at_whole, encode=share * at_whole.encode, decode=share * at_whole.decode)
-        return Model(spec, cost, scaled, self._readers[readers])
+        return ModelCosts(spec, cost, scaled, self._readers[readers])
 
 
 def rows_of(name: str, costs: Costs) -> list[CardForecast]:

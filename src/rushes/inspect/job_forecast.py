@@ -54,7 +54,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelCosts:
     """What one clip costs in each part of a model, and its facts."""
 
     spec: BackboneSpec
@@ -113,7 +113,7 @@ def options_of(settings: Settings) -> LoadOptions:
     return load_options(size, dtype)
 
 
-def model_of(folder: Folder, settings: Settings) -> Model:
+def model_of(folder: Folder, settings: Settings) -> ModelCosts:
     """Costs of the model whose configurations lie in `folder`, at a project's size.
 
     Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
@@ -123,10 +123,10 @@ def model_of(folder: Folder, settings: Settings) -> Model:
     cost = dry_run(
         folder, options, size.shape, train.trainable, train.lora_rank, size.first_frame, activations=train.activations
     )
-    return Model(spec, cost, codec_cost(folder, options, size.shape), reader_cost(folder, options))
+    return ModelCosts(spec, cost, codec_cost(folder, options, size.shape), reader_cost(folder, options))
 
 
-def model_at_hand(settings: Settings) -> Model:
+def model_at_hand(settings: Settings) -> ModelCosts:
     """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once on a CPU."""
     size = settings.backbone
     backbone = load_model(size)
@@ -144,7 +144,7 @@ def model_at_hand(settings: Settings) -> Model:
         latents=latents,
         **measured_passes(backbone, latents, backbone.condition(["a caption"], first)),
     )
-    return Model(backbone.spec, cost, _codec_at_hand(backbone, settings, latents), ReaderCost())
+    return ModelCosts(backbone.spec, cost, _codec_at_hand(backbone, settings, latents), ReaderCost())
 
 
 def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int]) -> CodecCost:
@@ -159,7 +159,9 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
     return CodecCost.counted(0, of_clip, of_first, decoded)
 
 
-def forecast_job(model: Model, settings: Settings, numbers: JobSize, machine: Machine, views: int = 0) -> JobForecast:
+def forecast_job(
+    model: ModelCosts, settings: Settings, numbers: JobSize, machine: Machine, views: int = 0
+) -> JobForecast:
     """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job, clips all of one shape.
 
     `views`: of the step, in place of what the recipe makes.
@@ -290,7 +292,7 @@ def _through(stage: StageWork) -> tuple[int, ...]:
     return tuple(there + back for there, back in zip(stage.forward, stage.backward, strict=False))
 
 
-def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> float:
+def _seconds(model: ModelCosts, stage: StageWork, machine: Machine, gpus: int) -> float:
     """Until the last GPU has done its part; so many share what the codec and the encoders of captions do."""
     codec, cost = model.codec, model.cost
     passes = zip(stage.forward, stage.backward, strict=False)
@@ -300,7 +302,7 @@ def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> flo
     return (network + (read + coded / CODEC_SHARE) / gpus) / (1e12 * machine.tflops)
 
 
-def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: GradientMode) -> dict[str, float]:
+def _memory(model: ModelCosts, settings: Settings, ask: ForecastRequest, mode: GradientMode) -> dict[str, float]:
     """Bytes on the GPU that needs most, by stage."""
     cost, codec, static = model.cost, model.codec, static_memory(model.cost, ask)
     held = weights_there(cost, ask.options)

@@ -25,7 +25,7 @@ from rushes.inspect.job_forecast import (
     HalfSize,
     JobForecast,
     Machine,
-    Model,
+    ModelCosts,
     forecast_job,
     model_at_hand,
     model_of,
@@ -44,7 +44,7 @@ from rushes.store.database import Store
 ASSUMED = "h100"  # kind of GPU, where none is named or here
 CLIPS = 60  # of footage, where nobody says how many
 CACHED_DRAWS = 8  # where a reference cache is asked for
-ModelCosts = Callable[[Settings], Model]  # of the model at a project's size
+CostsAtSize = Callable[[Settings], ModelCosts]  # of the model at a project's size
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         raise ValueError("give either a project's folder, or --model with the job's options")
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
-        costs: ModelCosts = model_for
+        costs: CostsAtSize = model_for
         if asked.clips:
             by_shape = _shared(settings, numbers_of(settings, asked.clips, asked.prompts))
         else:
@@ -123,7 +123,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
 
 
 def _half(
-    settings: Settings, numbers: JobSize, spec: BackboneSpec, costs: ModelCosts, machine: Machine
+    settings: Settings, numbers: JobSize, spec: BackboneSpec, costs: CostsAtSize, machine: Machine
 ) -> HalfSize | None:
     """The job at half the size; None where the model has no smaller one."""
     size = settings.backbone
@@ -137,7 +137,7 @@ def _half(
 
 
 def forecast_shapes(
-    settings: Settings, by_shape: Mapping[ClipShape, JobSize], costs: ModelCosts, machine: Machine, views: int = 0
+    settings: Settings, by_shape: Mapping[ClipShape, JobSize], costs: CostsAtSize, machine: Machine, views: int = 0
 ) -> JobForecast:
     """The forecast of a job with so many clips and prompts of each shape; `views`: of a step, not the recipe's.
 
@@ -245,7 +245,7 @@ def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dic
     return _shared(settings, JobSize(trained, prompts or min(held_out, settings.evaluate.prompts)))
 
 
-def model_for(settings: Settings) -> Model:
+def model_for(settings: Settings) -> ModelCosts:
     """Costs of a project's model, whose weights are not loaded unless it is one of our own."""
     return model_of(folder_for(settings), settings) if settings.backbone.path else model_at_hand(settings)
 

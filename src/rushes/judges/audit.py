@@ -44,7 +44,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Still:
+class FrozenClipTest:
     """What a judge makes of a clip beside a frozen copy of one of its frames (DenseDPO, app. B)."""
 
     judge: str
@@ -108,7 +108,7 @@ def _audit(
 
 def still_test(
     judge: Judge, shots: Iterable[Shot], segment_s: float | None, tick: Callable[[], None] = lambda: None
-) -> Still:
+) -> FrozenClipTest:
     """Compare each clip with copies of it frozen at four of its frames; a sound judge prefers the clip that moves.
 
     A clip's verdict is the majority over segments. Raises what the judge raises, ValueError for no clips.
@@ -128,10 +128,10 @@ def still_test(
     if not outcomes:
         raise ValueError("--static: there are no clips to freeze; import some")
     wins = win_rate(np.zeros(len(outcomes)), np.where(np.array(outcomes) > 0, 1.0, -1.0), "higher", clusters=clusters)
-    return Still(judge.name, len(set(clusters)), wins.rate, outcomes.count(0.0), unjudged)
+    return FrozenClipTest(judge.name, len(set(clusters)), wins.rate, outcomes.count(0.0), unjudged)
 
 
-def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
+def findings(audits: Iterable[Audit], still: FrozenClipTest | None = None) -> list[str]:
     """What is wrong, one sentence each, with the judge's name; nothing where nothing is, or chance may explain it: each
     bound has a whole 95 % interval beyond it."""
     sentences = []

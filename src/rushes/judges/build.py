@@ -14,7 +14,7 @@ from rushes.judges import reward as reward_judge
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.protocols import PROMPTS
-from rushes.judges.vlm import Account, VisionJudge, rating_judge
+from rushes.judges.vlm import AnswerCounts, VisionJudge, rating_judge
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics
 from rushes.world.mechanics import SIZE_PX
@@ -67,7 +67,7 @@ ANSWERS = "answers.db"
 
 
 @contextmanager
-def judge_of(settings: Settings, folder: Path, account: Account | None = None) -> Iterator[Judge]:
+def judge_of(settings: Settings, folder: Path, account: AnswerCounts | None = None) -> Iterator[Judge]:
     """The judge that the settings name; `account` counts what a model answered, whose answers are kept in `folder`.
 
     Raises ValueError: it is nobody or people, or what it needs is not there.

@@ -26,7 +26,7 @@ from rushes.metrics.base import Shot
 _SLOT = {"first": 1, "tie": 0, "second": -1}
 
 
-class Account:
+class AnswerCounts:
     """What became of the questions; threads may share it."""
 
     def __init__(self) -> None:
@@ -55,11 +55,11 @@ class VisionJudge:
     size_px: tuple[int, int] | None = None
 
     def __init__(
-        self, endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, account: Account | None = None
+        self, endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, account: AnswerCounts | None = None
     ) -> None:
         assert not prompt.alone, prompt.name
         self.endpoint, self.prompt, self.frames_per_s = endpoint, prompt, frames_per_s
-        self.account = account or Account()
+        self.account = account or AnswerCounts()
         self.name = name_of(endpoint, prompt)
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
@@ -95,7 +95,7 @@ class VisionJudge:
 
 
 def rating_judge(
-    endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, margin: float, account: Account | None = None
+    endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, margin: float, account: AnswerCounts | None = None
 ) -> PointwiseJudge:
     """A judge that rates each clip alone by RealDPO's questions, 0 to 10, with a tie up to `margin` points.
 
@@ -103,7 +103,7 @@ def rating_judge(
     """
     assert prompt.alone, prompt.name
     ask, _ = by_endpoint(endpoint, frames_per_s)
-    noted = account or Account()
+    noted = account or AnswerCounts()
 
     def rate(shot: Shot) -> float:
         points = questionnaire(ask, shot).values()

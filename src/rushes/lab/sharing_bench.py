@@ -38,7 +38,7 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
 from rushes.training import probe
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.parallel import Ranks, joined
 from rushes.training.reference import Reference
@@ -198,7 +198,7 @@ def _probes(folder: Path, ranks: Ranks) -> str:
         Comparison(a.id, a.id, (View(a.media, a.caption), View(b.media, a.caption)), (term,))
         for a, b in zip(clips, (*clips[1:], clips[0]), strict=True)
     ]
-    draws = Draws(0, TimeDraw())
+    draws = NoiseSampler(0, TimeDraw())
     probed = probe.measure(
         backbone,
         Reference(backbone.network),

@@ -47,7 +47,7 @@ _THRESHOLDS = {"adaptive": 3.0, "content": 27.0}
 
 
 @dataclass(frozen=True)
-class Examined:
+class VideoContents:
     """What a video file holds, by decoding all of it."""
 
     info: VideoInfo
@@ -56,7 +56,7 @@ class Examined:
     cuts_s: tuple[float, ...]  # seconds at which a new scene begins, without 0; empty where none were looked for
 
 
-def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Examined:
+def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> VideoContents:
     """Decode a whole file once, in memory that does not grow with its length.
 
     Raises MediaError like `probe`, and for high dynamic range.
@@ -73,7 +73,7 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
 
     info = probe(path, each=each)
     woven = weave.woven and INTERLACED not in info.treated
-    return Examined(info, motion.moves, woven, tuple(map(float, scenes.cuts_s)) if scenes else ())
+    return VideoContents(info, motion.moves, woven, tuple(map(float, scenes.cuts_s)) if scenes else ())
 
 
 class _ChangeOfFrames:

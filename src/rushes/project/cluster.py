@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from rushes.progress import Attempt, Sharing, attempt
-from rushes.project.processes import Helper, Order
+from rushes.progress import Attempt, ParallelMap, attempt
+from rushes.project.processes import Order, WorkerProcess
 from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
 from rushes.text_reader import counted
 from rushes.training.parallel import Ranks, own_device
@@ -63,7 +63,7 @@ class Cluster(Ranks):
         named = network.named_parameters()
         self._weights.update({name: p.detach().cpu() for name, p in named if p.requires_grad or frozen})
 
-    def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> Sharing:
+    def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> ParallelMap:
         """See `Ranks.sharing`: the workers that are there do the parts.
 
         Raises:
@@ -128,7 +128,7 @@ def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[
     """What a worker does of an order with a part. The order runs beside it, and waits for parts where it shares."""
     os.environ.setdefault("LOCAL_WORLD_SIZE", "2")  # as torchrun would: others may be on this machine
     ranks = _WorkerRanks(weights=weights, device=own_device())
-    helper = Helper(folder, ranks)
+    helper = WorkerProcess(folder, ranks)
     ended: list[Attempt] = []  # what the order ended with
 
     def run() -> None:

@@ -18,12 +18,12 @@ from rushes.progress import Bar
 from rushes.records import BASE
 from rushes.store.latents import LatentStore
 from rushes.training.activations import place_of
-from rushes.training.batches import EMPTY, Draws, one_of_each_shape, read_views
+from rushes.training.batches import EMPTY, NoiseSampler, one_of_each_shape, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.continuation import RunIdentity
 from rushes.training.determinism import deterministic
 from rushes.training.gradients import measured_strategy
-from rushes.training.loop import Data
+from rushes.training.loop import TrainingData
 from rushes.training.parallel import Ranks, whole
 from rushes.training.reference_cache import fill, needs_reference, open_cache
 from rushes.training.unconditional import asked_under
@@ -58,7 +58,9 @@ def read_texts(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks)
     read_views(backbone, views, LatentStore(folder / "latents", job.latents))
 
 
-def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
+def set_up(
+    job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar
+) -> tuple[Backbone, TrainingData]:
     """Model and data of a run, the same in all processes; fills the reference cache, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
     read_texts(job, folder, backbone, ranks)  # which a model of diffusers' has read by now
@@ -71,10 +73,10 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if sharded:  # from main memory, block by block
         ranks.shard(backbone.network)
     away = negative_prompt(job.settings.generate, backbone.spec)
-    data = Data(job.comparisons, job.held_out, latents, job.times, negative_prompt=away)
+    data = TrainingData(job.comparisons, job.held_out, latents, job.times, negative_prompt=away)
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
-    draws = Draws(seed, job.times, train.caption_dropout, train.first_frame_noise)
+    draws = NoiseSampler(seed, job.times, train.caption_dropout, train.first_frame_noise)
     cache = open_cache(
         folder / "bank",
         train.reference_cache,
@@ -88,7 +90,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if missing:
         backbone.network.eval()
         with place_of(backbone.network, train.activations)():
-            first = one_of_each_shape(missing, latents, backbone, Draws(seed, job.times), ranks.device)
+            first = one_of_each_shape(missing, latents, backbone, NoiseSampler(seed, job.times), ranks.device)
             strategy = measured_strategy(backbone, first, train.gradients, train.memory_mb)
         if sharded:
             strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.config.tables import Settings
-from rushes.judges.audit import Audit, Still, audit, findings, still_test
+from rushes.judges.audit import Audit, FrozenClipTest, audit, findings, still_test
 from rushes.judges.build import judge_of
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -23,7 +23,7 @@ class JudgesResult:
     """How far the judges of a project can be trusted."""
 
     judges: tuple[Audit, ...]  # one for each judge, question and length of segments
-    static: Still | None  # what the judge of the settings makes of frozen clips; null = not asked
+    static: FrozenClipTest | None  # what the judge of the settings makes of frozen clips; null = not asked
     findings: tuple[str, ...]  # what stands out, a sentence each
 
 
@@ -84,7 +84,7 @@ def _lines(audits: Sequence[Audit]) -> list[str]:
     return lines
 
 
-def _still_line(still: Still) -> str:
+def _still_line(still: FrozenClipTest) -> str:
     wins = _words(still.frozen_wins)
     return (
         f"{still.judge}: {still.clips} clips, each frozen at four frames: the frozen clip wins {wins}, {still.ties} "

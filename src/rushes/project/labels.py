@@ -19,15 +19,15 @@ from rushes.formats.caption_files import shown
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.reward import MOST_LINES
-from rushes.judges.vlm import Account
-from rushes.progress import Sharing, in_turn
+from rushes.judges.vlm import AnswerCounts
+from rushes.progress import ParallelMap, in_turn
 from rushes.records import HUMAN, INLINE, Candidate, Clip, lines_of, stable_hash
 from rushes.store.annotators import labels_to_train_on
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
 if TYPE_CHECKING:
-    from rushes.project.processes import Helper
+    from rushes.project.processes import WorkerProcess
     from rushes.project.project import OpenProject
 
 P = TypeVar("P")
@@ -80,7 +80,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     Raises:
         ValueError: `label.by` is none, or there is nothing to compare.
     """
-    settings, account = project.settings.label, Account()
+    settings, account = project.settings.label, AnswerCounts()
     project.make_room()
     with judge_of(project.settings, project.store.project, account) as judge:
         refused, strange = _say_left_out(project, judge)
@@ -124,7 +124,7 @@ def _say_left_out(project: OpenProject, judge: Judge) -> tuple[int | None, int |
     return len(judge.left_out) or None, len(strange) or None
 
 
-def _shared(project: OpenProject, segment_s: float | None, account: Account) -> Sharing:
+def _shared(project: OpenProject, segment_s: float | None, account: AnswerCounts) -> ParallelMap:
     """Who judges. A model behind an endpoint is asked by the first of several processes alone; workers of a cluster ask
     it themselves, at most as many as may ask at once."""
     settings, many = project.settings, project.ranks.size > 1 and not project.ranks.meet
@@ -144,16 +144,16 @@ def _shared(project: OpenProject, segment_s: float | None, account: Account) -> 
     return noted
 
 
-def _noting(work: Callable[[P], R], account: Account, part: P) -> tuple[R, Mapping[str, int]]:
+def _noting(work: Callable[[P], R], account: AnswerCounts, part: P) -> tuple[R, Mapping[str, int]]:
     """What a judge says of a part, and what became of the questions that it asked for it."""
     before = Counter(account.facts())
     return work(part), Counter(account.facts()) - before
 
 
-def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) -> None:
+def _judge_along(settings: Settings, segment_s: float | None, helper: WorkerProcess) -> None:
     """What a process that is not the first does of it."""
     helper.forget()
-    account = Account()
+    account = AnswerCounts()
     # Each asks one question at a time: together they are as many as may ask at once.
     alone = settings.model_copy(update={"endpoint": settings.endpoint.model_copy(update={"parallel": 1})})
 
@@ -231,7 +231,7 @@ def score_takes(project: OpenProject) -> LabelResult:
     takes = (*own, *project.store.candidates(split="train", kind="imported"))
     if not takes:
         raise ValueError(f"{project.store.project} has no takes to score; run `rushes generate`")
-    account, folder = Account(), project.store.project
+    account, folder = AnswerCounts(), project.store.project
     project.make_room()
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):

@@ -22,7 +22,7 @@ from rushes.evaluate.stored import measure_each
 from rushes.evaluate.suites import meter_of
 from rushes.media.read import read_still
 from rushes.media.resize import FitMode
-from rushes.progress import Sharing, in_turn
+from rushes.progress import ParallelMap, in_turn
 from rushes.project.jobs import read_captions
 from rushes.project.networks import Network, make_trainable
 from rushes.project.project import TEXTS, OpenProject
@@ -32,7 +32,7 @@ from rushes.store.media import MediaFolder
 from rushes.training.parallel import Ranks, joined
 
 
-class Helper:
+class WorkerProcess:
     """A process that is not the first: the project's folder, who is there, and the model that it worked with last."""
 
     def __init__(self, folder: Path, ranks: Ranks) -> None:
@@ -63,13 +63,13 @@ class Helper:
         return LatentStore(self.folder / "latents", name)
 
 
-Order = Callable[[Helper], object]
+Order = Callable[[WorkerProcess], object]
 
 
 def follow(folder: Path) -> None:
     """What a process that is not the first does: one order after the other, until there is none."""
     with joined() as ranks:
-        helper = Helper(folder, ranks)
+        helper = WorkerProcess(folder, ranks)
         while True:
             order: Order | None = ranks.send(None)
             if order is None:
@@ -77,14 +77,14 @@ def follow(folder: Path) -> None:
             order(helper)
 
 
-def share_encoding(project: OpenProject) -> Sharing:
+def share_encoding(project: OpenProject) -> ParallelMap:
     """Who encodes batches of clips and first frames; each process writes its latents."""
     size = project.settings.backbone
     network = Network(size, size.dtype)
     return project.ranks.sharing(partial(_encode, network, project.settings.footage.fit, project.latents.fingerprint))
 
 
-def _encode(network: Network, fit: FitMode, latents: str, helper: Helper) -> None:
+def _encode(network: Network, fit: FitMode, latents: str, helper: WorkerProcess) -> None:
     nothing: Sequence[LatentKey] = ()  # the first process sends what is to be encoded
     spread = helper.ranks.in_rounds
     backbone = helper.model(network)
@@ -93,7 +93,7 @@ def _encode(network: Network, fit: FitMode, latents: str, helper: Helper) -> Non
 
 def share_takes(
     ranks: Ranks, network: Network, context: generate.GenerationContext, wanted: Sequence[generate.Request]
-) -> Sharing:
+) -> ParallelMap:
     """Who makes batches of takes with a network, once all have read the captions."""
     if ranks.size == 1 or not wanted:
         return in_turn
@@ -120,7 +120,7 @@ def _takes(
     settings: GenerateSettings,
     latents: str,
     wanted: Sequence[generate.Request],
-    helper: Helper,
+    helper: WorkerProcess,
 ) -> None:
 
     def context_of(backbone: Backbone) -> generate.TakeContext:
@@ -135,12 +135,12 @@ def _takes(
     deque(generate.make_clips(context, wanted, helper.ranks.in_rounds), maxlen=0)
 
 
-def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Sharing:
+def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> ParallelMap:
     """Who measures candidates. `firsts` has the media of first frames by candidate."""
     return project.ranks.sharing(partial(_measure, project.settings.footage, firsts), on_gpu=False)
 
 
-def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: Helper) -> None:
+def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: WorkerProcess) -> None:
     still = partial(still_of, helper.media, firsts)
     deque(measure_each(helper.media, (), meter_of(footage), still, helper.ranks.in_rounds), maxlen=0)
 

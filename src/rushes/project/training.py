@@ -26,7 +26,7 @@ from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_diagnoses, steps_on, watch_run
 from rushes.project.networks import check_offload, load_start, make_trainable, precision_of, starts_of
-from rushes.project.processes import Helper, Order
+from rushes.project.processes import Order, WorkerProcess
 from rushes.project.project import TEXTS, OpenProject, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
@@ -38,7 +38,7 @@ from rushes.training.checkpoint import digest_of, drop_old, newest_facts, only_o
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import ATTENTION, COMPILED, OTHERS_LATER, RunIdentity, check_continuation
 from rushes.training.history import CURVES, WEIGHTS, read_history
-from rushes.training.loop import Data, Progress, learning_rate, split, train
+from rushes.training.loop import Progress, TrainingData, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
 from rushes.training.views import takes_account
@@ -205,14 +205,14 @@ def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[
     return sentences
 
 
-def _train_along(job: TrainingJob, helper: Helper) -> None:
+def _train_along(job: TrainingJob, helper: WorkerProcess) -> None:
     """What a process that is not the first does of a run."""
     backbone, data = _set_up_along(job, helper)
     _train(job, backbone, data, helper.folder / "runs" / job.name, helper.ranks)
     deque(whole_weights(backbone), maxlen=0)  # all processes give their parts
 
 
-def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
+def _set_up_along(job: TrainingJob, helper: WorkerProcess) -> tuple[Backbone, TrainingData]:
     helper.forget()
     backbone = load_model(job.settings.backbone, helper.folder / TEXTS, job.dtype, parked=True)
     read_texts(job, helper.folder, backbone, helper.ranks)
@@ -363,7 +363,7 @@ def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) 
 def _train(
     job: TrainingJob,
     backbone: Backbone,
-    data: Data,
+    data: TrainingData,
     folder: Path,
     ranks: Ranks,
     show: Progress = lambda step, row: None,

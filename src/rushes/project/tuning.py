@@ -22,7 +22,7 @@ from rushes.training.batches import read_views
 from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
 from rushes.training.history import CURVES, read_history
-from rushes.training.loop import Data, split, train
+from rushes.training.loop import TrainingData, split, train
 
 PROBES = 10  # of a trial, evenly spread
 
@@ -86,7 +86,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     read_views(reader, views, project.latents)
     torch.manual_seed(seed)
     backbone = brought(load_start(project))
-    data = Data(used, held_out, project.latents, times)
+    data = TrainingData(used, held_out, project.latents, times)
     with project.timed("beta: trial", steps) as tick:
         show = steps_on(tick, project.ranks.device)
         train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)

@@ -94,7 +94,7 @@ def terms(frames: int | Sequence[int], options: Options | None = None, *, gap: f
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredClip:
     """A clip or take with its score, and what its pairs share."""
 
     id: str
@@ -108,8 +108,8 @@ class Scored:
 class ScoredPair:
     """Two scored clips of one group, the better one first."""
 
-    winner: Scored
-    loser: Scored
+    winner: ScoredClip
+    loser: ScoredClip
 
     @property
     def gap(self) -> float:
@@ -182,7 +182,7 @@ def _compared(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Optio
 
 def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredPair]:
     """All pairs of each group, ties included."""
-    groups: dict[str, list[Scored]] = {}
+    groups: dict[str, list[ScoredClip]] = {}
     for scored in _scored(store, options, grid):
         groups.setdefault(scored.group, []).append(scored)
     for members in groups.values():
@@ -190,7 +190,7 @@ def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredP
             yield ScoredPair(first, second) if first.score >= second.score else ScoredPair(second, first)
 
 
-def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored]:
+def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredClip]:
     """Training clips and takes that have a score."""
     if not grid.first_frame:
         raise ValueError(
@@ -213,7 +213,7 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
             )
         subjects.append((take.id, clip, view))
     rows = [
-        Scored(id, _group(clip, options), view, grids[clip.id], scores[id])
+        ScoredClip(id, _group(clip, options), view, grids[clip.id], scores[id])
         for id, clip, view in subjects
         if id in scores
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from rushes.curate.summary import CurationResult, Edge, Example, StageSummary
+from rushes.curate.summary import CurationResult, Example, StageSummary, ThresholdExamples
 from rushes.files import write_text
 from rushes.media.images import jpeg_of
 from rushes.media.read import read_video
@@ -144,7 +144,7 @@ def bar_text(counts: Sequence[int]) -> str:
     return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] if count else "·" for count in counts)
 
 
-def _crossed(facts: CurationResult) -> Iterator[tuple[str, Edge]]:
+def _crossed(facts: CurationResult) -> Iterator[tuple[str, ThresholdExamples]]:
     for passage in facts.funnel.passages:
         yield from ((passage.stage, edge) for edge in passage.edges if edge.outside)
 

@@ -19,7 +19,7 @@ _TABLES = (
 _ERRORS = (OSError, ValueError, sqlite3.Error)  # all of which cost time alone
 
 
-class Compared(SideFile):
+class CheckedFiles(SideFile):
     """Parts of a project's files that were right, and the state that the file was in: a cache.
 
     Any number of threads and processes may add to it. Where it cannot be read or written, nothing is remembered.
@@ -63,11 +63,11 @@ def state_of(file: Path) -> str:
 
 
 @contextmanager
-def remembering(project: Path) -> Iterator[Compared | None]:
+def remembering(project: Path) -> Iterator[CheckedFiles | None]:
     """What was compared in a project; None where that cannot be written."""
     memory = None
     with suppress(*_ERRORS):
-        memory = Compared(project)
+        memory = CheckedFiles(project)
     try:
         yield memory
     finally:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from rushes.files import whole_file
 from rushes.records import stable_hash
-from rushes.store.compared import Compared, forget, remembering, state_of
+from rushes.store.compared import CheckedFiles, forget, remembering, state_of
 from rushes.tensor_files import save_tensors, tensor_bytes
 
 SHARD_BYTES = 256 * 2**20
@@ -160,7 +160,7 @@ class LatentStore:
 
         Args:
             keys: names of entries.
-            remember: compare only those of shards that changed since a call that remembered; see `Compared`.
+            remember: compare only those of shards that changed since a call that remembered; see `CheckedFiles`.
 
         Returns:
             How many entries are gone, those of torn shards aside, of which nobody knows.
@@ -185,7 +185,7 @@ class LatentStore:
                 gone += entries
         return gone
 
-    def _compare(self, memory: Compared | None, path: Path, keys: Sequence[str]) -> bool:
+    def _compare(self, memory: CheckedFiles | None, path: Path, keys: Sequence[str]) -> bool:
         try:
             state = state_of(path) if memory else ""
             self._sound.update(memory.parts(path, state).intersection(keys) if memory else ())

@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 
 from rushes.files import MediaError, content_hash, whole_file
-from rushes.store.compared import Compared, forget, remembering, state_of
+from rushes.store.compared import CheckedFiles, forget, remembering, state_of
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _THREADS = 4  # that compare files: a core hashes about as fast as a disk reads
@@ -32,7 +32,7 @@ class MediaFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._sound: set[str] = set()  # hashes of files that were compared with their names
-        self._memory: Compared | None = None  # of former processes
+        self._memory: CheckedFiles | None = None  # of former processes
 
     def put(self, path: Path) -> str:
         """Copy the file at `path` into the folder, unless its content is there already and whole; return its hash.
@@ -113,7 +113,7 @@ class MediaFolder:
 
     @contextmanager
     def remembering(self) -> Iterator[None]:
-        """Within the block, only files that changed since the last such block are compared; see `Compared`."""
+        """Within the block, only files that changed since the last such block are compared; see `CheckedFiles`."""
         with remembering(self.folder.parent) as self._memory:
             try:
                 yield

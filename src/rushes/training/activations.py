@@ -21,7 +21,7 @@ Where = Literal["keep", "offload"]
 LEAST = 16 << 20  # bytes of a tensor that is worth its way; embedded captions, which all blocks share, are none
 
 
-class Transport(Protocol):
+class OffloadBackend(Protocol):
     """How tensors come to main memory and back."""
 
     def out(self, tensor: Tensor) -> Any:
@@ -37,7 +37,7 @@ class Transport(Protocol):
         ...
 
 
-class Plain:
+class SyncOffload:
     """Copies that are waited for."""
 
     def __init__(self, device: torch.device) -> None:
@@ -113,7 +113,7 @@ class _Waiting:
 class MainMemoryActivations:
     """What passes save for their backward passes, in main memory."""
 
-    def __init__(self, network: nn.Module, transport: Transport, least: int = LEAST) -> None:
+    def __init__(self, network: nn.Module, transport: OffloadBackend, least: int = LEAST) -> None:
         self.network, self.transport, self.least = network, transport, least
         self.weights: set[int] = set()
         self.newest: _Waiting | None = None
@@ -153,4 +153,6 @@ def place_of(network: nn.Module, where: Where) -> Callable[[], AbstractContextMa
     if where == "keep":
         return nullcontext
     device = next(network.parameters()).device
-    return MainMemoryActivations(network, PinnedActivations(device) if device.type == "cuda" else Plain(device)).waiting
+    return MainMemoryActivations(
+        network, PinnedActivations(device) if device.type == "cuda" else SyncOffload(device)
+    ).waiting

@@ -21,7 +21,7 @@ EMPTY = ""  # the caption of the unconditional prediction
 
 
 @dataclass(frozen=True)
-class Drawn:
+class NoiseSample:
     """What a comparison is seen with at a visit, all its views alike."""
 
     time: Tensor  # [1]
@@ -36,7 +36,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Draws:
+class NoiseSampler:
     """What a batch is drawn from, beside its comparisons and their visits."""
 
     seed: int  # of all draws
@@ -47,7 +47,7 @@ class Draws:
     # would need the codec beside the network at each step.
     first_frame_noise: Sequence[float] = ()
 
-    def of(self, comparison: Comparison, visit: int, shape: Sequence[int]) -> Drawn:
+    def of(self, comparison: Comparison, visit: int, shape: Sequence[int]) -> NoiseSample:
         """What is drawn for a visit of a comparison whose latents have a shape [C, F, H, W].
 
         Each part has a generator of its own, so that none depends on whether another is drawn.
@@ -65,7 +65,7 @@ class Draws:
             mean, spread = self.first_frame_noise
             scale = (mean + spread * torch.randn(1, generator=generator)).exp()
             shown = scale * torch.randn(shape[0], *shape[2:], generator=generator)
-        return Drawn(time, noise, drops, captions, shown)
+        return NoiseSample(time, noise, drops, captions, shown)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> T
 
 
 def make_batch(
-    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, draws: Draws
+    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, draws: NoiseSampler
 ) -> Batch:
     """Tensors of some comparisons at their visits.
 
@@ -199,7 +199,11 @@ def make_batch(
 
 
 def one_of_each_shape(
-    comparisons: Sequence[Comparison], latents: LatentStore, backbone: Backbone, draws: Draws, device: torch.device
+    comparisons: Sequence[Comparison],
+    latents: LatentStore,
+    backbone: Backbone,
+    draws: NoiseSampler,
+    device: torch.device,
 ) -> Iterator[Batch]:
     """A batch of the first comparison of each shape, at its first visit."""
     for first, *_ in by_shape(comparisons):

@@ -33,7 +33,7 @@ from rushes.training.continuation import CheckpointFacts
 from rushes.training.history import LOCK
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
-from rushes.training.reference import Average, Reference
+from rushes.training.reference import EmaWeights, Reference
 
 _NAME = re.compile(r"step-(\d{8})(\.safetensors)?")
 _SEAL = "seal.json"  # of a folder: facts and the hashes of its files, written last
@@ -82,7 +82,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def capture(
-    network: nn.Module, reference: Reference, optimiser: Optimizer, average: Average | None = None
+    network: nn.Module, reference: Reference, optimiser: Optimizer, average: EmaWeights | None = None
 ) -> dict[str, Tensor]:
     """Everything that a step changes."""
     weights = dict(network.named_parameters())
@@ -102,7 +102,7 @@ def restore(
     network: nn.Module,
     reference: Reference,
     optimiser: Optimizer,
-    average: Average | None = None,
+    average: EmaWeights | None = None,
 ) -> None:
     """Put a run back where `capture` found it."""
     for name, p in network.named_parameters():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rushes.config.clip_shapes import Footage
+from rushes.config.clip_shapes import HasVideoShape
 from rushes.edits.words import MIRROR, in_mirror, is_mirrored
 from rushes.objectives.segments import frame_labels, of_latent_frames, sign_of
 from rushes.objectives.terms import Term
@@ -153,7 +153,7 @@ class LatentGrid:
     size: BackboneSettings | None = None  # by which each clip has a shape of its own; None = all have one
     shape: str = ""  # that these frames are of, by name
 
-    def of(self, *videos: Footage) -> LatentGrid:
+    def of(self, *videos: HasVideoShape) -> LatentGrid:
         """The grid of a clip, or of those that are compared, in the shape that the settings bring them to."""
         if self.size is None or len(self.size.shapes) == 1:
             return self

@@ -23,7 +23,7 @@ ATTENTION = "backbone.attention"  # another backend rounds otherwise, too
 OTHERS_LATER = {COMPILED: False, ATTENTION: ""}
 
 
-class MadeFrom(TypedDict):
+class RunInputs(TypedDict):
     """What a run is made from: settings by their paths, and digests by what they are of."""
 
     train: dict[str, Any]
@@ -35,7 +35,7 @@ class CheckpointFacts(TypedDict, total=False):
     """The plain values of a checkpoint: its run's identity, and what else a continuation goes on from."""
 
     identity: str
-    made_from: MadeFrom
+    made_from: RunInputs
     beta_scale: float  # by which train.auto_beta has changed beta
     budget_mib: float  # memory that a step may use
     view_mib: float  # that a view was measured to use
@@ -56,7 +56,7 @@ class RunIdentity:
         if not self.train:
             return {"identity": self.hash}
         causes = {name: dict(settings) for name, settings in self.causes.items()}
-        made_from: MadeFrom = {"train": dict(self.train), "others": dict(self.others), "causes": causes}
+        made_from: RunInputs = {"train": dict(self.train), "others": dict(self.others), "causes": causes}
         return {"identity": self.hash, "made_from": made_from}
 
 

@@ -25,7 +25,7 @@ from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
 from rushes.training.activations import place_of
-from rushes.training.batches import Batch, Draws, make_batch, one_of_each_shape, schedule, time_of
+from rushes.training.batches import Batch, NoiseSampler, make_batch, one_of_each_shape, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.comparison import Comparison, by_shape
 from rushes.training.continuation import CheckpointFacts, RunIdentity, as_identity, check_continuation
@@ -38,7 +38,7 @@ from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, own_part, whole
 from rushes.training.probe import measure, per_expert_metrics
-from rushes.training.reference import Average, Reference
+from rushes.training.reference import EmaWeights, Reference
 from rushes.training.reference_cache import ReferenceCache
 from rushes.training.reference_predictions import ReferencePredictions
 from rushes.training.unconditional import UnconditionalProbe, asked_under
@@ -47,7 +47,7 @@ Progress = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a run trains on and is watched on."""
 
     comparisons: Sequence[Comparison]
@@ -59,11 +59,11 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingState:
     """A run in progress: what its steps and probes need."""
 
     backbone: Backbone
-    data: Data
+    data: TrainingData
     settings: TrainSettings
     seed: int
     reference: Reference
@@ -71,7 +71,7 @@ class Work:
     strategy: GradientStrategy
     strength: AutoBeta
     ranks: Ranks
-    average: Average | None  # of the trained weights; None = what is trained is what is written
+    average: EmaWeights | None  # of the trained weights; None = what is trained is what is written
     activations: Callable[[], AbstractContextManager[None]]  # in whose context gradients are taken
     unconditional: UnconditionalProbe
     watchers: Ranks  # processes that share the probes
@@ -95,7 +95,7 @@ class Work:
 
     def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
-        draws = Draws(self.seed, self.data.times, caption_dropout, self.settings.first_frame_noise)
+        draws = NoiseSampler(self.seed, self.data.times, caption_dropout, self.settings.first_frame_noise)
         batch = make_batch(chosen, self.data.latents, self.backbone, draws)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
@@ -131,7 +131,7 @@ def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Compar
 
 def train(
     backbone: Backbone,
-    data: Data,
+    data: TrainingData,
     settings: TrainSettings,
     folder: Path,
     *,
@@ -191,7 +191,7 @@ def train(
     return settings.steps - start
 
 
-def _history(path: Path, start: int, work: Work, watch: RunMonitor) -> History:
+def _history(path: Path, start: int, work: TrainingState, watch: RunMonitor) -> History:
     """The rows so far, with one of what holds before the first step."""
     log = History(path, start, writes=work.ranks.first)
     if not start:
@@ -205,7 +205,7 @@ def _probed(settings: TrainSettings, done: int) -> bool:
     return done % (settings.probe_every or settings.checkpoint_every) == 0 or done == settings.steps
 
 
-def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
+def _check(data: TrainingData, settings: TrainSettings, ranks: Ranks) -> None:
     if not data.comparisons:
         raise ValueError("there are no comparisons to train on; lower train.held_out, or make more takes or labels")
     if data.reference_cache and settings.reference != "frozen":
@@ -224,7 +224,7 @@ def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
         )
 
 
-def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int, ranks: Ranks) -> Work:
+def _prepare(backbone: Backbone, data: TrainingData, settings: TrainSettings, seed: int, ranks: Ranks) -> TrainingState:
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
     sharded = ranks.size > 1 and settings.parallel == "shard"
@@ -239,7 +239,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     sets = (1.0, MOMENTS[settings.optimizer], bool(settings.weights_ema), settings.objective.safe_dpo)
     held = (1 + sum(sets)) * sum(own_part(p).numel() * p.element_size() for p in trained)
     with activations():
-        first = one_of_each_shape(data.comparisons, data.latents, backbone, Draws(seed, data.times), device)
+        first = one_of_each_shape(data.comparisons, data.latents, backbone, NoiseSampler(seed, data.times), device)
         strategy = measured_strategy(backbone, first, settings.gradients, settings.memory_mb, held / 2**20)
     if sharded:
         strategy = replace(strategy, most=ranks.most, boundary=backbone.spec.boundary)
@@ -247,7 +247,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     # Where weights are spread over the processes, a pass of one is a pass of all.
     watchers = ALONE if strategy.most else ranks
     asked = asked_under(data.negative_prompt, data.held_out)
-    return Work(
+    return TrainingState(
         backbone,
         data,
         settings,
@@ -257,7 +257,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         strategy=strategy,
         strength=AutoBeta(settings.auto_beta),
         ranks=ranks,
-        average=Average(network, settings.weights_ema) if settings.weights_ema else None,
+        average=EmaWeights(network, settings.weights_ema) if settings.weights_ema else None,
         activations=activations,
         unconditional=UnconditionalProbe(backbone, reference, asked, watchers),
         watchers=watchers,
@@ -265,13 +265,13 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     )
 
 
-def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
+def _samples(work: TrainingState, watch: RunMonitor, step: int) -> dict[str, Any]:
     """What watches samples, made with the weights that the run would write now."""
     with work.average.applied() if work.average is not None else nullcontext():
         return watch.samples(step, work.settings)
 
 
-def _keep(work: Work, folder: Path, step: int, identity: RunIdentity) -> None:
+def _keep(work: TrainingState, folder: Path, step: int, identity: RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts: CheckpointFacts = {
         **identity.facts(),
@@ -286,7 +286,7 @@ def _keep(work: Work, folder: Path, step: int, identity: RunIdentity) -> None:
         checkpoint.save(folder, step, tensors, facts)
 
 
-def _resume(folder: Path, identity: RunIdentity, work: Work) -> tuple[Work, int]:
+def _resume(folder: Path, identity: RunIdentity, work: TrainingState) -> tuple[TrainingState, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
     made_from = [identity.hash, repr(work.backbone.spec), str(work.trained[0].dtype)]
     work = replace(work, predictions=ReferencePredictions(folder / "held_out", stable_hash(made_from)))
@@ -307,7 +307,7 @@ def _resume(folder: Path, identity: RunIdentity, work: Work) -> tuple[Work, int]
     return work, state.step
 
 
-def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
+def _chosen(work: TrainingState, step: int) -> list[tuple[Comparison, int]]:
     """Comparisons of a step, and the draw that each is seen at."""
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
@@ -320,14 +320,14 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     return drawn
 
 
-def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+def _reference_errors(work: TrainingState, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
     """Errors [B, V, F] of the reference, looked up where there is a cache."""
     if cache := work.data.reference_cache:
         return cache.errors(chosen, batch.views) if batch.terms.needs_reference else no_errors(batch)
     return reference_errors(work.backbone, batch, work.reference, work.strategy)
 
 
-def _step(work: Work, step: int) -> dict[str, float]:
+def _step(work: TrainingState, step: int) -> dict[str, float]:
     settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
@@ -362,7 +362,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
 
 
 def _of_experts(
-    work: Work, errors: ViewErrors, terms: TermBatch, chosen: Sequence[tuple[Comparison, int]]
+    work: TrainingState, errors: ViewErrors, terms: TermBatch, chosen: Sequence[tuple[Comparison, int]]
 ) -> dict[str, float]:
     """Figures of a step by expert; empty where the model has one network."""
     boundary = work.backbone.spec.boundary
@@ -393,7 +393,7 @@ def reference_errors(
         return plain_errors(backbone, batch, strategy)
 
 
-def _probe(work: Work) -> dict[str, float]:
+def _probe(work: TrainingState) -> dict[str, float]:
     """Figures of the held-out comparisons, prefixed `held_out/`; empty where nothing is held out."""
     if not work.data.held_out:
         return {}
@@ -412,7 +412,7 @@ def _probe(work: Work) -> dict[str, float]:
     return {f"held_out/{name}": value for name, value in figures.items()}
 
 
-def _facts(work: Work) -> dict[str, Any]:
+def _facts(work: TrainingState) -> dict[str, Any]:
     """How gradients are taken, for the row of step 0."""
     sizes = {}
     for _, batch in work.own_batches(_chosen(work, 0)):

@@ -28,7 +28,7 @@ from torch.distributed.tensor import DTensor
 
 from rushes.backbones.base import blocks
 from rushes.devices import default_device
-from rushes.progress import Sharing, attempt, in_turn
+from rushes.progress import ParallelMap, attempt, in_turn
 from rushes.training.determinism import set_workspace
 from rushes.worker_pool import end_with_parent
 
@@ -76,7 +76,7 @@ class Ranks:
             dist.all_gather_object(every, value)
         return every
 
-    def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> Sharing:
+    def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> ParallelMap:
         """Who does the parts of a work: this process, or all, once the others have their order to help.
 
         Where they are a cluster's workers, `on_gpu` says whether a GPU helps them, and `most` how many there may be.

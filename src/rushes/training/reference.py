@@ -21,7 +21,7 @@ from rushes.training.parallel import own_part
 ReferenceMode = Literal["frozen", "ema", "hard"]
 
 
-class Values:
+class WeightSnapshot:
     """Other values of the trainable weights of `network`, at first those that they have now, to be applied later.
 
     Each process of sharded weights has the values of its part.
@@ -56,7 +56,7 @@ class Values:
             self.values[name].copy_(value)
 
 
-class Reference(Values):
+class Reference(WeightSnapshot):
     """Values of the trainable weights that margins are relative to."""
 
     def __init__(self, network: nn.Module, mode: ReferenceMode = "frozen", ema: float = 0.999, every: int = 1) -> None:
@@ -90,7 +90,7 @@ def wide_part(p: Tensor) -> Tensor:
     return own_part(p).to(torch.promote_types(p.dtype, torch.float32))
 
 
-class Average(Values):
+class EmaWeights(WeightSnapshot):
     """Float32 averages of the trainable weights of `network`, from the values that they have now.
 
     After update n (the first is 1) an average keeps min(decay, (1 + n) / (10 + n)) of itself, so that where training

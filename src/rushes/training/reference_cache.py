@@ -20,7 +20,7 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
-from rushes.training.batches import Draws, make_batch
+from rushes.training.batches import NoiseSampler, make_batch
 from rushes.training.comparison import Comparison, by_shape, hashed_view
 from rushes.training.gradients import plain_errors
 from rushes.training.memory import GradientStrategy
@@ -74,7 +74,7 @@ def needs_reference(comparison: Comparison) -> bool:
 
 
 def open_cache(
-    folder: Path, count: int, *, weights: str, latents: LatentStore, backbone: Backbone, draws: Draws
+    folder: Path, count: int, *, weights: str, latents: LatentStore, backbone: Backbone, draws: NoiseSampler
 ) -> ReferenceCache:
     """The cache of one reference in `folder`.
 
@@ -102,7 +102,7 @@ def fill(
     backbone: Backbone,
     latents: LatentStore,
     *,
-    draws: Draws,
+    draws: NoiseSampler,
     strategy: GradientStrategy,
     stand_in: Comparison | None = None,
     tick: Callable[[int], None] = lambda count: None,

@@ -58,7 +58,7 @@ class Visitor:
 
 
 @dataclass(frozen=True)
-class Crowd:
+class OpenLink:
     """The open link: one for all, under ids that a platform gave them."""
 
     door: str  # secret part of the address
@@ -104,7 +104,7 @@ class Accounts(SideFile):
             raise NameTaken(name, own)
         return self._token(name, "start")
 
-    def open_link(self, pairs_each: int) -> Crowd:
+    def open_link(self, pairs_each: int) -> OpenLink:
         """Let people in by the open link, which stays the same, until this server ends; each labels so many pairs."""
         before = self.crowd()
         door = before.door if before else secrets.token_urlsafe(12)
@@ -112,12 +112,12 @@ class Accounts(SideFile):
         self.run("DELETE FROM crowd")
         self.run("INSERT INTO crowd (door, code, pairs_each) VALUES (?, ?, ?)", door, code, pairs_each)
         self._open = True
-        return Crowd(door, code, pairs_each)
+        return OpenLink(door, code, pairs_each)
 
-    def crowd(self) -> Crowd | None:
+    def crowd(self) -> OpenLink | None:
         """The open link; None where the project never had one."""
         row = self.first("SELECT door, code, pairs_each FROM crowd")
-        return Crowd(*row) if row else None
+        return OpenLink(*row) if row else None
 
     def enter(self, door: str, id: str) -> tuple[str, str]:
         """Name and token of somebody who comes by the open link; who comes again is signed out elsewhere.

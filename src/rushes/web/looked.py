@@ -13,7 +13,7 @@ _LOOK_SHARE = 20  # looked anew after so many times the time that it took
 
 
 @dataclass
-class Looked:
+class CachedPoll:
     """What `look` gives, for many who look: one of them looks, the others take what was seen last."""
 
     look: Callable[[], Any]

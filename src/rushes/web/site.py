@@ -56,7 +56,7 @@ class Join(Body):
     again: bool = False
 
 
-class Enter(Body):
+class OpenLinkLogin(Body):
     """Somebody comes by the open link, under an id that a platform gave them."""
 
     door: Annotated[str, Field(max_length=64)]
@@ -246,7 +246,7 @@ def _add_people(app: FastAPI, people: Accounts, title: str) -> None:
     entries = Rate(per_second=_ENTRIES_A_SECOND, burst=_ENTRIES)
 
     @app.post("/api/enter")
-    async def enter(body: Enter, request: Request) -> dict[str, Any]:
+    async def enter(body: OpenLinkLogin, request: Request) -> dict[str, Any]:
         if not entries.allow(network_of(request.client.host if request.client else "")):
             raise HTTPException(429, "Many people come from your network; wait a minute.")
         try:

@@ -13,7 +13,7 @@ from rushes.records import now
 from rushes.stats import wilson
 from rushes.store.own_files import own_path
 from rushes.text_reader import counted, parse_json, read_text
-from rushes.web.accounts import CROWD, Crowd, check_name
+from rushes.web.accounts import CROWD, OpenLink, check_name
 from rushes.web.labeling.labeling_progress import person_facts
 
 FILE = "campaign.json"
@@ -94,7 +94,7 @@ def hours(answers: float, seconds: float | None) -> float:
     return answers * (ASSUMED_S if seconds is None else seconds) / 3600
 
 
-def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd | None = None) -> dict[str, Any]:
+def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: OpenLink | None = None) -> dict[str, Any]:
     """What the owner sees: the facts of *Progress* with, for each person, pairs an hour, what is left, and a lean to
     one side where it is more than chance."""
     measured = [row["seconds"] for row in facts["people"] if row["seconds"] is not None]

@@ -19,7 +19,7 @@ from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.looked import Looked
+from rushes.web.looked import CachedPoll
 from rushes.web.site import Body, Id, SiteSection, StudioProject, video_answer
 from rushes.web.videos import video_facts
 
@@ -27,7 +27,7 @@ EXAMPLE = "example-"  # before the number of a pair of the instructions, in the 
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
 
 
-class Next(Body):
+class NextPairRequest(Body):
     """What the page holds already."""
 
     have: list[Id] = Field(default_factory=list, max_length=4)
@@ -149,7 +149,7 @@ def _add_instructions(router: APIRouter, session: LabelingSession, person: Any) 
 
 
 def _add_progress(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
-    cached = Looked(lambda: progress_of(session))
+    cached = CachedPoll(lambda: progress_of(session))
 
     @router.get("/progress")
     def progress(request: Request, name: str = person) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _add_progress(router: APIRouter, session: LabelingSession, title: str, perso
 def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> None:
     # What takes a millisecond of memory and no disk runs where it is; what waits for the disk gets a thread.
     @router.post("/next")
-    async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
+    async def next_pair(body: NextPairRequest, name: str = person) -> dict[str, Any]:
         item = session.next(name, tuple(body.have))
         code = {} if item or not name.startswith(CROWD) else {"code": session.completion_code(name)}
         return {"item": _shown(session, item) if item else None, **code, **session.progress(name)}

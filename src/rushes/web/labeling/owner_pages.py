@@ -13,7 +13,7 @@ from rushes.web.labeling.campaign import dashboard, read_campaign
 from rushes.web.labeling.disputes import Dispute, SettleDispute, disputes, settled_pairs, settlement
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.looked import Looked
+from rushes.web.looked import CachedPoll
 from rushes.web.site import SiteSection, StudioProject
 from rushes.web.videos import add_project_videos, video_facts
 
@@ -28,10 +28,10 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
 
     def routes(router: APIRouter, person: Any) -> None:
         add_project_videos(router, project.folder, person)
-        facts = Looked(
+        facts = CachedPoll(
             lambda: dashboard(progress_of(session), read_campaign(project.folder), session.assignments.crowd())
         )
-        votes = Looked(project.standing)
+        votes = CachedPoll(project.standing)
         _add_disputes(router, session, person)
 
         @router.get("/facts", dependencies=[person])

@@ -22,7 +22,7 @@ ClipId = Annotated[str, Field(min_length=1, max_length=64)]
 ScenarioName = Annotated[str, Field(max_length=200)]
 
 
-class Deal(Body):
+class NextClipRequest(Body):
     """Where the person is, and what the page holds already."""
 
     queue: Queue
@@ -82,7 +82,7 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
 
 def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:
     @router.post("/deal")
-    def deal(request: Request, body: Deal, name: str = person) -> dict[str, Any]:
+    def deal(request: Request, body: NextClipRequest, name: str = person) -> dict[str, Any]:
         ids = session.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
         return {"clips": [_shown(session, request, id) for id in ids], **_progress(session, request, name)}
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 
 from rushes.records import plain
-from rushes.web.looked import Looked
+from rushes.web.looked import CachedPoll
 from rushes.web.site import NotThere, SiteSection, StudioProject
 
 _LOOK_S = 2.0  # between two looks at where a project stands, at least
@@ -55,7 +55,7 @@ def sections(project: StudioProject) -> Iterator[SiteSection]:
     """The first page."""
 
     def routes(router: APIRouter, person: Any) -> None:
-        seen = Looked(lambda: plain(project.facts()), least_s=_LOOK_S)
+        seen = CachedPoll(lambda: plain(project.facts()), least_s=_LOOK_S)
 
         @router.get("/facts", dependencies=[person])
         def facts() -> Any:

@@ -474,7 +474,10 @@ def test_clean_sources_pass() -> None:
         ({"rushes.evaluate": "from rushes.recipes.sft import times"}, "evaluate may not import rushes.recipes"),
         ({"rushes.tools.thing": ""}, "room 'tools' has no rank"),
         ({"rushes": "from rushes.config.tables import Settings"}, "the package itself imports nothing"),
-        ({"rushes.objectives.links": "import scipy.stats"}, "objectives stays pure and may not import scipy.stats"),
+        (
+            {"rushes.objectives.loss_types": "import scipy.stats"},
+            "objectives stays pure and may not import scipy.stats",
+        ),
         (
             {"rushes.noise.draws": "from rushes.records import Clip"},
             "noise stays pure and may not import rushes.records",

@@ -368,7 +368,7 @@ class Run:
         if given and self.backbone.spec.first_frame == "clean":
             labels[0] = 0
         terms = tuple(
-            Term("supervised", one, tuple(labels), link="error")
+            Term("supervised", one, tuple(labels), loss_type="error")
             if shape == "supervised"
             else Term(f"level{k}", one, tuple(labels), 500.0, reduction=cast(Any, reduction))
             for k, one in enumerate(coefficients)

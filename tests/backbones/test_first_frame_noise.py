@@ -114,7 +114,7 @@ def test_a_run_trains_under_what_its_settings_say(tiny_model: Models, tmp_path: 
         model, folder = tiny_model("cogvideox_i2v"), tmp_path / f"{len(noise)}"
         torch.manual_seed(0)
         add_lora(model.network, model.spec.lora_targets, 2, 2)
-        term = Term("supervised", (1.0,), (1, 1, 1), link="error")
+        term = Term("supervised", (1.0,), (1, 1, 1), loss_type="error")
         data = TrainingData(
             [Comparison("c", "g", (View("real", CAPTIONS[0], "real"),), (term,))], [], stored(model, folder), TIMES
         )

@@ -43,7 +43,7 @@ def test_three_steps_lower_the_loss(name: str, mode: str, tiny_model: Models, tm
     labels = grid.labels((1,))
     assert (labels[0] == 0) is (given and spec.first_frame == "clean")
     views = tuple(View(media, CAPTIONS[0], "real" if given else "") for media in ("real", "take"))
-    terms = (Term("clip", (1.0, -1.0), labels, beta=20.0), Term("supervised", (1.0, 0.0), labels, link="error"))
+    terms = (Term("clip", (1.0, -1.0), labels, beta=20.0), Term("supervised", (1.0, 0.0), labels, loss_type="error"))
     batch = make_batch(
         [(Comparison("c", "g", views, terms), 0)], latents, model, NoiseSampler(0, TimeDraw("uniform", 0.5, 0.9))
     )

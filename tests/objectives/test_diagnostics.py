@@ -58,6 +58,8 @@ def test_diagnose_follows_labels_and_weights(make_batch: MakeBatch) -> None:
 
 def test_diagnose_supervised(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(2, 1, 2)
-    terms = make_batch([[Term("sft", (1.0,), (1, 1), link="error")], [Term("sft", (1.0,), (0, 0), link="error")]], 1)
+    terms = make_batch(
+        [[Term("sft", (1.0,), (1, 1), loss_type="error")], [Term("sft", (1.0,), (0, 0), loss_type="error")]], 1
+    )
     assert diagnose(errors, terms) == {"sft/error": pytest.approx(errors.policy_BVF[0].mean().item())}
     assert diagnose(errors, replace(terms, labels_BKF=terms.labels_BKF * 0)) == {}

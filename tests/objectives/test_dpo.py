@@ -88,7 +88,7 @@ def test_it_is_the_loss_of_the_terms_it_stands_for(
     policy, reference = (errors.detach().to(dtype) for errors in both(make_errors(2, 4, 3)))
     terms = one_against_each(3, (0, 1, -1), BETA)
     batch = collate([[*terms]] * 2, 4, 3)
-    forms = tuple((level, link, reduction) for level, link, _ in batch.forms)
+    forms = tuple((level, loss_type, reduction) for level, loss_type, _ in batch.forms)
     batch = TermBatch(forms, *(value for name, value in vars(batch).items() if name != "forms"))
     mine = dpo_loss(policy, reference, beta=BETA, labels=[(0, 1, -1)] * 2, reduction=reduction)
     assert mine.dtype == dtype
@@ -127,7 +127,7 @@ def test_narrow_errors_are_widened() -> None:
         ({"beta": 0.0}, "beta must be above 0, got 0.0"),
         ({"beta": math.nan}, "beta must be above 0, got nan"),
         ({"label_smoothing": 0.5}, r"label_smoothing must be in \[0, 0.5\), got 0.5"),
-        ({"loss_type": "logit"}, "loss_type must be one of sigmoid, hinge, ipo, got 'logit'"),
+        ({"loss_type": "logit"}, "loss_type must be one of sigmoid, ipo, hinge, got 'logit'"),
         ({"reduction": "mean"}, "reduction must be one of clip, segment, sum_inside, got 'mean'"),
         ({"labels": (1, 1, 1)}, r"labels must be \[2\] or \[2, 3\], got \[3\]"),
         ({"labels": (1, 2)}, r"labels must be \+1"),

@@ -102,7 +102,7 @@ def test_levels_with_mixtures_and_weights_by_hand(make_batch: MakeBatch, make_er
 def test_supervised_by_hand(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     """The policy's own mean error over scored frames; the reference is not looked at."""
     errors = make_errors(2, 2, 3)
-    terms = make_batch([[Term("sft", (1.0, 0.0), (0, 1, 1), weight=0.5, link="error")]] * 2, 2)
+    terms = make_batch([[Term("sft", (1.0, 0.0), (0, 1, 1), weight=0.5, loss_type="error")]] * 2, 2)
     expected = 0.5 * errors.policy_BVF.detach().numpy()[:, 0, 1:].mean()
     assert loss(errors, terms).item() == pytest.approx(expected, rel=1e-12)
     elsewhere = ViewErrors(errors.policy_BVF, errors.reference_BVF * 3)
@@ -180,7 +180,7 @@ def test_sum_inside_is_clip_with_beta_times_the_labelled_frames(make_batch: Make
 
 def mixed_batch(make_batch: MakeBatch) -> TermBatch:
     """Every link and reduction, unequal labels, an unequal number of terms."""
-    sft = Term("sft", (1.0, 0.0, 0.0), (0, 1, 1, 1), weight=0.2, link="error")
+    sft = Term("sft", (1.0, 0.0, 0.0), (0, 1, 1, 1), weight=0.2, loss_type="error")
     clip = [Term("clip", a, (0, 1, 1, 1), 7.0, 0.5) for a in ((1.0, -1.0, 0.0), (1.0, 0.0, -1.0))]
 
     def segment(*labels: int) -> Term:

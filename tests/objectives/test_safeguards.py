@@ -37,23 +37,23 @@ def test_the_settings_are_the_arguments() -> None:
 @pytest.mark.parametrize("losers", [1, 3, 7])
 def test_one_supervised_term_however_many_losers(losers: int) -> None:
     first, *others = guarded(against(losers), sft_weight=0.1)
-    expected = Term("supervised", (1.0, *[0.0] * losers), CLIP, weight=0.1, link="error")
+    expected = Term("supervised", (1.0, *[0.0] * losers), CLIP, weight=0.1, loss_type="error")
     assert first == expected and others == against(losers)
 
 
 def test_the_winner_is_that_of_the_first_level() -> None:
     first, second, *others = guarded(PHYSICS, sft_weight=0.5, dpop_weight=2.0)
     real = (1.0, *[0.0] * 6)
-    assert first == Term("supervised", real, CLIP, weight=0.5, link="error")
-    assert second == Term("above_reference", real, CLIP, weight=2.0, link="excess")
+    assert first == Term("supervised", real, CLIP, weight=0.5, loss_type="error")
+    assert second == Term("above_reference", real, CLIP, weight=2.0, loss_type="excess")
     assert others == PHYSICS
 
 
 def test_the_winner_of_labels_per_frame_changes_with_them() -> None:
     one, other, last = guarded([DENSE], sft_weight=0.3)
     assert (one.weight, other.weight) == pytest.approx((0.2, 0.1))
-    assert replace(one, weight=1.0) == Term("supervised", (1.0, 0.0), (1, 0, 0, 1), link="error")
-    assert replace(other, weight=1.0) == Term("supervised", (0.0, 1.0), (0, 1, 0, 0), link="error")
+    assert replace(one, weight=1.0) == Term("supervised", (1.0, 0.0), (1, 0, 0, 1), loss_type="error")
+    assert replace(other, weight=1.0) == Term("supervised", (0.0, 1.0), (0, 1, 0, 0), loss_type="error")
     assert last == DENSE
 
 
@@ -88,12 +88,12 @@ def test_guards_by_hand(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     "changes", [{"loss": "ipo"}, {"loss": "hinge", "label_smoothing": 0.1}, {"reference_free": True}]
 )
 def test_all_that_compares_is_changed_and_nothing_else(changes: dict[str, Any]) -> None:
-    recipe = [Term("supervised", (1.0, *[0.0] * 6), CLIP, link="error"), *PHYSICS]
+    recipe = [Term("supervised", (1.0, *[0.0] * 6), CLIP, loss_type="error"), *PHYSICS]
     own, *rest = guarded(recipe, **changes)
     assert own == recipe[0]
     for before, after in zip(PHYSICS, rest, strict=True):
         asked = (changes.get("loss", "sigmoid"), changes.get("label_smoothing", 0.0), "reference_free" not in changes)
-        assert (after.link, after.smoothing, after.reference) == asked
+        assert (after.loss_type, after.smoothing, after.reference) == asked
         assert (after.level, after.coefficients, after.labels, after.beta, after.weight, after.reduction) == (
             *(before.level, before.coefficients, before.labels),
             *(before.beta, before.weight, before.reduction),
@@ -112,7 +112,7 @@ def test_comparisons_of_unequal_losers_and_ties_fit_one_batch(make_batch: MakeBa
 
 
 def test_without_a_comparison_there_is_nothing_to_guard() -> None:
-    alone = [Term("supervised", (1.0,), CLIP, link="error")]
+    alone = [Term("supervised", (1.0,), CLIP, loss_type="error")]
     assert guarded(alone, sft_weight=1.0, dpop_weight=1.0, loss="ipo") == tuple(alone)
 
 

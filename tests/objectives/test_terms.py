@@ -15,7 +15,7 @@ def test_coefficients_sum_to_zero_but_for_rounding() -> None:
 
 
 def test_a_supervised_term_needs_neither_zero_sum_nor_beta() -> None:
-    Term("supervised", (1.0, 0.0), (1, 1), link="error")
+    Term("supervised", (1.0, 0.0), (1, 1), loss_type="error")
 
 
 def test_collate_pads_shorter_comparisons_with_terms_that_count_nothing() -> None:
@@ -32,16 +32,16 @@ def test_collate_pads_shorter_comparisons_with_terms_that_count_nothing() -> Non
 def test_collate_refuses_levels_of_two_forms() -> None:
     for other in (
         Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, reduction="segment"),
-        Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, link="ipo"),
+        Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, loss_type="ipo"),
     ):
         for rows in ([[PAIR], [other]], [[PAIR, other]]):
-            with pytest.raises(ValueError, match="differ in link or reduction"):
+            with pytest.raises(ValueError, match="differ in loss_type or reduction"):
                 collate(rows, 2, 3)
 
 
 def test_a_comparison_may_lack_terms_of_any_level() -> None:
     """Columns go by level, so what is missing in the middle does not shift what follows."""
-    state = Term("state", (0.0, 1.0), (1, 0, 1), link="error", weight=0.3)
+    state = Term("state", (0.0, 1.0), (1, 0, 1), loss_type="error", weight=0.3)
     batch = collate([[PAIR], [state, PAIR], [state, PAIR, PAIR]], 2, 3)
     assert [form[0] for form in batch.forms] == ["clip", "clip", "state"]
     torch.testing.assert_close(batch.weight_BK, torch.tensor([[1, 0, 0], [1, 0, 0.3], [1, 1, 0.3]]))
@@ -49,7 +49,7 @@ def test_a_comparison_may_lack_terms_of_any_level() -> None:
 
 
 def test_levels_and_the_need_of_a_reference() -> None:
-    supervised = Term("supervised", (1.0,), (1, 1, 1), link="error")
+    supervised = Term("supervised", (1.0,), (1, 1, 1), loss_type="error")
     state = Term("state", (1.0, -1.0), (1, 1, 1), 500.0)
     batch = collate([[supervised, PAIR, PAIR, state]], 2, 3)
     assert batch.levels == ("supervised", "clip", "state")
@@ -57,7 +57,7 @@ def test_levels_and_the_need_of_a_reference() -> None:
     assert not collate([[supervised]], 1, 3).needs_reference
     assert not collate([[supervised, replace(PAIR, reference=False)]], 2, 3).needs_reference
     assert collate([[supervised], [replace(PAIR, reference=False), state]], 2, 3).needs_reference
-    assert collate([[Term("guard", (1.0,), (1, 1, 1), link="excess")]], 1, 3).needs_reference
+    assert collate([[Term("guard", (1.0,), (1, 1, 1), loss_type="excess")]], 1, 3).needs_reference
 
 
 def test_counts_are_of_comparisons_or_of_frames() -> None:

@@ -202,9 +202,9 @@ def test_policy_equal_to_reference_gives_the_declared_value(
         for term in comparison.terms:
             scored = torch.tensor(term.labels) != 0
             own = float(errors.policy_BVF[b, term.coefficients.index(1.0)][scored].mean())
-            expected += term.weight * (math.log(2) if term.link == "sigmoid" else own) / len(comparisons)
+            expected += term.weight * (math.log(2) if term.loss_type == "sigmoid" else own) / len(comparisons)
     assert float(value) == pytest.approx(expected, rel=1e-6)
-    if all(term.link == "sigmoid" for c in comparisons for term in c.terms):
+    if all(term.loss_type == "sigmoid" for c in comparisons for term in c.terms):
         assert float(value) == pytest.approx(WEIGHT.get(named(recipe), 1.0) * math.log(2), rel=1e-6)
 
 
@@ -246,8 +246,8 @@ def test_exchanging_winner_and_loser_mirrors_the_margin(recipe: Recipe, project_
     terms, mirrored = term_batch(comparisons), term_batch(flipped)
     shape = (len(comparisons), terms.coefficients_BKV.shape[-1], project_with_clips.grid.frames)
     errors = ViewErrors(*torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)))
-    for k, (_, link, _) in enumerate(terms.forms):
-        if link == "sigmoid":
+    for k, (_, loss_type, _) in enumerate(terms.forms):
+        if loss_type == "sigmoid":
             (logit, scored), (other, _) = term_logits(errors, terms, k), term_logits(errors, mirrored, k)
             assert torch.equal(logit, -other) and logit[scored].abs().min() > 0
 
@@ -355,9 +355,9 @@ def test_what_is_learned_holds_for_clips_never_seen(
     settings = TrainSettings(steps=60, batch=4, learning_rate=2e-3, checkpoint_every=60, warmup_steps=0)
     train(backbone(), data, settings, tmp_path, seed=0, identity="contract")
     start, *_, end = rows(tmp_path)
-    levels = {(t.level, t.link) for c in data.held_out for t in c.terms}
-    for level, link in levels:
-        if link == "error":
+    levels = {(t.level, t.loss_type) for c in data.held_out for t in c.terms}
+    for level, loss_type in levels:
+        if loss_type == "error":
             assert end[f"held_out/{level}/error"] < 0.7 * start[f"held_out/{level}/error"]
         else:
             assert start[f"held_out/{level}/margin"] == 0.0 and start[f"held_out/{level}/accuracy"] == 0.5
@@ -387,7 +387,9 @@ def test_twenty_steps_follow_the_stored_curve(
 
 def stronger(comparison: Comparison, by: float) -> Comparison:
     def change(term: Term) -> Term:
-        return replace(term, weight=term.weight * by) if term.link == "error" else replace(term, beta=term.beta * by)
+        if term.loss_type == "error":
+            return replace(term, weight=term.weight * by)
+        return replace(term, beta=term.beta * by)
 
     return replace(comparison, terms=tuple(map(change, comparison.terms)))
 

@@ -35,7 +35,7 @@ def test_all_pairs_of_a_group_with_the_higher_score_first(project_with_clips: Pr
     assert [(v.first_frame, v.source) for v in first.views] == [("clip 0", "take"), ("clip 0", "take")]
     (term,) = first.terms
     assert (term.coefficients, term.labels, term.beta, term.weight) == ((1, -1), (0, 1, 1, 1, 1), 50.0, 1.0)
-    assert term.reduction == "clip" and term.link == "sigmoid"
+    assert term.reduction == "clip" and term.loss_type == "sigmoid"
 
 
 def test_pairs_that_are_not_compared_are_counted(project_with_clips: ProjectWithClips) -> None:

@@ -61,7 +61,7 @@ def test_a_guard_holds_the_real_clip(project_with_clips: ProjectWithClips) -> No
     asked = ObjectiveSettings(**TINY["objective"]).model_dump(exclude={"safe_dpo", "safe_dpo_share"})
     (first, *_) = comparisons(project_with_clips.store, Options(), project_with_clips.grid)
     supervised, *others = guarded(first.terms, **asked)
-    assert supervised == Term("supervised", (1, 0, 0, 0), (0, 1, 1, 1, 1), weight=20.0, link="error")
+    assert supervised == Term("supervised", (1, 0, 0, 0), (0, 1, 1, 1, 1), weight=20.0, loss_type="error")
     assert tuple(others) == first.terms
 
 

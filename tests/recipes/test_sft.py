@@ -14,7 +14,7 @@ def test_every_training_clip_alone(project_with_clips: ProjectWithClips) -> None
     clip = project_with_clips.store.get("clip 2")
     assert isinstance(clip, Clip)
     assert found[2].views == (View("clip 2", clip.caption, "clip 2", "real"),)
-    assert found[2].terms == (Term("supervised", (1.0,), (0, 1, 1, 1, 1), link="error"),)
+    assert found[2].terms == (Term("supervised", (1.0,), (0, 1, 1, 1, 1), loss_type="error"),)
 
 
 def test_a_text_model_is_scored_on_its_first_frame_too(

@@ -35,7 +35,7 @@ def test_every_recipe_has_terms(name: str) -> None:
 
 def test_supervised(project_with_clips: ProjectWithClips) -> None:
     assert comparisons(project_with_clips, sft)[0].terms == sft.terms(GIVEN)
-    assert sft.terms(2) == (Term("supervised", (1.0,), (1, 1), link="error"),)
+    assert sft.terms(2) == (Term("supervised", (1.0,), (1, 1), loss_type="error"),)
 
 
 def test_takes_and_copies(project_with_clips: ProjectWithClips) -> None:

@@ -73,12 +73,12 @@ def test_a_trial_that_moves_nothing_is_refused() -> None:
 
 def test_a_trial_pulls_all_pairs_alike_and_has_no_anchor() -> None:
     labels = (0, 1, 1)
-    anchor = Term("supervised", (1.0, 0.0), labels, weight=100.0, link="error")
-    strong = Term("clip", (1.0, -1.0), labels, 2000.0, link="hinge", smoothing=0.1, reference=False)
+    anchor = Term("supervised", (1.0, 0.0), labels, weight=100.0, loss_type="error")
+    strong = Term("clip", (1.0, -1.0), labels, 2000.0, loss_type="hinge", smoothing=0.1, reference=False)
     weak = Term("state", (1.0, -1.0), labels, 500.0)
     (made,) = trial_comparisons([Comparison("a", "a", (), (anchor, strong, weak))])
     assert [(term.level, term.beta) for term in made.terms] == [("clip", 1.0), ("state", 0.25)]
-    assert made.terms[0].link == "sigmoid" and made.terms[0].reference and not made.terms[0].smoothing
+    assert made.terms[0].loss_type == "sigmoid" and made.terms[0].reference and not made.terms[0].smoothing
     with pytest.raises(ValueError, match="compares nothing, so it has no beta"):
         trial_comparisons([Comparison("a", "a", (), (anchor,))])
 

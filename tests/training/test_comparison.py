@@ -27,13 +27,14 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         grid.labels((1, 1, 1, 1, 1), 1.0)
 
 
-def test_identities_have_the_first_name_of_the_sigmoid_link() -> None:
+def test_identities_have_the_first_names_of_loss_type_and_sigmoid() -> None:
     """As `dataclasses.asdict` gave it when the link was called logistic: runs of that time go on."""
-    terms = (Term("clip", (1.0, -1.0), (1,), 2.0), Term("supervised", (1.0, 0.0), (1,), link="error"))
+    terms = (Term("clip", (1.0, -1.0), (1,), 2.0), Term("supervised", (1.0, 0.0), (1,), loss_type="error"))
     (row,) = hashed_comparisons([Comparison("a", "g", (View("m", "a ball"),), terms)])
     assert [term["link"] for term in row["terms"]] == ["logistic", "error"]
     assert row["views"] == ({"media": "m", "caption": "a ball", "first_frame": "", "source": "", "edit": ""},)
-    assert {**row["terms"][0], "link": "sigmoid"} == asdict(terms[0])
+    stored = row["terms"][0]
+    assert stored.pop("link") == "logistic" and {**stored, "loss_type": "sigmoid"} == asdict(terms[0])
 
 
 def pair(*captions: str, edit: str = "", first: str = "") -> Comparison:

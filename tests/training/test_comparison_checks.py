@@ -287,7 +287,7 @@ def test_the_rest_of_a_comparison_stays_without_views_that_nobody_needs(latents:
 
 
 def test_a_clip_by_itself_is_compared_with_nothing_and_stays(latents: LatentStore) -> None:
-    own = Term("supervised", (1.0, 0.0), LABELS, weight=0.1, link="error")
+    own = Term("supervised", (1.0, 0.0), LABELS, weight=0.1, loss_type="error")
     beside = pair(edited("nothing"))
     alone = Comparison("alone", "prompt", (CLIP,), (replace(own, coefficients=(1.0,)),))
     kept, dropped = drop_degenerate_terms([replace(beside, terms=(own, *beside.terms)), alone], latents)

@@ -41,19 +41,19 @@ CASES: dict[str, Sequence[Sequence[Term]]] = {
     "sum inside": [pair(MIXED, "sum_inside"), pair(ONES, "sum_inside")],
     "unequal losers": [against(3), against(1), against(2)],
     "supervised term": [
-        [Term("supervised", (1.0, 0.0, 0.0), ONES, weight=0.5, link="error"), *against(2)],
-        [Term("supervised", (1.0, 0.0), ONES, weight=0.5, link="error"), *against(1)],
+        [Term("supervised", (1.0, 0.0, 0.0), ONES, weight=0.5, loss_type="error"), *against(2)],
+        [Term("supervised", (1.0, 0.0), ONES, weight=0.5, loss_type="error"), *against(1)],
     ],
-    "supervised alone": [[Term("supervised", (1.0,), (0, 1, 1, 1), link="error")]] * 2,
+    "supervised alone": [[Term("supervised", (1.0,), (0, 1, 1, 1), loss_type="error")]] * 2,
     "supervised under other signs": [
-        [Term("supervised", (1.0, 0.0), MIXED, link="error"), Term("clip", (1.0, -1.0), MIXED, BETA)]
+        [Term("supervised", (1.0, 0.0), MIXED, loss_type="error"), Term("clip", (1.0, -1.0), MIXED, BETA)]
     ],
     "a tie among pairs": [pair(ONES), pair(TIE), pair(ONES)],
     "a tie among segments": [pair(TIE, "segment"), pair(MIXED, "segment")],
-    "ipo": [pair(ONES, link="ipo"), pair((0, 1, 1, 1), link="ipo")],
+    "ipo": [pair(ONES, loss_type="ipo"), pair((0, 1, 1, 1), loss_type="ipo")],
     "smoothed hinge per segment": [
-        pair(MIXED, "segment", link="hinge", smoothing=0.1),
-        pair(TIE, "segment", link="hinge"),
+        pair(MIXED, "segment", loss_type="hinge", smoothing=0.1),
+        pair(TIE, "segment", loss_type="hinge"),
     ],
     "without a reference": [pair(ONES, reference=False), pair(MIXED, reference=False)],
     "guarded losers": [guarded(against(n), sft_weight=0.3, dpop_weight=0.9) for n in (3, 1)],

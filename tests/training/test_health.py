@@ -261,7 +261,7 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         labels = (0, *(1,) * ((FRAMES - 1) // 4))
         terms = [Term("clip", (1.0, -1.0), labels, beta)] if beta else []
         if sft:
-            terms.insert(0, Term("supervised", (1.0, 0.0) if beta else (1.0,), labels, weight=sft, link="error"))
+            terms.insert(0, Term("supervised", (1.0, 0.0) if beta else (1.0,), labels, weight=sft, loss_type="error"))
         names = [winner, "take"] if beta else [winner]
         every = [
             Comparison(

@@ -117,7 +117,7 @@ def test_the_reference_receives_no_gradient(small: Small, rows: Rows) -> None:
 
 def test_without_need_the_reference_does_not_run(small: Small, rows: Rows) -> None:
     backbone = small()
-    batch = rows([[Term("supervised", (1.0,), (1, 1, 1, 1), link="error")]], torch.float32)
+    batch = rows([[Term("supervised", (1.0,), (1, 1, 1, 1), loss_type="error")]], torch.float32)
     reference = Reference(backbone.network)
     reference.values.clear()  # would fail if it were applied
     assert not reference_errors(backbone, batch, reference).any()

@@ -304,7 +304,7 @@ def test_three_losers_cost_four_passes_and_the_reference_none(
 
 def test_who_needs_a_reference(tmp_path: Path, data_in: DataIn) -> None:
     (comparison,) = data_in(tmp_path).comparisons[:1]
-    own = Term("supervised", (1.0, 0.0), (1, 1, 1, 1), link="error")
+    own = Term("supervised", (1.0, 0.0), (1, 1, 1, 1), loss_type="error")
     assert needs_reference(comparison) and needs_reference(replace(comparison, terms=(own, *comparison.terms)))
     assert not needs_reference(replace(comparison, terms=(own,)))
     assert not needs_reference(replace(comparison, terms=(replace(comparison.terms[0], reference=False),)))

@@ -113,7 +113,7 @@ def test_what_is_learned_on_the_same_prompts_does_not_count() -> None:
 
 def test_pairs_follow_labels_and_leave_anchors_out() -> None:
     views = tuple(View(name, "a clip") for name in ("real", "take", "other"))
-    anchor = Term("supervised", (1.0, 0.0, 0.0), LABELS, link="error")
+    anchor = Term("supervised", (1.0, 0.0, 0.0), LABELS, loss_type="error")
     first = Term("clip", (1.0, -1.0, 0.0), LABELS, 5.0)
     turned = Term("clip", (0.0, 1.0, -1.0), (0, -1, -1), 5.0)
     tied = Term("segment", (1.0, -1.0, 0.0), (0, 1, -1), 5.0, reduction="segment")

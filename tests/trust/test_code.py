@@ -78,7 +78,7 @@ def test_every_python_that_is_started_has_the_safe_path() -> None:
 
 def test_everything_that_is_loaded_by_name_runs_no_code_of_its_folder() -> None:
     places = functions_with(".from_pretrained")
-    assert {name for name, _ in places} >= {"folders.py", "stills.py", "renderings.py", "reward.py", "embeddings.py"}
+    assert {name for name, _ in places} >= {"folders.py", "renderings.py", "reward.py", "embeddings.py"}
     for name, source in places:
         calls = source.count(".from_pretrained")
         assert source.count("trust_remote_code=False") + source.count("**self._no_code(") >= calls, name

@@ -228,7 +228,7 @@ class StepClock:
 
     def _terms(self, views: int) -> TermBatch:
         labels = (0, *(1,) * (self.shape.frames - 1))
-        terms: Sequence[Term] = [Term("supervised", (1.0,), labels, link="error")]
+        terms: Sequence[Term] = [Term("supervised", (1.0,), labels, loss_type="error")]
         if views > 1:
             terms = one_against_each(views - 1, labels, beta=100.0)
         return collate([terms] * self.shape.comparisons, views, self.shape.frames)

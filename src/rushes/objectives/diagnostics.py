@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rushes.objectives.links import smoothed
+from rushes.objectives.loss_types import smoothed
 from rushes.objectives.losses import ViewErrors, term_logits, term_loss
 from rushes.objectives.terms import ALONE, TermBatch
 
@@ -49,7 +49,7 @@ def side_errors(errors: ViewErrors, terms: TermBatch, level: str, sign: int) -> 
 
 def comparing(terms: TermBatch) -> list[str]:
     """The levels whose terms compare views."""
-    return [level for level in terms.levels if _link(terms, level) not in ALONE]
+    return [level for level in terms.levels if _loss_type(terms, level) not in ALONE]
 
 
 def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
@@ -63,25 +63,27 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     terms = terms.to(errors.policy_BVF.device, errors.policy_BVF.dtype)
     out: dict[str, float] = {}
     for level in terms.levels:
-        link = _link(terms, level)
-        if link in ALONE:
+        loss_type = _loss_type(terms, level)
+        if loss_type in ALONE:
             own = [term_loss(errors, terms, k) for k in _columns(terms, level)]
             own_N = torch.cat([value.detach()[scored] for value, scored in own])
             if len(own_N):
-                out[f"{level}/{link}"] = float(own_N.mean())
+                out[f"{level}/{loss_type}"] = float(own_N.mean())
             continue
         decided = decisions(errors, terms, level)
         if len(decided.logits_N):
-            out |= {f"{level}/{name}": value for name, value in _of_level(decided, errors, terms, level, link).items()}
+            out |= {
+                f"{level}/{name}": value for name, value in _of_level(decided, errors, terms, level, loss_type).items()
+            }
     return out
 
 
-def _of_level(decided: Decisions, errors: ViewErrors, terms: TermBatch, level: str, link: str) -> dict[str, float]:
+def _of_level(decided: Decisions, errors: ViewErrors, terms: TermBatch, level: str, loss_type: str) -> dict[str, float]:
     logits = decided.logits_N
     smoothing = terms.smoothing_BK[decided.comparison_N, decided.term_N]
     with torch.enable_grad():
         at = logits.clone().requires_grad_()
-        losses = smoothed(link, at, smoothing)
+        losses = smoothed(loss_type, at, smoothing)
         (slope,) = torch.autograd.grad(losses.sum(), at)
     out = {}
     for side, sign in (("winner", 1), ("loser", -1)):
@@ -102,5 +104,5 @@ def _columns(terms: TermBatch, level: str) -> list[int]:
     return [k for k, form in enumerate(terms.forms) if form[0] == level]
 
 
-def _link(terms: TermBatch, level: str) -> str:
-    return next(link for name, link, _ in terms.forms if name == level)
+def _loss_type(terms: TermBatch, level: str) -> str:
+    return next(loss_type for name, loss_type, _ in terms.forms if name == level)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from rushes.objectives.links import smoothed
-from rushes.objectives.terms import ALONE, Reduction, TermBatch, check_beta, check_smoothing, check_word
-
-LossType = Literal["sigmoid", "hinge", "ipo"]
+from rushes.objectives.loss_types import smoothed
+from rushes.objectives.terms import ALONE, LossType, Reduction, TermBatch, check_beta, check_smoothing, check_word
 
 
 @dataclass(frozen=True)
@@ -91,17 +89,17 @@ def term_loss(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Ten
     (arXiv 2402.13228) has it inside the sigmoid, where it stops acting once the margin is large; here it is a loss of
     its own. Evidence for video: none known.
     """
-    _, link, _ = terms.forms[k]
-    if link not in ALONE:
+    _, loss_type, _ = terms.forms[k]
+    if loss_type not in ALONE:
         logit, scored = term_logits(errors, terms, k)
-        return smoothed(link, logit, terms.smoothing_BK[:, k]), scored
+        return smoothed(loss_type, logit, terms.smoothing_BK[:, k]), scored
     scored_BF = terms.scored_BKF[:, k]
-    if link == "error":
+    if loss_type == "error":
         own_BF = torch.einsum("bv,bvf->bf", terms.coefficients_BKV[:, k], errors.policy_BVF)
     else:
         own_BF = _weighted(errors, terms)[:, k]
     mean_B = torch.where(scored_BF, own_BF, 0.0).sum(-1) / scored_BF.sum(-1).clamp(min=1)
-    return (mean_B if link == "error" else torch.relu(mean_B)), scored_BF.any(-1)
+    return (mean_B if loss_type == "error" else torch.relu(mean_B)), scored_BF.any(-1)
 
 
 def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rushes.objectives.links import LINKS
-from rushes.objectives.terms import ALONE, Link, Term, check_smoothing, check_weight, check_word
+from rushes.objectives.loss_types import LOSS_TYPES
+from rushes.objectives.terms import ALONE, LossType, OwnLoss, Term, check_smoothing, check_weight, check_word
 
 SUPERVISED, ABOVE = "supervised", "above_reference"  # levels that are added
 
@@ -20,7 +20,7 @@ SUPERVISED, ABOVE = "supervised", "above_reference"  # levels that are added
 def guarded(
     terms: Sequence[Term],
     *,
-    loss: Link = "sigmoid",
+    loss: LossType = "sigmoid",
     label_smoothing: float = 0.0,
     reference_free: bool = False,
     sft_weight: float = 0.0,
@@ -34,7 +34,7 @@ def guarded(
 
     Args:
         terms: of a recipe.
-        loss: link of all terms that compare.
+        loss: loss type of all terms that compare.
         label_smoothing: probability that a label is wrong.
         reference_free: margins of the policy's errors alone.
         sft_weight: of the winner's own error. Reg-DPO (arXiv 2511.01450) reports that it steadies training on video,
@@ -44,30 +44,30 @@ def guarded(
 
     Terms that compare nothing have no winner and come back as they are.
 
-    Raises ValueError: a link that compares nothing or is unknown, a smoothing of 0.5 or more, or a weight below 0.
+    Raises ValueError: a loss type that compares nothing or is unknown, a smoothing of 0.5 or more, or a weight below 0.
     """
-    check_word("guarded: loss", loss, tuple(LINKS))
+    check_word("guarded: loss", loss, tuple(LOSS_TYPES))
     check_smoothing("guarded: label_smoothing", label_smoothing)
     check_weight("guarded: sft_weight", sft_weight)
     check_weight("guarded: dpop_weight", dpop_weight)
-    main = [term for term in terms if term.link not in ALONE]
+    main = [term for term in terms if term.loss_type not in ALONE]
     if not main:
         return tuple(terms)
     winners = _winners([term for term in main if term.level == main[0].level])
-    asked: tuple[tuple[str, Link, float], ...] = (
+    asked: tuple[tuple[str, OwnLoss, float], ...] = (
         (SUPERVISED, "error", sft_weight),
         (ABOVE, "excess", dpop_weight),
     )
     guards = [
-        Term(level, coefficients, labels, weight=weight * share, link=own)
+        Term(level, coefficients, labels, weight=weight * share, loss_type=own)
         for level, own, weight in asked
         if weight
         for coefficients, labels, share in winners
     ]
     rest = (
         term
-        if term.link in ALONE
-        else replace(term, link=loss, smoothing=label_smoothing, reference=term.reference and not reference_free)
+        if term.loss_type in ALONE
+        else replace(term, loss_type=loss, smoothing=label_smoothing, reference=term.reference and not reference_free)
         for term in terms
     )
     return (*guards, *rest)

@@ -13,9 +13,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Link = Literal["sigmoid", "ipo", "hinge", "error", "excess"]
+LossType = Literal["sigmoid", "ipo", "hinge"]  # of the margin between views
+OwnLoss = Literal["error", "excess"]  # of a view by itself
+TermLoss = LossType | OwnLoss
 Reduction = Literal["clip", "segment", "sum_inside"]
-ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by itself; all others compare views
+ALONE: frozenset[TermLoss] = frozenset(get_args(OwnLoss))
 
 
 def check_labels(labels: Sequence[int], place: str) -> None:
@@ -53,17 +55,17 @@ class Term:
     """One term of a comparison. Raises ValueError: a field out of its range."""
 
     level: str  # name under which it is logged and averaged ("clip", "segment", "state", ...)
-    # one per view, positive for what should win; they sum to zero unless the link is one of `ALONE`
+    # one per view, positive for what should win; they sum to zero unless `loss_type` is one of `ALONE`
     coefficients: tuple[float, ...]
     # one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is the same
     # label on every frame
     labels: tuple[int, ...]
     beta: float = 0.0  # strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean
     weight: float = 1.0  # share in the comparison's loss
-    # "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
+    # "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.loss_types`); "error" for the policy's own error
     # (supervised); "excess" for max(0, D), how far the error lies above the reference's
-    link: Link = "sigmoid"
-    # frames are averaged before the link ("clip") or after it ("segment"), or summed before it ("sum_inside")
+    loss_type: TermLoss = "sigmoid"
+    # frames are averaged before the loss ("clip") or after it ("segment"), or summed before it ("sum_inside")
     reduction: Reduction = "clip"
     smoothing: float = 0.0  # probability in [0, 1/2) that a label is wrong
     # whether errors are taken relative to the reference; without it the margin is on the policy's own
@@ -74,14 +76,14 @@ class Term:
         if not self.labels:
             raise ValueError(f"{place}: give a label for each latent frame, one or more")
         check_labels(self.labels, place)
-        check_word(f"{place}: link", self.link, get_args(Link))
+        check_word(f"{place}: loss_type", self.loss_type, (*get_args(LossType), *get_args(OwnLoss)))
         check_word(f"{place}: reduction", self.reduction, get_args(Reduction))
         check_weight(f"{place}: weight", self.weight)
         check_smoothing(f"{place}: smoothing", self.smoothing)
-        if self.link in ALONE:
+        if self.loss_type in ALONE:
             if self.reduction != "clip":
                 raise ValueError(
-                    f"{place}: reduction must be 'clip' where the link is {self.link!r}, got {self.reduction!r}"
+                    f"{place}: reduction must be 'clip' where loss_type is {self.loss_type!r}, got {self.reduction!r}"
                 )
             return
         if not abs(sum(self.coefficients)) < 1e-6:
@@ -89,19 +91,19 @@ class Term:
         check_beta(f"{place}: beta", self.beta)
 
     @property
-    def form(self) -> tuple[str, Link, Reduction]:
+    def form(self) -> tuple[str, TermLoss, Reduction]:
         """What terms of one level share."""
-        return self.level, self.link, self.reduction
+        return self.level, self.loss_type, self.reduction
 
 
 @dataclass(frozen=True)
 class TermBatch:
     """Terms of B comparisons as tensors; padded terms have weight and labels zero.
 
-    Terms of one level share its link and reduction; a comparison may lack some.
+    Terms of one level share its loss type and reduction; a comparison may lack some.
     """
 
-    forms: tuple[tuple[str, Link, Reduction], ...]  # one per term column
+    forms: tuple[tuple[str, TermLoss, Reduction], ...]  # one per term column
     coefficients_BKV: Tensor
     labels_BKF: Tensor
     beta_BK: Tensor
@@ -122,7 +124,11 @@ class TermBatch:
     @property
     def needs_reference(self) -> bool:
         """Whether any term compares with the reference."""
-        return any(bool(self.reference_BK[:, k].any()) for k, (_, link, _) in enumerate(self.forms) if link != "error")
+        return any(
+            bool(self.reference_BK[:, k].any())
+            for k, (_, loss_type, _) in enumerate(self.forms)
+            if loss_type != "error"
+        )
 
     def __getitem__(self, rows: slice | Tensor) -> TermBatch:
         return self._each(lambda value: value[rows])
@@ -154,18 +160,19 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
     frames that a shorter clip lacks with ones that are not scored.
 
     Columns go by level, in the order in which levels first appear, as many for each as the comparison with the most
-    terms of it has. A level has one link and one reduction.
+    terms of it has. A level has one loss type and one reduction.
 
-    Raises ValueError: a term of more views or frames than there are, or a level of two links or reductions.
+    Raises ValueError: a term of more views or frames than there are, or a level of two loss types or reductions.
     """
-    most: Counter[tuple[str, Link, Reduction]] = Counter()
+    most: Counter[tuple[str, TermLoss, Reduction]] = Counter()
     for row in terms:
         most |= Counter(term.form for term in row)
     forms = tuple(most.elements())
     levels = Counter(level for level, _, _ in most)
     if len(levels) != len(most):
         raise ValueError(
-            f"collate: terms of level {levels.most_common(1)[0][0]!r} differ in link or reduction; give them two levels"
+            f"collate: terms of level {levels.most_common(1)[0][0]!r} differ in loss_type or reduction; give them two "
+            "levels"
         )
     start = {form: forms.index(form) for form in most}
     shape = (len(terms), len(forms))
@@ -179,7 +186,7 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
         reference_BK=torch.zeros(shape),
     )
     for b, row in enumerate(terms):
-        filled: Counter[tuple[str, Link, Reduction]] = Counter()
+        filled: Counter[tuple[str, TermLoss, Reduction]] = Counter()
         for term in row:
             _check_room(term, views, frames)
             k = start[term.form] + filled[term.form]

@@ -117,7 +117,7 @@ def _with_films(project: OpenProject, comparisons: Sequence[Comparison]) -> list
 def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:
     """Terms under the settings' objective."""
     objective = settings.objective
-    if objective != ObjectiveSettings() and all(term.link in ALONE for term in terms):
+    if objective != ObjectiveSettings() and all(term.loss_type in ALONE for term in terms):
         raise ValueError(
             f"train.objective: recipe {settings.recipe!r} compares nothing, so the table does not apply; remove it"
         )

@@ -90,7 +90,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     with project.timed("beta: trial", steps) as tick:
         show = steps_on(tick, project.ranks.device)
         train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
-    ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
+    ours = {term.level: term.beta for c in every for term in c.terms if term.loss_type not in ALONE}
     proposals = propose(read_history(folder / CURVES), target)
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
     shape = project.settings.backbone.shape.words

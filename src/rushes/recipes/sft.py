@@ -39,7 +39,7 @@ def terms(frames: int | Sequence[int], options: Options | None = None) -> tuple[
         frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
         options: none that matter.
     """
-    return (Term("supervised", (1.0,), frame_labels(frames), link="error"),)
+    return (Term("supervised", (1.0,), frame_labels(frames), loss_type="error"),)
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

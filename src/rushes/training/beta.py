@@ -60,14 +60,14 @@ class Proposal:
 
 def trial_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons without losses on winners alone, the strongest beta 1: the gradient weight stays at one half."""
-    strongest = max((t.beta for c in comparisons for t in c.terms if t.link not in ALONE), default=0.0)
+    strongest = max((t.beta for c in comparisons for t in c.terms if t.loss_type not in ALONE), default=0.0)
     if not strongest:
         raise ValueError("the recipe compares nothing, so it has no beta")
 
     def weak(term: Term) -> Term:
-        return replace(term, beta=term.beta / strongest, link="sigmoid", smoothing=0.0, reference=True)
+        return replace(term, beta=term.beta / strongest, loss_type="sigmoid", smoothing=0.0, reference=True)
 
-    return [replace(c, terms=tuple(weak(t) for t in c.terms if t.link not in ALONE)) for c in comparisons]
+    return [replace(c, terms=tuple(weak(t) for t in c.terms if t.loss_type not in ALONE)) for c in comparisons]
 
 
 def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[Proposal]:

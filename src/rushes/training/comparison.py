@@ -130,12 +130,13 @@ def by_shape(comparisons: Sequence[Comparison], at_once: int = 0) -> list[list[i
 
 
 def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Comparisons as a run's identity has them: with the name that the sigmoid link had first, "logistic"."""
+    """Comparisons as a run's identity has them: with the names that `loss_type` and its sigmoid had first."""
     rows = [{k: v for k, v in asdict(c).items() if k not in ("captions", "film") or v} for c in comparisons]
     for row in rows:
         row["views"] = tuple(map(hashed_view, row["views"]))
-    for term in (term for row in rows for term in row["terms"] if term["link"] == "sigmoid"):
-        term["link"] = "logistic"
+    for term in (term for row in rows for term in row["terms"]):
+        loss_type = term.pop("loss_type")
+        term["link"] = "logistic" if loss_type == "sigmoid" else loss_type
     return rows
 
 

@@ -229,7 +229,7 @@ def narrowed(comparison: Comparison, terms: Sequence[Term]) -> Comparison:
 
 def _compares_nothing(term: Term, views: Sequence[View], latents: LatentStore) -> bool:
     used = [view for view, a in zip(views, term.coefficients, strict=True) if a]
-    if term.link in ALONE:
+    if term.loss_type in ALONE:
         return False
     first, *others = used
     # Other clips differ, as their content does; reading them to find out would cost as much as an epoch.

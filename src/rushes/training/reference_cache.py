@@ -70,7 +70,7 @@ class ReferenceCache:
 
 def needs_reference(comparison: Comparison) -> bool:
     """Whether any term of it compares with the reference."""
-    return any(term.reference and term.link != "error" for term in comparison.terms)
+    return any(term.reference and term.loss_type != "error" for term in comparison.terms)
 
 
 def open_cache(

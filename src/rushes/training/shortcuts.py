@@ -91,7 +91,7 @@ def pairs(comparisons: Sequence[Comparison]) -> list[ShortcutPair]:
     for comparison in comparisons:
         for term in comparison.terms:
             pull = [coefficient * sum(term.labels) for coefficient in term.coefficients]
-            if term.link in ALONE or not any(pull):
+            if term.loss_type in ALONE or not any(pull):
                 continue
             sides = [[v for v, p in zip(comparison.views, pull, strict=False) if sign * p > 0] for sign in (1, -1)]
             unique |= {

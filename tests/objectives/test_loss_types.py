@@ -14,9 +14,9 @@ from torch import Tensor
 
 from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.diagnostics import diagnose
-from rushes.objectives.links import LINKS
+from rushes.objectives.loss_types import LOSS_TYPES
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import ALONE, Link, Reduction, Term
+from rushes.objectives.terms import LossType, Reduction, Term
 
 from .conftest import MakeBatch, MakeErrors
 
@@ -29,12 +29,12 @@ BY_HAND: dict[str, Callable[[float], float]] = {
 }
 AT_START = {"sigmoid": math.log(2), "ipo": 0.25, "hinge": 1.0}
 
-every_link = pytest.mark.parametrize("link", sorted(LINKS))
+every_loss_type = pytest.mark.parametrize("loss_type", sorted(LOSS_TYPES))
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
-def pair(labels: tuple[int, ...], link: Link, reduction: Reduction = "clip", **more: Any) -> Term:
-    return Term("level", (1.0, -1.0), labels, BETA, link=link, reduction=reduction, **more)
+def pair(labels: tuple[int, ...], loss_type: LossType, reduction: Reduction = "clip", **more: Any) -> Term:
+    return Term("level", (1.0, -1.0), labels, BETA, loss_type=loss_type, reduction=reduction, **more)
 
 
 def logits_by_hand(errors: ViewErrors, labels: Sequence[Sequence[int]], reduction: Reduction, own: bool) -> list[float]:
@@ -51,73 +51,78 @@ def logits_by_hand(errors: ViewErrors, labels: Sequence[Sequence[int]], reductio
 
 def test_settings_offer_these_links() -> None:
     offered = get_args(ObjectiveSettings.model_fields["loss"].annotation)
-    assert set(offered) == set(LINKS) == set(get_args(Link)) - ALONE == set(BY_HAND)
+    assert set(offered) == set(LOSS_TYPES) == set(get_args(LossType)) == set(BY_HAND)
 
 
 def test_each_link_says_where_it_is_from_and_what_is_known_on_video() -> None:
-    for link in LINKS.values():
-        assert link.__doc__ and "arXiv" in link.__doc__ and "Evidence for video" in link.__doc__
+    for loss_type in LOSS_TYPES.values():
+        assert loss_type.__doc__ and "arXiv" in loss_type.__doc__ and "Evidence for video" in loss_type.__doc__
 
 
-@every_link
+@every_loss_type
 @every_reduction
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("own", [False, True])
 def test_by_hand(
-    link: Link, reduction: Reduction, smoothing: float, own: bool, make_batch: MakeBatch, make_errors: MakeErrors
+    loss_type: LossType,
+    reduction: Reduction,
+    smoothing: float,
+    own: bool,
+    make_batch: MakeBatch,
+    make_errors: MakeErrors,
 ) -> None:
     """Every link, reduction and form of the margin; a fifth of the labels wrong."""
     labels = [(1, -1, 0, 1), (0, 0, -1, 0), (0, 0, 0, 0), (1, 1, 1, 1)] * 3
     errors = make_errors(12, 2, 4)
-    f = BY_HAND[link]
+    f = BY_HAND[loss_type]
     logits = logits_by_hand(errors, labels, reduction, own)
     assert min(logits) < -0.2 and max(logits) > 1  # both sides of each link's bend are seen
     expected = sum((1 - smoothing) * f(x) + smoothing * f(-x) for x in logits) / len(logits)
-    terms = make_batch([[pair(row, link, reduction, smoothing=smoothing, reference=not own)] for row in labels], 2)
+    terms = make_batch([[pair(row, loss_type, reduction, smoothing=smoothing, reference=not own)] for row in labels], 2)
     assert loss(errors, terms).item() == pytest.approx(expected, rel=1e-12)
 
 
-@every_link
+@every_loss_type
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 @every_reduction
 def test_value_at_the_start(
-    link: Link, reduction: Reduction, smoothing: float, make_batch: MakeBatch, make_errors: MakeErrors
+    loss_type: LossType, reduction: Reduction, smoothing: float, make_batch: MakeBatch, make_errors: MakeErrors
 ) -> None:
     """Whatever beta is, as all logits are 0; smoothing changes nothing there."""
     reference = make_errors(3, 2, 3).reference_BVF
-    term = replace(pair((1, 0, -1), link, reduction, smoothing=smoothing), beta=5000.0)
+    term = replace(pair((1, 0, -1), loss_type, reduction, smoothing=smoothing), beta=5000.0)
     value = loss(ViewErrors(reference.clone(), reference), make_batch([[term]] * 3, 2))
-    assert value.item() == pytest.approx(AT_START[link], rel=1e-12)
+    assert value.item() == pytest.approx(AT_START[loss_type], rel=1e-12)
 
 
-@every_link
-def test_gradient_by_hand(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+@every_loss_type
+def test_gradient_by_hand(loss_type: LossType, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors, labels = make_errors(3, 2, 3), (1, 1, -1)
-    terms = make_batch([[pair(labels, link, smoothing=0.1)]] * 3, 2)
+    terms = make_batch([[pair(labels, loss_type, smoothing=0.1)]] * 3, 2)
     (g,) = torch.autograd.grad(loss(errors, terms), errors.policy_BVF)
     slopes: dict[str, Callable[[float], float]] = {
         "sigmoid": lambda x: -1 / (1 + math.exp(x)),
         "ipo": lambda x: 2 * x - 1,
         "hinge": lambda x: -1.0 if x < 1 else 0.0,
     }
-    slope = slopes[link]
+    slope = slopes[loss_type]
     for b, x in enumerate(logits_by_hand(errors, [labels] * 3, "clip", own=False)):
         expected = (0.9 * slope(x) - 0.1 * slope(-x)) / 3 * np.outer([1, -1], labels) * (-BETA / 2 / 3)
         np.testing.assert_allclose(g[b].numpy(), expected, rtol=1e-12)
 
 
-@every_link
+@every_loss_type
 @every_reduction
 @pytest.mark.parametrize("reference", [True, False])
 def test_gradients_are_true_and_zero_where_nothing_is_scored(
-    link: Link, reduction: Reduction, reference: bool, make_batch: MakeBatch, make_errors: MakeErrors
+    loss_type: LossType, reduction: Reduction, reference: bool, make_batch: MakeBatch, make_errors: MakeErrors
 ) -> None:
     errors = make_errors(2, 3, 3)
     both = [
-        Term("x", a, (0, 1, -1), 5.0, 0.5, link, reduction, 0.1, reference)
+        Term("x", a, (0, 1, -1), 5.0, 0.5, loss_type, reduction, 0.1, reference)
         for a in ((1.0, -1.0, 0.0), (1.0, 0.0, -1.0))
     ]
-    terms = make_batch([both, [Term("x", (1.0, -1.0), (1, 0, 0), 5.0, 1.0, link, reduction, 0.1, reference)]], 3)
+    terms = make_batch([both, [Term("x", (1.0, -1.0), (1, 0, 0), 5.0, 1.0, loss_type, reduction, 0.1, reference)]], 3)
 
     def of_policy(policy_BVF: Tensor) -> Tensor:
         return loss(ViewErrors(policy_BVF, errors.reference_BVF), terms)
@@ -128,25 +133,27 @@ def test_gradients_are_true_and_zero_where_nothing_is_scored(
     assert not loss(ViewErrors(errors.policy_BVF.detach(), errors.reference_BVF), terms).requires_grad
 
 
-@every_link
-def test_a_batch_of_ties_is_a_zero_with_a_graph(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+@every_loss_type
+def test_a_batch_of_ties_is_a_zero_with_a_graph(
+    loss_type: LossType, make_batch: MakeBatch, make_errors: MakeErrors
+) -> None:
     errors = make_errors(2, 2, 3)
     for reduction in REDUCTIONS:
-        value = loss(errors, make_batch([[pair((0, 0, 0), link, reduction, smoothing=0.2)]] * 2, 2))
+        value = loss(errors, make_batch([[pair((0, 0, 0), loss_type, reduction, smoothing=0.2)]] * 2, 2))
         (g,) = torch.autograd.grad(value, errors.policy_BVF)
         assert value.item() == 0 and not g.any()
 
 
 def test_smoothed_logistic_is_least_at_its_own_odds() -> None:
     logit = torch.tensor([math.log(0.8 / 0.2)], dtype=torch.float64, requires_grad=True)
-    from_link = LINKS["sigmoid"]
+    from_link = LOSS_TYPES["sigmoid"]
     (0.8 * from_link(logit) + 0.2 * from_link(-logit)).sum().backward()
     assert logit.grad is not None and abs(logit.grad.item()) < 1e-12
 
 
 def test_ipo_is_the_published_form_times_beta_squared() -> None:
     h = np.linspace(-0.3, 0.3, 7)
-    ours = LINKS["ipo"](torch.tensor(BETA * h)).numpy()
+    ours = LOSS_TYPES["ipo"](torch.tensor(BETA * h)).numpy()
     np.testing.assert_allclose(ours, BETA**2 * (h - 1 / (2 * BETA)) ** 2, rtol=1e-12)
 
 
@@ -164,7 +171,7 @@ def test_excess_by_hand(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(6, 2, 3)
     d = (errors.policy_BVF.detach() - errors.reference_BVF).numpy()
     labels = (0, 1, 1)
-    terms = make_batch([[Term("guard", (1.0, 0.0), labels, weight=0.5, link="excess")]] * 6, 2)
+    terms = make_batch([[Term("guard", (1.0, 0.0), labels, weight=0.5, loss_type="excess")]] * 6, 2)
     means = d[:, 0, 1:].mean(-1)
     assert (means > 0).any() and (means < 0).any()
     assert loss(errors, terms).item() == pytest.approx(0.5 * np.maximum(means, 0).mean(), rel=1e-12)
@@ -177,20 +184,22 @@ def test_excess_by_hand(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
 def test_excess_is_silent_at_the_start(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     reference = make_errors(2, 2, 3).reference_BVF
     policy = reference.clone().requires_grad_()
-    terms = make_batch([[Term("guard", (1.0, 0.0), (1, 1, 1), link="excess")]] * 2, 2)
+    terms = make_batch([[Term("guard", (1.0, 0.0), (1, 1, 1), loss_type="excess")]] * 2, 2)
     value = loss(ViewErrors(policy, reference), terms)
     (g,) = torch.autograd.grad(value, policy)
     assert value.item() == 0 and not g.any()
 
 
-@every_link
-def test_the_loss_that_is_logged_is_the_link_s(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+@every_loss_type
+def test_the_loss_that_is_logged_is_the_link_s(
+    loss_type: LossType, make_batch: MakeBatch, make_errors: MakeErrors
+) -> None:
     errors = make_errors(4, 2, 3)
-    terms = make_batch([[pair((1, 1, 1), link, smoothing=0.1)]] * 4, 2)
+    terms = make_batch([[pair((1, 1, 1), loss_type, smoothing=0.1)]] * 4, 2)
     assert diagnose(errors, terms)["level/loss"] == pytest.approx(loss(errors, terms).item(), rel=1e-6)
 
 
 def test_an_excess_is_logged_as_one_number(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(6, 2, 3)
-    terms = make_batch([[Term("guard", (1.0, 0.0), (1, 1, 1), link="excess")]] * 6, 2)
+    terms = make_batch([[Term("guard", (1.0, 0.0), (1, 1, 1), loss_type="excess")]] * 6, 2)
     assert diagnose(errors, terms) == {"guard/excess": pytest.approx(loss(errors, terms).item())}

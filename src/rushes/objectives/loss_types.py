@@ -40,10 +40,10 @@ def hinge(logit: Tensor) -> Tensor:
     return torch.relu(1 - logit)
 
 
-LINKS: Mapping[str, Callable[[Tensor], Tensor]] = {"sigmoid": sigmoid, "ipo": ipo, "hinge": hinge}
+LOSS_TYPES: Mapping[str, Callable[[Tensor], Tensor]] = {"sigmoid": sigmoid, "ipo": ipo, "hinge": hinge}
 
 
-def smoothed(link: str, logit: Tensor, smoothing_B: Tensor) -> Tensor:
+def smoothed(loss_type: str, logit: Tensor, smoothing_B: Tensor) -> Tensor:
     """The loss expected if each label is wrong with probability s: (1 - s) f(x) + s f(-x).
 
     With the sigmoid link this is conservative DPO (https://ericmitchell.ai/cdpo.pdf): its gradient vanishes at the
@@ -51,11 +51,11 @@ def smoothed(link: str, logit: Tensor, smoothing_B: Tensor) -> Tensor:
     cost (a fifth of them flipped costs little, two fifths most of the gain).
 
     Args:
-        link: one of `LINKS`.
+        loss_type: one of `LOSS_TYPES`.
         logit: B x anything.
         smoothing_B: s of each comparison, in [0, 1/2).
     """
-    f = LINKS[link]
+    f = LOSS_TYPES[loss_type]
     # Without a branch on s, which would wait for a GPU: at s = 0 the second part adds an exact zero.
     s = smoothing_B.reshape(-1, *[1] * (logit.ndim - 1))
     return (1 - s) * f(logit) + s * f(-logit)

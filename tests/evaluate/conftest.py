@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Protocol
 
 import cv2
@@ -10,8 +13,19 @@ import numpy as np
 import pytest
 
 from rushes.media.write import write_video
+from rushes.metrics import catalogue, quality
+from rushes.metrics.base import Measurement, Shot
 
 HEIGHT, WIDTH, FPS = 48, 64, 8.0
+BLUENESS = """
+[quality.blueness]
+better = "higher"
+unit = "share of white"
+high = 1.0
+cost_ms = 0.1
+doc = "Mean strength of blue."
+fooled_by = "The sky."
+"""
 
 
 class Maker(Protocol):
@@ -52,3 +66,22 @@ def make_system() -> Maker:
         return folder
 
     return make
+
+
+@pytest.fixture
+def add_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Add a metric, a function and its entry in the table, and give its name."""
+
+    def blueness(shot: Shot) -> Measurement:
+        return Measurement(float(shot.frames_FHWC[..., 2].mean()) / 255, (0.0,) * shot.seconds)
+
+    def add() -> str:
+        table = resources.files("rushes.metrics").joinpath("metrics.toml").read_text("utf-8")
+        (tmp_path / "metrics.toml").write_text(table + BLUENESS, encoding="utf-8")
+        monkeypatch.setattr(quality, "blueness", blueness, raising=False)
+        monkeypatch.setattr(catalogue, "resources", SimpleNamespace(files=lambda room: tmp_path))
+        catalogue.all_metrics.cache_clear()
+        return "blueness"
+
+    yield add
+    catalogue.all_metrics.cache_clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,19 @@ def test_scores_are_what_the_meter_says_and_measured_once(store: Store) -> None:
     assert found["a", "bright"].per_segment == pytest.approx((90, 100), abs=2)
     assert found["a", "gap"].per_segment == ()
     assert {score.measured_by for score in found.values()} == {"test-1"}
+
+
+def test_a_new_metric_is_measured_of_takes_that_were_measured_before(
+    store: Store, add_metric: Callable[[], str]
+) -> None:
+    base, run = [candidate(store, "a", "base", level=90)], [candidate(store, "b", "run", level=20)]
+    evaluate.score(store, [*base, *run], meters.general_meter())
+    name = add_metric()
+    general = meters.general_meter()
+    missing = evaluate.unmeasured(store, [*base, *run], general)
+    assert missing == [*base, *run]
+    evaluate.score(store, missing, general)
+    assert name in evaluate.paired_scores(store, general, base, run).compare()
 
 
 def test_shots_get_the_still_they_should_start_from(store: Store) -> None:

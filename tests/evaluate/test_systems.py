@@ -83,6 +83,17 @@ def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_pa
     assert details["directions"]["motion_speed"] == "higher"
 
 
+def test_a_new_metric_is_measured_of_videos_that_were_measured_before(
+    root: Path, tmp_path: Path, add_metric: Callable[[], str]
+) -> None:
+    _, before, details = run(root, tmp_path / "out", "plain", "noisy")
+    name = add_metric()
+    _, after, more = run(root, tmp_path / "out", "plain", "noisy")
+    assert after["pairs"]["plain|noisy"][name]["n"] == PROMPTS
+    assert after["metrics"].keys() == {*before["metrics"], name}
+    assert details["meter"] != more["meter"]
+
+
 def test_a_frozen_system_does_not_win(root: Path, tmp_path: Path) -> None:
     result, table, _ = run(root, tmp_path, "plain", "frozen")
     pairs = table["pairs"]["plain|frozen"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rushes.evaluate.suites import suite_name
 from rushes.files import content_hash, write_text
 from rushes.media.images import read_image
 from rushes.media.read import read_video
@@ -18,7 +19,10 @@ from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shot
 from rushes.records import plain, stable_hash
 
-METER = "folders-1"  # raise it when a metric changes: what was kept under another name is measured again
+
+def meter_name() -> str:
+    """The name under which measurements of files are kept; what was kept under another name is measured again."""
+    return suite_name("folders", catalogue.versions())
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
     Raises ValueError: the file is not a readable video, or the still not a readable image.
     """
     media = content_hash(video)
-    name = stable_hash([METER, media, content_hash(still) if still else ""], 40)
+    name = stable_hash([meter_name(), media, content_hash(still) if still else ""], 40)
     path = cache / f"{name}.json"
     with suppress(OSError, ValueError, TypeError):  # what is kept can always be made again
         return Measured(**json.loads(path.read_text(encoding="utf-8")))

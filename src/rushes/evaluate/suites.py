@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rushes.config.footage import FootageSettings
 from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
+from rushes.records import stable_hash
 from rushes.stats import Better
 from rushes.world.arcs import arcs
 from rushes.world.mechanics import SIZE_PX
@@ -15,17 +16,36 @@ from rushes.world.verify import HEADLINE, MEASURES, verify
 
 SuiteValues = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
 
+# What older versions called these sets, so that what they measured is read on.
+_FORMER_NAMES = {
+    "folders-0dbcd1b8": "folders-1",
+    "general-0dbcd1b8": "general-2",
+    "world-ea78c4b8": "world-2",
+    "arcs-1bb82754": "arcs-1",
+    "fidelity-f724baff": "fidelity-1",
+}
+_VERIFIER, _ARCS = 2, 1  # versions of the world's judges: raise one when its values change
+
 
 @dataclass(frozen=True)
 class MetricSuite:
     """A named set of metrics that is measured together."""
 
-    name: str  # with a version: scores of different meters are never mixed
+    name: str  # see `suite_name`: scores of different meters are never mixed
     better: Mapping[str, Better]
     units: Mapping[str, str]
     headline: str  # metric that the verdict is about; "" = all of them together
     size_px: tuple[int, int] | None  # that clips are read at; None = as they are
     measure: Callable[[Shot], SuiteValues]
+
+
+def suite_name(kind: str, versions: Mapping[str, int]) -> str:
+    """The name under which measurements of these metrics are stored.
+
+    Another metric, or another version of one, gives another name: then everything is measured again, and nothing mixed.
+    """
+    name = f"{kind}-{stable_hash(versions, 8)}"
+    return _FORMER_NAMES.get(name, name)
 
 
 def world_meter() -> MetricSuite:
@@ -37,7 +57,7 @@ def world_meter() -> MetricSuite:
         return {name: (float(getattr(verdict, name)), seconds.get(name, ())) for name in MEASURES}
 
     return MetricSuite(
-        "world-2",
+        suite_name("world", dict.fromkeys(MEASURES, _VERIFIER)),
         {name: row.better for name, row in MEASURES.items()},
         {name: row.unit for name, row in MEASURES.items() if row.unit},
         headline=HEADLINE,
@@ -54,7 +74,8 @@ def second_meter() -> MetricSuite:
         return {name: (float(getattr(seen, name)), ()) for name in better}
 
     better: dict[str, Better] = {"dark": "lower", "unlawful": "lower"}
-    return MetricSuite("arcs-1", better, {}, headline="dark", size_px=(SIZE_PX, SIZE_PX), measure=measure)
+    name = suite_name("arcs", dict.fromkeys(better, _ARCS))
+    return MetricSuite(name, better, {}, headline="dark", size_px=(SIZE_PX, SIZE_PX), measure=measure)
 
 
 def fidelity_meter() -> MetricSuite:
@@ -66,7 +87,7 @@ def fidelity_meter() -> MetricSuite:
         return {metric.name: (measurement.value, measurement.per_second)}
 
     return MetricSuite(
-        "fidelity-1",
+        suite_name("fidelity", {metric.name: metric.version}),
         {metric.name: metric.better},
         {metric.name: metric.unit},
         headline=metric.name,
@@ -87,7 +108,8 @@ def general_meter() -> MetricSuite:
         return {name: (m.value, m.per_second) for name, m in catalogue.measure(shot).items()}
 
     better, units = {n: m.better for n, m in metrics.items()}, {n: m.unit for n, m in metrics.items()}
-    return MetricSuite("general-2", better, units, headline="", size_px=None, measure=measure)
+    name = suite_name("general", catalogue.versions())
+    return MetricSuite(name, better, units, headline="", size_px=None, measure=measure)
 
 
 def directions() -> dict[str, Better]:

@@ -104,6 +104,7 @@ class Metric:
     fooled_by: str
     low: float = 0.0  # smallest possible value
     equal: Sequence[SharedProperty] = ()  # what two clips must share for their values to be compared
+    version: int = 1  # raise it when the values change: clips that were measured before are measured again
 
 
 def pool(

@@ -21,6 +21,11 @@ def all_metrics() -> MappingProxyType[str, Metric]:
     return MappingProxyType({name: Metric(name, getattr(modules[module], name), **row) for module, name, row in rows})
 
 
+def versions() -> dict[str, int]:
+    """The version of every metric by name."""
+    return {name: metric.version for name, metric in all_metrics().items()}
+
+
 def measure(shot: Shot, names: Iterable[str] | None = None) -> dict[str, Measurement]:
     """Measure one clip by the named metrics, or by all; flow and small frames are computed once, for all of them.
 

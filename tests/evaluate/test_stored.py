@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rushes.evaluate import stored as evaluate
-from rushes.evaluate import suites as meters
+from rushes.evaluate import suites
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
@@ -41,10 +41,10 @@ def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 
     return take
 
 
-def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> MetricSuite:
+def suite(values: Mapping[str, float] | None = None, name: str = "test-1") -> MetricSuite:
     """Brightness by pixels; `gap` only where clips are bright."""
 
-    def measure(shot: Shot) -> meters.SuiteValues:
+    def measure(shot: Shot) -> suites.SuiteValues:
         means = shot.frames_FHWC.mean((1, 2, 3))
         gap = float(means[-1] - means[0]) if means[0] > 50 else math.nan
         return {
@@ -55,12 +55,12 @@ def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> Me
     return MetricSuite(name, {"bright": "higher", "gap": "lower"}, {"bright": "levels"}, "bright", None, measure)
 
 
-def test_scores_are_what_the_meter_says_and_measured_once(store: Store) -> None:
+def test_scores_are_what_the_suite_says_and_measured_once(store: Store) -> None:
     rows = [candidate(store, "a", "base", level=90), candidate(store, "b", "base", level=20)]
-    assert evaluate.unmeasured(store, rows, meter()) == rows
-    evaluate.score(store, rows, meter())
-    assert evaluate.unmeasured(store, rows, meter()) == []
-    assert evaluate.unmeasured(store, rows, meter(name="test-2")) == rows
+    assert evaluate.unmeasured(store, rows, suite()) == rows
+    evaluate.score(store, rows, suite())
+    assert evaluate.unmeasured(store, rows, suite()) == []
+    assert evaluate.unmeasured(store, rows, suite(name="test-2")) == rows
     found = {(score.subject, score.metric): score for score in store.scores()}
     assert set(found) == {("a", "bright"), ("a", "gap"), ("b", "bright")}  # what is not finite is not stored
     assert found["a", "bright"].value == pytest.approx(95, abs=2)
@@ -73,9 +73,9 @@ def test_a_new_metric_is_measured_of_takes_that_were_measured_before(
     store: Store, add_metric: Callable[[], str]
 ) -> None:
     base, run = [candidate(store, "a", "base", level=90)], [candidate(store, "b", "run", level=20)]
-    evaluate.score(store, [*base, *run], meters.general_meter())
+    evaluate.score(store, [*base, *run], suites.general_suite())
     name = add_metric()
-    general = meters.general_meter()
+    general = suites.general_suite()
     missing = evaluate.unmeasured(store, [*base, *run], general)
     assert missing == [*base, *run]
     evaluate.score(store, missing, general)
@@ -84,7 +84,7 @@ def test_a_new_metric_is_measured_of_takes_that_were_measured_before(
 
 def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
     first = candidate(store, "a", "base")
-    general = meters.general_meter()
+    general = suites.general_suite()
     evaluate.score(store, [first], general, lambda c: np.full((32, 48, 3), 90, np.uint8))
     (score,) = store.scores(metric="first_frame_fidelity")
     assert score.value > 0.95
@@ -96,7 +96,7 @@ def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
 def test_pairs_share_prompt_and_seed(store: Store) -> None:
     base = [candidate(store, f"b{g}{s}", "base", g, s, 60 + s) for g in "xy" for s in (0, 1)]
     run = [candidate(store, f"r{g}{s}", "run", g, s, 80 + s) for g in "yz" for s in (1, 2)]
-    sides = evaluate.paired_scores(store, meter(), base, run).sides
+    sides = evaluate.paired_scores(store, suite(), base, run).sides
     assert [[take.id for take in sides[system].values()] for system in evaluate.PAIR] == [["by1"], ["ry1"]]
 
 
@@ -114,7 +114,7 @@ def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> Non
     put(store, "bright", dict(zip([t.id for _, t in pairs], trained, strict=True)))
     put(store, "gap", {"b0": 1.0, "t0": 2.0, "b1": 5.0})
     put(store, "bright", {"b0": 100.0}, by="another meter")
-    table = evaluate.paired_scores(store, meter(), *zip(*pairs, strict=True), seed=3).compare()
+    table = evaluate.paired_scores(store, suite(), *zip(*pairs, strict=True), seed=3).compare()
     expected = paired_difference(base, trained, clusters=[b.group for b, _ in pairs], seed=3)
     bright, gap = table["bright"], table["gap"]
     assert (bright.base, bright.trained, bright.n) == pytest.approx((4.5, 3.8125, 8))
@@ -126,7 +126,7 @@ def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> Non
 
 def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="no held-out prompt and seed in common"):
-        evaluate.paired_scores(store, meter(), [row("b", "p")], [row("t", "q")])
+        evaluate.paired_scores(store, suite(), [row("b", "p")], [row("t", "q")])
     put(store, "gap", {"b": 1.0, "t": 2.0})
     with pytest.raises(ValueError, match="bright could not be measured on any of the 1"):
-        evaluate.paired_scores(store, meter(), [row("b", "p")], [row("t", "p")]).compare()
+        evaluate.paired_scores(store, suite(), [row("b", "p")], [row("t", "p")]).compare()

@@ -8,23 +8,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rushes.evaluate import measure
-from rushes.evaluate import suites as meters
+from rushes.evaluate import measure, suites
 from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
 from rushes.world import verify
 
 
-def test_meters_measure_what_they_promise() -> None:
+def test_suites_measure_what_they_promise() -> None:
     rng = np.random.default_rng(0)
     shot = Shot(rng.integers(0, 255, (33, 64, 64, 3), np.uint8), 8.0, "a ball drops and bounces")
-    for made in (meters.world_meter(), meters.second_meter(), meters.general_meter()):
+    for made in (suites.world_suite(), suites.second_suite(), suites.general_suite()):
         assert set(made.measure(shot)) == set(made.better)
-    assert meters.world_meter().better[meters.world_meter().headline] == "lower"
-    assert meters.general_meter().headline == ""
-    assert set(meters.world_meter().better.values()) == {"lower", "higher"}
-    assert set(verify.MEASURES) == set(meters.world_meter().better)
-    assert set(meters.general_meter().better) == set(catalogue.all_metrics())
+    assert suites.world_suite().better[suites.world_suite().headline] == "lower"
+    assert suites.general_suite().headline == ""
+    assert set(suites.world_suite().better.values()) == {"lower", "higher"}
+    assert set(verify.MEASURES) == set(suites.world_suite().better)
+    assert set(suites.general_suite().better) == set(catalogue.all_metrics())
 
 
 # What was measured before names followed from metrics; a new metric changes nothing here.
@@ -48,17 +47,17 @@ def test_a_set_is_stored_under_the_name_that_it_had(metrics: str, version: int, 
     turned = dict(reversed(versions.items()))
     first = next(iter(versions))
     for kind, former in names.items():
-        assert meters.suite_name(kind, versions) == meters.suite_name(kind, turned) == former
-        new = {meters.suite_name(kind, {**versions, name: version + 1}) for name in (first, "blueness")}
+        assert suites.suite_name(kind, versions) == suites.suite_name(kind, turned) == former
+        new = {suites.suite_name(kind, {**versions, name: version + 1}) for name in (first, "blueness")}
         assert len(new) == 2 and all(re.fullmatch(f"{kind}-[0-9a-f]{{8}}", name) for name in new)
 
 
 def test_names_follow_from_the_metrics(add_metric: Callable[[], str]) -> None:
-    folders, general, world = measure.meter_name(), meters.general_meter(), meters.world_meter()
-    assert general.name == meters.suite_name("general", catalogue.versions())
-    assert folders == meters.suite_name("folders", catalogue.versions())
-    assert (world.name, meters.second_meter().name) == ("world-2", "arcs-1")
+    folders, general, world = measure.folder_suite_name(), suites.general_suite(), suites.world_suite()
+    assert general.name == suites.suite_name("general", catalogue.versions())
+    assert folders == suites.suite_name("folders", catalogue.versions())
+    assert (world.name, suites.second_suite().name) == ("world-2", "arcs-1")
     name = add_metric()
-    assert name in meters.general_meter().better
-    assert meters.general_meter().name != general.name and measure.meter_name() != folders
-    assert meters.world_meter().name == world.name
+    assert name in suites.general_suite().better
+    assert suites.general_suite().name != general.name and measure.folder_suite_name() != folders
+    assert suites.world_suite().name == world.name

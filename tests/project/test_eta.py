@@ -16,7 +16,7 @@ from rushes.cli import main
 from rushes.config.tables import Settings
 from rushes.evaluate import levels
 from rushes.evaluate.levels import MEASURES
-from rushes.evaluate.suites import general_meter
+from rushes.evaluate.suites import general_suite
 from rushes.judges.base import Judgement
 from rushes.judges.build import world_judge
 from rushes.media.images import read_image
@@ -259,7 +259,7 @@ def test_a_judge_without_scores_counts_segments_that_the_real_clip_wins(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = open_project(project, read_settings(project), no_bar)
-    monkeypatch.setattr(type(work), "meter", property(lambda self: general_meter()))
+    monkeypatch.setattr(type(work), "suite", property(lambda self: general_suite()))
     bright = {probe_row.id: value for value, probe_row in zip((9, 4, 6), probe_rows(project)[:3], strict=True)}
     real, left, right = probe_rows(project)[:3]
 

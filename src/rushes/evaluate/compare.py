@@ -20,7 +20,7 @@ from rushes.evaluate.result import (
     systems_report,
 )
 from rushes.evaluate.stored import measures
-from rushes.evaluate.suites import meter_of
+from rushes.evaluate.suites import suite_of
 from rushes.evaluate.table_file import StoredTable, table_json
 from rushes.evaluate.votes import judged_by_people
 from rushes.files import write_json
@@ -73,19 +73,19 @@ def compare_runs(store: Store, settings: Settings, runs: Sequence[str], gate: Ga
     systems = (BASE, *runs)
     if len(set(systems)) < len(systems):
         raise ValueError(f"name each run once, without the base, which is always compared; got {', '.join(runs)}")
-    meter = meter_of(settings.footage)
+    suite = suite_of(settings.footage)
     if gate is not None:
-        _check_names(gate, list(meter.better), meter.better)
+        _check_names(gate, list(suite.better), suite.better)
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
     _check_sizes(rows)
-    measured = measures(store, meter, rows)
+    measured = measures(store, suite, rows)
     for system in (*runs, BASE):  # the base is evaluated with a run
         if not any(measure.values[system] for measure in measured):
             run = quote(systems[-1] if system == BASE else system)
             raise ValueError(f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {run}` first")
     measured = [measure for measure in measured if any(measure.values.values())]
     cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
-    seed, headline = settings.project.seed, meter.headline
+    seed, headline = settings.project.seed, suite.headline
     table = compare_systems(systems, measured, seed=seed, cluster_of=cluster_of, primary=headline)
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
     seconds = headline_seconds(store, headline)

@@ -20,7 +20,7 @@ from rushes.metrics.base import Shot
 from rushes.records import plain, stable_hash
 
 
-def meter_name() -> str:
+def folder_suite_name() -> str:
     """The name under which measurements of files are kept; what was kept under another name is measured again."""
     return suite_name("folders", catalogue.versions())
 
@@ -56,7 +56,7 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
     Raises ValueError: the file is not a readable video, or the still not a readable image.
     """
     media = content_hash(video)
-    name = stable_hash([meter_name(), media, content_hash(still) if still else ""], 40)
+    name = stable_hash([folder_suite_name(), media, content_hash(still) if still else ""], 40)
     path = cache / f"{name}.json"
     with suppress(OSError, ValueError, TypeError):  # what is kept can always be made again
         return Measured(**json.loads(path.read_text(encoding="utf-8")))

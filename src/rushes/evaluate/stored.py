@@ -37,16 +37,16 @@ def finished_run(store: Store, name: str) -> Run:
     return runs[name]
 
 
-def unmeasured(store: Store, candidates: Sequence[Candidate], meter: MetricSuite) -> list[Candidate]:
-    """Candidates that have no score by this meter."""
-    done = {s.subject for s in store.scores() if s.measured_by == meter.name}
+def unmeasured(store: Store, candidates: Sequence[Candidate], suite: MetricSuite) -> list[Candidate]:
+    """Candidates that have no score by this suite."""
+    done = {s.subject for s in store.scores() if s.measured_by == suite.name}
     return [candidate for candidate in candidates if candidate.id not in done]
 
 
 def score(
     store: Store,
     candidates: Sequence[Candidate],
-    meter: MetricSuite,
+    suite: MetricSuite,
     still: Callable[[Candidate], Frames | None] = lambda candidate: None,
     tick: Callable[[], None] = lambda: None,
     spread: ParallelMap = in_turn,
@@ -56,7 +56,7 @@ def score(
     `still` gives the frame [H, W, 3] that a candidate should start from, where there is one. Processes that help
     (`spread`) call `measure_each`.
     """
-    for _, scores in measure_each(store.media, candidates, meter, still, spread):
+    for _, scores in measure_each(store.media, candidates, suite, still, spread):
         store.add(scores)
         tick()
 
@@ -64,23 +64,23 @@ def score(
 def measure_each(
     media: MediaFolder,
     candidates: Sequence[Candidate],
-    meter: MetricSuite,
+    suite: MetricSuite,
     still: Callable[[Candidate], Frames | None],
     spread: ParallelMap = in_turn,
 ) -> Iterator[tuple[Candidate, list[Score]]]:
     """Candidates with their scores; nothing is stored."""
 
     def measure(candidate: Candidate) -> list[Score]:
-        video = read_video(media.path(candidate.media), fps=candidate.fps, size_px=meter.size_px)
-        values = meter.measure(Shot(video.frames_FHWC, video.fps, candidate.caption, still(candidate)))
+        video = read_video(media.path(candidate.media), fps=candidate.fps, size_px=suite.size_px)
+        values = suite.measure(Shot(video.frames_FHWC, video.fps, candidate.caption, still(candidate)))
         return [
             Score(
-                id=stable_hash([candidate.id, metric, meter.name]),
+                id=stable_hash([candidate.id, metric, suite.name]),
                 subject=candidate.id,
                 metric=metric,
                 value=value,
                 per_segment=seconds if all(math.isfinite(s) for s in seconds) else (),
-                measured_by=meter.name,
+                measured_by=suite.name,
             )
             for metric, (value, seconds) in values.items()
             if math.isfinite(value)
@@ -89,15 +89,15 @@ def measure_each(
     return spread(candidates, measure)
 
 
-def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]]) -> list[Measure]:
-    """The scores that the meter gave to systems' candidates."""
+def measures(store: Store, suite: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]]) -> list[Measure]:
+    """The scores that the suite gave to systems' candidates."""
     by_metric = []
-    for metric, better in meter.better.items():
-        scores = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == meter.name}
+    for metric, better in suite.better.items():
+        scores = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == suite.name}
         values = {
             system: {key: scores[row.id] for key, row in of.items() if row.id in scores} for system, of in rows.items()
         }
-        by_metric.append(Measure(metric, better, values, meter.units.get(metric, "")))
+        by_metric.append(Measure(metric, better, values, suite.units.get(metric, "")))
     return by_metric
 
 
@@ -105,7 +105,7 @@ def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, C
 class PairedScores:
     """Scores of two systems' takes that share prompt and seed, read once and compared in several ways."""
 
-    meter: MetricSuite
+    suite: MetricSuite
     sides: Mapping[str, Mapping[Key, Candidate]]  # the takes of both systems, keyed by prompt and place
     measured: Sequence[Measure]
     cluster_of: Mapping[str, str]  # prompts that share footage are one cluster of the bootstrap
@@ -120,11 +120,11 @@ class PairedScores:
         Raises ValueError: none that the meter's headline metric (without one, any metric) could measure.
         """
         table = compare_systems(
-            PAIR, self.measured, seed=self.seed, cluster_of=self.cluster_of, primary=self.meter.headline
+            PAIR, self.measured, seed=self.seed, cluster_of=self.cluster_of, primary=self.suite.headline
         )
         metrics = {row.name: row for row in metric_rows(self.measured, table)[PAIR]}
-        if self.meter.headline not in (*metrics, "") or not metrics:
-            what = self.meter.headline or "nothing"
+        if self.suite.headline not in (*metrics, "") or not metrics:
+            what = self.suite.headline or "nothing"
             raise ValueError(
                 f"{what} could not be measured on any of the {len(self.sides[PAIR[0]])} pairs, so there is no verdict; "
                 "look at some clips in media/: they may be too short, or nothing in them moves"
@@ -139,14 +139,14 @@ class PairedScores:
             self.sides,
             seed=self.seed,
             cluster_of=self.cluster_of,
-            headline=self.meter.headline,
+            headline=self.suite.headline,
         )
 
 
 def paired_scores(
-    store: Store, meter: MetricSuite, base: Sequence[Candidate], trained: Sequence[Candidate], *, seed: int = 0
+    store: Store, suite: MetricSuite, base: Sequence[Candidate], trained: Sequence[Candidate], *, seed: int = 0
 ) -> PairedScores:
-    """What the meter measured on takes of two systems that share prompt and seed.
+    """What the suite measured on takes of two systems that share prompt and seed.
 
     Raises ValueError: they share none.
     """
@@ -156,4 +156,4 @@ def paired_scores(
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
     sides = {system: {(pair[0].group, at): pair[k] for at, pair in enumerate(pairs)} for k, system in enumerate(PAIR)}
     cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
-    return PairedScores(meter, sides, measures(store, meter, sides), cluster_of, seed)
+    return PairedScores(suite, sides, measures(store, suite, sides), cluster_of, seed)

@@ -31,7 +31,7 @@ _VERIFIER, _ARCS = 2, 1  # versions of the world's judges: raise one when its va
 class MetricSuite:
     """A named set of metrics that is measured together."""
 
-    name: str  # see `suite_name`: scores of different meters are never mixed
+    name: str  # see `suite_name`: scores of different suites are never mixed
     better: Mapping[str, Better]
     units: Mapping[str, str]
     headline: str  # metric that the verdict is about; "" = all of them together
@@ -48,7 +48,7 @@ def suite_name(kind: str, versions: Mapping[str, int]) -> str:
     return _FORMER_NAMES.get(name, name)
 
 
-def world_meter() -> MetricSuite:
+def world_suite() -> MetricSuite:
     """The embedded world's verifier: it knows what should happen, and sees pixels only."""
 
     def measure(shot: Shot) -> SuiteValues:
@@ -66,7 +66,7 @@ def world_meter() -> MetricSuite:
     )
 
 
-def second_meter() -> MetricSuite:
+def second_suite() -> MetricSuite:
     """The embedded world's second judge, which shares nothing with the verifier and never labels."""
 
     def measure(shot: Shot) -> SuiteValues:
@@ -78,7 +78,7 @@ def second_meter() -> MetricSuite:
     return MetricSuite(name, better, {}, headline="dark", size_px=(SIZE_PX, SIZE_PX), measure=measure)
 
 
-def fidelity_meter() -> MetricSuite:
+def fidelity_suite() -> MetricSuite:
     """Whether a clip starts from the frame that it was given."""
     metric = catalogue.all_metrics()["first_frame_fidelity"]
 
@@ -96,7 +96,7 @@ def fidelity_meter() -> MetricSuite:
     )
 
 
-def general_meter() -> MetricSuite:
+def general_suite() -> MetricSuite:
     """All metrics for any footage, without downloaded weights; those without a better direction give the context.
 
     No single one of them is a headline: on the embedded world's takes none follows the verifier closely, see
@@ -114,9 +114,9 @@ def general_meter() -> MetricSuite:
 
 def directions() -> dict[str, Better]:
     """Metric -> which direction is better, of any footage and of the world's."""
-    return {**general_meter().better, **world_meter().better}
+    return {**general_suite().better, **world_suite().better}
 
 
-def meter_of(footage: FootageSettings) -> MetricSuite:
+def suite_of(footage: FootageSettings) -> MetricSuite:
     """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
-    return world_meter() if footage.kind == "world" else general_meter()
+    return world_suite() if footage.kind == "world" else general_suite()

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import rushes
 from rushes.evaluate.external import ExternalScores
 from rushes.evaluate.judged import Verdicts
-from rushes.evaluate.measure import Measured, measure_file, meter_name
+from rushes.evaluate.measure import Measured, folder_suite_name, measure_file
 from rushes.evaluate.prompt_clusters import clusters_of_folders
 from rushes.evaluate.result import (
     ComparedSystems,
@@ -287,7 +287,7 @@ def _unmeasured(videos: MeasuredVideos) -> list[str]:
 def _details(asked: SystemsRequest, result: SystemsResult) -> dict[str, Any]:
     return {
         "version": rushes.__version__,
-        "meter": meter_name(),
+        "meter": folder_suite_name(),
         "seed": asked.seed,
         "headline": asked.headline,
         "verdicts": result.verdicts,

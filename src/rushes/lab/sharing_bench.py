@@ -29,7 +29,7 @@ from rushes.backbones.base import Condition
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings
 from rushes.evaluate.stored import measure_each, score
-from rushes.evaluate.suites import world_meter
+from rushes.evaluate.suites import world_suite
 from rushes.footage.world import import_world
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
@@ -181,12 +181,12 @@ def _generate(folder: Path, ranks: Ranks) -> str:
 
 def _evaluate(folder: Path, ranks: Ranks) -> str:
     rows = [r for system in ("one", "other") for r in _takes(folder, ranks, system, EVALUATED)]
-    media, meter = MediaFolder(folder / "media"), world_meter()
+    media, suite = MediaFolder(folder / "media"), world_suite()
     if not ranks.first:
-        deque(measure_each(media, (), meter, lambda candidate: None, ranks.in_rounds), maxlen=0)
+        deque(measure_each(media, (), suite, lambda candidate: None, ranks.in_rounds), maxlen=0)
         return ""
     with Store.open(folder) as store:
-        score(store, rows, meter, spread=ranks.in_rounds)
+        score(store, rows, suite, spread=ranks.in_rounds)
         return stable_hash([[row.subject, row.metric, row.value] for row in store.scores()])
 
 

@@ -94,7 +94,7 @@ def eta_of_project(project: OpenProject, levels: Sequence[float] = (), clips: in
         warnings.append(f"the project has {len(chosen)} training clips, but {clips} were asked for")
     return EtaResult(
         by=judge.name if judge else HUMAN,
-        faults_by=project.meter.headline or judge.name if judge else None,
+        faults_by=project.suite.headline or judge.name if judge else None,
         clips=len(chosen),
         levels=tuple(_row(level, sheets[level.eta]) for level in summary),
         proposed=proposed,

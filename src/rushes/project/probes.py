@@ -166,12 +166,12 @@ class _JudgedTakes:
     """
 
     def __init__(self, project: OpenProject, judge: Judge) -> None:
-        meter, label = project.meter, project.settings.label
+        suite, label = project.suite, project.settings.label
         self.judge, self.segment_s = judge, label.segment_s
-        size_px, self.faults_by = (meter.size_px, meter.headline) if meter.headline else (judge.size_px, judge.name)
+        size_px, self.faults_by = (suite.size_px, suite.headline) if suite.headline else (judge.size_px, judge.name)
         self.by = [judge.name, label.by, label.margin, label.segment_s, label.frames_per_s, self.faults_by]
         self._shot = lru_cache(8)(lambda row, size: _shot(project, row, size))
-        grade = _grade(meter, judge)
+        grade = _grade(suite, judge)
         self._score = lru_cache(64)(lambda row: grade(self._shot(row, size_px))) if grade else None
 
     def look(self, probe: ProbePair) -> dict[str, Any]:
@@ -190,11 +190,11 @@ class _JudgedTakes:
         return sum(judged) / len(judged) if judged else math.nan
 
 
-def _grade(meter: MetricSuite, judge: Judge) -> Callable[[Shot], float] | None:
+def _grade(suite: MetricSuite, judge: Judge) -> Callable[[Shot], float] | None:
     """A score of one clip, higher is better; None where there is none."""
-    if meter.headline:
-        sign = 1.0 if meter.better[meter.headline] == "higher" else -1.0
-        return lambda shot: sign * meter.measure(shot)[meter.headline][0]
+    if suite.headline:
+        sign = 1.0 if suite.better[suite.headline] == "higher" else -1.0
+        return lambda shot: sign * suite.measure(shot)[suite.headline][0]
     return (lambda shot: judge.score(shot, None)[0]) if isinstance(judge, PointwiseJudge) else None
 
 

@@ -19,7 +19,7 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.loading import load_model
 from rushes.config.tables import FootageSettings, GenerateSettings
 from rushes.evaluate.stored import measure_each
-from rushes.evaluate.suites import meter_of
+from rushes.evaluate.suites import suite_of
 from rushes.media.read import read_still
 from rushes.media.resize import FitMode
 from rushes.progress import ParallelMap, in_turn
@@ -142,7 +142,7 @@ def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Parallel
 
 def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: WorkerProcess) -> None:
     still = partial(still_of, helper.media, firsts)
-    deque(measure_each(helper.media, (), meter_of(footage), still, helper.ranks.in_rounds), maxlen=0)
+    deque(measure_each(helper.media, (), suite_of(footage), still, helper.ranks.in_rounds), maxlen=0)
 
 
 def still_of(media: MediaFolder, firsts: Mapping[str, str], candidate: Candidate) -> Frames | None:

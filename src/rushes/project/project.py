@@ -15,7 +15,7 @@ from rushes.backbones.loading import load_model
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.tables import Settings
 from rushes.encode import open_latents
-from rushes.evaluate.suites import MetricSuite, meter_of
+from rushes.evaluate.suites import MetricSuite, suite_of
 from rushes.files import sweep, whole_file
 from rushes.progress import Bar, Tick, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
@@ -93,9 +93,9 @@ class OpenProject:
         )
 
     @property
-    def meter(self) -> MetricSuite:
+    def suite(self) -> MetricSuite:
         """What evaluation measures."""
-        return meter_of(self.settings.footage)
+        return suite_of(self.settings.footage)
 
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Tick]:

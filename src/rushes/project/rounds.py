@@ -111,7 +111,7 @@ def _with_train(project: OpenProject, **changes: object) -> OpenProject:
 def _round(project: OpenProject, before: str) -> Round:
     run = run_name(project.settings.train)
     metrics = run_evaluation.held_out_change(project, before, run)
-    headline = project.meter.headline
+    headline = project.suite.headline
     decisive = [row for row in metrics.values() if row.name == headline or not headline]
     health = reports.health_of_run(project.store.project, project.settings, run)
     return Round(

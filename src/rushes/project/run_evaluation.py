@@ -82,7 +82,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     Raises:
         ValueError: the run is not finished, or nothing is held out.
     """
-    settings, store, meter = project.settings, project.store, project.meter
+    settings, store, suite = project.settings, project.store, project.suite
     run = run or run_name(settings.train)
     held_out_clips(project)  # what lacks is reported in the order in which it is made, and before the base answers
     stored.finished_run(store, run)
@@ -92,16 +92,16 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         others.setdefault(row.system, []).append(row)
     _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed
-    scores = stored.paired_scores(store, meter, base, trained, seed=seed)
+    scores = stored.paired_scores(store, suite, base, trained, seed=seed)
     metrics = scores.compare()
     first, *rest = others or [""]
     arms = {
         f"{other} against {first}": stored.paired_scores(
-            store, meter, others[first], others[other], seed=seed
+            store, suite, others[first], others[other], seed=seed
         ).compare()
         for other in rest
     }
-    return EvaluateResult(run, meter.headline, metrics, arms, shapes=scores.compare_by_shape())
+    return EvaluateResult(run, suite.headline, metrics, arms, shapes=scores.compare_by_shape())
 
 
 def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:
@@ -109,18 +109,18 @@ def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:
     takes = [held_out_takes(project, system, second) for system in (first, second)]
     _measure(project, [*takes[0], *takes[1]])
     seed = project.settings.project.seed
-    return stored.paired_scores(project.store, project.meter, *takes, seed=seed).compare()
+    return stored.paired_scores(project.store, project.suite, *takes, seed=seed).compare()
 
 
 def _measure(project: OpenProject, candidates: Sequence[Candidate]) -> None:
     """Give scores to those that have none."""
-    store, meter = project.store, project.meter
-    missing = stored.unmeasured(store, candidates, meter)
+    store, suite = project.store, project.suite
+    missing = stored.unmeasured(store, candidates, suite)
     with project.timed("evaluate: measure", len(missing)) as tick:
         firsts = first_frames(project, missing)
         spread = share_measuring(project, firsts)
         still = partial(still_of, store.media, firsts)
-        stored.score(store, missing, meter, still, lambda: tick(1), spread)
+        stored.score(store, missing, suite, still, lambda: tick(1), spread)
 
 
 def first_frames(project: OpenProject, candidates: Sequence[Candidate]) -> dict[str, str]:

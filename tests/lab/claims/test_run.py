@@ -44,7 +44,7 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     evidence = run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
     assert set(evidence) == {BASE, *(arm.name for arm in claim.arms)}
     assert sum(ticks) == 2 * len(evidence) and sum(count > 0 for count in ticks) > 2
-    metrics = {metric for meter in run.meters(first_frame=True) for metric in meter.better}
+    metrics = {metric for suite in run.suites(first_frame=True) for metric in suite.better}
     values = {arm: evidence[arm][seed].values for arm in evidence for seed in (0, 1) if seed == 0 or arm == BASE}
     assert set(values["dfdpo"]) - {"winner_error"} == metrics
     strength = evidence["dfdpo"][0].strength

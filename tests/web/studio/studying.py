@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from rushes.evaluate.suites import general_meter
+from rushes.evaluate.suites import general_suite
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
 from rushes.web.accounts import Accounts
@@ -31,7 +31,7 @@ def make_project(folder: Path, groups: int = 3) -> Path:
     with Store.create(folder) as store:
         media = [store.put_media_bytes(encoded(tint), ".mp4") for tint in range(4)]
         rows: list[Any] = []
-        meter = general_meter().name
+        suite = general_suite().name
         for g in range(groups):
             real = store.put_media_bytes(encoded(10 + 25 * g), ".mp4")
             rows.append(Clip(f"clip{g}", real, f"prompt {g} of 100%", **SIZE, source=f"film {g}.mp4"))
@@ -41,7 +41,7 @@ def make_project(folder: Path, groups: int = 3) -> Path:
             for system, step in (("base", 0.0), ("one", -0.1), ("two", 0.1)):
                 id = f"{system}-{g}"
                 rows.append(_take(id, media[1], f"held{g}", f"clip{g}", seed=7, system=system, split="eval"))
-                rows.append(Score(f"error {id}", id, "warping_error", g / 10 + step, measured_by=meter))
+                rows.append(Score(f"error {id}", id, "warping_error", g / 10 + step, measured_by=suite))
         rows.append(Score("curated", "clip0", "curate/motion/speed", 3.0))
         rows.append(Preference("label", "take0-0", "take0-1", (1, 0, 1), judge="vlm", segment_s=1.0))
         rows.append(Preference("wrong", "take1-0", "take1-1", (1,), judge="vlm"))

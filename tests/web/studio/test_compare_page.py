@@ -11,7 +11,7 @@ import pytest
 
 from rushes.config.tables import Settings
 from rushes.evaluate.compare import compare_runs
-from rushes.evaluate.suites import general_meter
+from rushes.evaluate.suites import general_suite
 from rushes.files import write_json
 from rushes.records import Score
 from rushes.store.database import Store
@@ -93,15 +93,15 @@ def test_figures_are_what_commands_wrote(caller: Caller, folder: Path) -> None:
 def test_the_page_claims_what_the_report_claims_in_both_directions(tmp_path: Path) -> None:
     """The interval of the warping error excludes zero; the correction for six metrics does not."""
     folder = make_project(tmp_path / "project", groups=10)
-    meter, rng = general_meter(), np.random.default_rng(0)
-    others = [name for name, better in meter.better.items() if better != "neutral" and name != "warping_error"][:5]
+    suite, rng = general_suite(), np.random.default_rng(0)
+    others = [name for name, better in suite.better.items() if better != "neutral" and name != "warping_error"][:5]
     settings = Settings.model_validate({"footage": {"kind": "folder", "path": str(folder)}})
     with Store.open(folder) as store:
         for g in range(10):
             values = {(name, system): float(rng.normal()) for name in others for system in ("base", "one", "two")}
             values["warping_error", "two"] = g / 10 + 0.15 + 0.3 * (-1) ** g
             store.add(
-                Score(f"{name} of {system} {g}", f"{system}-{g}", name, value, measured_by=meter.name)
+                Score(f"{name} of {system} {g}", f"{system}-{g}", name, value, measured_by=suite.name)
                 for (name, system), value in values.items()
             )
         for runs in (("one", "two"), ("two", "one")):

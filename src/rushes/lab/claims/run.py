@@ -27,7 +27,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.evaluate import stored
-from rushes.evaluate.suites import MetricSuite, fidelity_meter, second_meter, world_meter
+from rushes.evaluate.suites import MetricSuite, fidelity_suite, second_suite, world_suite
 from rushes.files import make_folder, with_checksum, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
@@ -249,31 +249,31 @@ def _winner_error(rows: StepRows) -> PromptValues:
     return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
 
 
-def meters(first_frame: bool) -> tuple[MetricSuite, ...]:
+def suites(first_frame: bool) -> tuple[MetricSuite, ...]:
     """All that an arm is judged by; how clips start is asked where they are given a frame."""
-    return (world_meter(), second_meter(), *((fidelity_meter(),) if first_frame else ()))
+    return (world_suite(), second_suite(), *((fidelity_suite(),) if first_frame else ()))
 
 
 def _measure(project: OpenProject, system: str) -> PromptValues:
     """All judges on the arm's held-out clips."""
     candidates = run_evaluation.held_out_takes(project, system)
     values: PromptValues = {}
-    for meter in meters(project.settings.backbone.first_frame):
-        missing = stored.unmeasured(project.store, candidates, meter)
+    for suite in suites(project.settings.backbone.first_frame):
+        missing = stored.unmeasured(project.store, candidates, suite)
         still = partial(still_of, project.store.media, run_evaluation.first_frames(project, missing))
-        stored.score(project.store, missing, meter, still)
-        values |= _by_prompt(project.store, meter, candidates)
+        stored.score(project.store, missing, suite, still)
+        values |= _by_prompt(project.store, suite, candidates)
     return values
 
 
-def _by_prompt(store: Store, meter: MetricSuite, candidates: Sequence[Candidate]) -> PromptValues:
+def _by_prompt(store: Store, suite: MetricSuite, candidates: Sequence[Candidate]) -> PromptValues:
     """One seed of sampling per prompt, so one value each."""
     prompts = {candidate.id: candidate.group for candidate in candidates}
     return {
         metric: {
             prompts[s.subject]: s.value
             for s in store.scores(metric=metric)
-            if s.measured_by == meter.name and s.subject in prompts
+            if s.measured_by == suite.name and s.subject in prompts
         }
-        for metric in meter.better
+        for metric in suite.better
     }

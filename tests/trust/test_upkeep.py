@@ -222,11 +222,16 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"0" * 1000)
         os.utime(path, (hour, hour))
+    unpacked, at_work = project / ".pairs-ab3_ef9z", project / ".cut-ab3_ef9z"  # of imports, one of which was killed
+    for folder in (unpacked, at_work):
+        folder.mkdir()
+        (folder / "0.mp4").write_bytes(b"0" * 1000)
+    os.utime(unpacked, (hour, hour))
     (young := project / "media" / ".now.part").write_bytes(b"1")
     before, tree = contents(project), sorted(project.rglob("*"))
     code, out, _ = rushes("space", project, "--json")
     kinds = json.loads(out)["kinds"]
-    assert code == 0 and kinds["latents"]["leftover"] == 1000
+    assert code == 0 and kinds["latents"]["leftover"] == kinds["other"]["leftover"] == 1000
     assert kinds["media"]["orphaned"] == 1000 and kinds["media"]["leftover"] == 1000 and kinds["media"]["stale"] == 0
     assert kinds["checkpoints"]["stale"] > 0 and kinds["checkpoints"]["needed"] == 0  # all weights were trained
     code, out, _ = rushes("clean", project)
@@ -237,7 +242,8 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     ]
     code, out, _ = rushes("clean", project, "--yes", "--json")
     assert code == 0 and json.loads(out)["ended"] == ["realdpo"]
-    assert not any(path.exists() for path in (*leftovers, orphan)) and young.exists()
+    assert not any(path.exists() for path in (*leftovers, orphan, unpacked)) and young.exists()
+    assert at_work.is_dir()
     assert json.loads(rushes("space", project, "--json")[1])["removable"] == 0
     after = contents(project)
     assert {name: after[name] for name in before if not name.startswith("step-") and name != "media"} == {

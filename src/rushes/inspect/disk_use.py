@@ -49,6 +49,7 @@ _OURS = {  # our own names below the folder of a kind
 _NOTHING = re.compile(r"(?!)")
 _PART = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}|[0-9a-f]{20})\.part")  # of `whole_file`
 _TEMPORARY = re.compile(r"\.tmp\w{6}")  # of safetensors
+_SCRATCH = re.compile(r"\.(cut|pairs|still|unpacked)-\w{8}")  # folders of an import at work, beside the project's own
 
 
 @dataclass(frozen=True)
@@ -316,9 +317,10 @@ def _aside(take: Candidate) -> Decision:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files; a checkpoint in parts is one."""
+    """All files; a checkpoint in parts is one, and so is what an import unpacked."""
     for at, folders, names in os.walk(folder):
         parts = [name for name in folders if name.startswith("step-") and Path(at).name == "checkpoints"]
+        parts += [name for name in folders if _SCRATCH.fullmatch(name) and Path(at) == folder]
         folders[:] = sorted(name for name in folders if name not in parts)
         yield from (Path(at) / name for name in sorted((*parts, *names)))
 
@@ -333,7 +335,7 @@ def _partial(top: str, name: str, *, below: bool) -> bool:
     """Whether a file has the name of one that a process of ours has yet to finish, and lies where one does."""
     part = _PART.fullmatch(name)
     if not below:
-        return part is not None and is_own(part[1])
+        return bool(_SCRATCH.fullmatch(name)) or (part is not None and is_own(part[1]))
     return is_own(top) and bool(part or _TEMPORARY.fullmatch(name))
 
 

@@ -96,11 +96,11 @@ def test_take_starts_from_the_first_frame_of_its_clip(context: GenerationContext
 
 
 def test_name_of_a_take_tells_what_it_depends_on(context: GenerationContext) -> None:
-    known = set(ids(context))
-    assert len(known) == 8
+    own = set(ids(context))
+    assert len(own) == 8
     for same in ({"batch": 1}, {"eta": (0.5, 0.6)}):
-        assert set(ids(with_settings(context, **same))) == known
-    assert set(ids(with_settings(context, takes=3))) > known
+        assert set(ids(with_settings(context, **same))) == own
+    assert set(ids(with_settings(context, takes=3))) > own
     guided = set(ids(with_settings(context, kind="guided")))
     for other in (
         set(ids(with_settings(context, steps=3))),
@@ -112,9 +112,9 @@ def test_name_of_a_take_tells_what_it_depends_on(context: GenerationContext) -> 
         set(ids(with_settings(context, kind="guided", eta=(0.5, 0.6)))),
         guided,
     ):
-        assert len(other) == 8 and not other & known
+        assert len(other) == 8 and not other & own
     assert (
-        set(ids(replace(context, size=BackboneSettings(path="/elsewhere")))) == known
+        set(ids(replace(context, size=BackboneSettings(path="/elsewhere")))) == own
     )  # the weights' fingerprint counts, no path
 
 
@@ -194,16 +194,16 @@ def test_gap_takes_answer_a_prompt_with_words_left_out(context: GenerationContex
 
 
 def test_the_model_is_told_the_prompt_with_gaps(context: GenerationContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    prompts: list[str] = []
     condition = context.backbone.condition
 
     def listening(captions: list[str], *rest: object, **more: object) -> object:
-        told.extend(captions)
+        prompts.extend(captions)
         return condition(captions, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(context.backbone, "condition", listening)
     make(with_settings(context, kind="gap"))
-    assert told == [take.caption for take in context.store.candidates(kind="gap")]
+    assert prompts == [take.caption for take in context.store.candidates(kind="gap")]
 
 
 def test_the_share_of_words_names_gap_takes_alone(context: GenerationContext) -> None:
@@ -269,9 +269,9 @@ def test_a_request_at_no_noise_is_the_real_clip_after_the_codec(context: Generat
     ("caption", "share", "left"), [("a b c d e f g h i j", 0.3, 7), ("a b c", 0.01, 2), ("a", 0.3, 0), ("a b", 1.0, 0)]
 )
 def test_at_least_one_word_is_left_out(caption: str, share: float, left: int) -> None:
-    found = {generate.masked(caption, share, seed) for seed in range(30)}
-    assert {len(text.split()) for text in found} == {left}
-    assert left == 0 or len(found) > 1
+    texts = {generate.masked(caption, share, seed) for seed in range(30)}
+    assert {len(text.split()) for text in texts} == {left}
+    assert left == 0 or len(texts) > 1
     assert generate.masked(caption, share, 7) == generate.masked(caption, share, 7)
 
 
@@ -290,9 +290,9 @@ def test_settings_that_came_later_count_where_they_are_set(context: GenerationCo
         size.pop(name)
     assert context.settings_hash == stable_hash([former(before), size | {"tiling": True}])
     whole = replace(context, size=BackboneSettings(tiling=False))
-    told = replace(context, size=BackboneSettings(decode_timestep=0.05))
-    found = {each.settings_hash for each in (context, whole, told, with_settings(context, guidance_scale_2=3.0))}
-    assert len(found) == 4
+    timed = replace(context, size=BackboneSettings(decode_timestep=0.05))
+    hashes = {each.settings_hash for each in (context, whole, timed, with_settings(context, guidance_scale_2=3.0))}
+    assert len(hashes) == 4
     cheaper = replace(
         context, size=BackboneSettings(text_offload=True, compile=True, offload=True, gradient_checkpointing=False)
     )

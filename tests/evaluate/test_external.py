@@ -84,9 +84,9 @@ def test_results_of_videophy_with_and_without_header(folders: Folders, tmp_path:
     pc.write_text(
         ",caption,videopath,score\n" + "".join(f"0,x,{p},{s}\n" for p, s in zip(videos, (0.5, 0.4, 1), strict=True))
     )
-    found = {m.name: m.values["A"] for m in ExternalScores(videophy={"A": (sa, pc)}).measures(folders, [])}
-    assert list(found["videophy_sa"].values()) == [0.5, 0.9, 0.49]
-    assert list(found["videophy_joint"].values()) == [1.0, 0.0, 0.0]  # one half is yes
+    values = {m.name: m.values["A"] for m in ExternalScores(videophy={"A": (sa, pc)}).measures(folders, [])}
+    assert list(values["videophy_sa"].values()) == [0.5, 0.9, 0.49]
+    assert list(values["videophy_joint"].values()) == [1.0, 0.0, 0.0]  # one half is yes
 
 
 def test_scores_of_videophy_2_need_their_threshold() -> None:

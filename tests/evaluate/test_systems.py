@@ -100,8 +100,8 @@ def test_a_frozen_system_does_not_win(root: Path, tmp_path: Path) -> None:
     assert "warping_error" not in pairs and "flicker" not in pairs  # nothing moves, so nothing is perfect
     assert table["metrics"]["warping_error"]["frozen"]["n"] == 0
     assert pairs["motion_speed"]["lose"] == pairs["freeze_share"]["lose"] == PROMPTS
-    said = result.verdicts["plain|frozen"]
-    assert "worse on" in said and "motion speed" in said and "better" not in said
+    verdict = result.verdicts["plain|frozen"]
+    assert "worse on" in verdict and "motion speed" in verdict and "better" not in verdict
     assert any("warping_error had nothing to measure" in note for note in result.notes)
 
 
@@ -111,8 +111,8 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     blurred = table["pairs"]["plain|blurred"]["sharpness"]
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
     copies = SystemsRequest({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
-    said = evaluate_systems(copies, ExternalScores(), no_judge, no_bar).verdicts["one|other"]
-    assert said.startswith("No change shown: no metric distinguishes other from one (8 pairs")
+    verdict = evaluate_systems(copies, ExternalScores(), no_judge, no_bar).verdicts["one|other"]
+    assert verdict.startswith("No change shown: no metric distinguishes other from one (8 pairs")
 
 
 def test_a_rerun_measures_nothing_and_is_identical_to_the_byte(

@@ -37,9 +37,9 @@ def written(path: Path, systems: str = "ABC") -> dict[str, Any]:
 
 def of_older_version(data: dict[str, Any], *without: str) -> dict[str, Any]:
     """The table as versions wrote it that knew no corrected p-values."""
-    kept = {"difference", "low", "high", "win", "tie", "lose", "prompts"} - {*without}
+    entries = {"difference", "low", "high", "win", "tie", "lose", "prompts"} - {*without}
     pairs = {
-        pair: {name: {key: value for key, value in row.items() if key in kept} for name, row in rows.items()}
+        pair: {name: {key: value for key, value in row.items() if key in entries} for name, row in rows.items()}
         for pair, rows in data["pairs"].items()
     }
     return {**data, "pairs": pairs}

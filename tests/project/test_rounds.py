@@ -39,8 +39,8 @@ def second(project: OpenProject, **changes: Any) -> OpenProject:
 
 
 def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: OpenProject) -> None:
-    made = generation.generate_takes(opened, system="realdpo")
-    assert made == generation.GenerateResult("realdpo", takes=12, new=12)
+    generated = generation.generate_takes(opened, system="realdpo")
+    assert generated == generation.GenerateResult("realdpo", takes=12, new=12)
     first, project = run_of(opened, "realdpo"), second(opened)
     takes = project.store.candidates(split="train", system="realdpo")
     assert {take.made_by for take in takes} == {first.made_by} != {first.base}

@@ -22,7 +22,7 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.training.checkpoint import only_one
 from rushes.training.history import CURVES
-from rushes.web import looked
+from rushes.web import cached_poll
 from rushes.web.accounts import Accounts
 from rushes.web.site import NotThere, SiteSection, make_site
 from rushes.web.studio import home
@@ -39,7 +39,7 @@ SETTINGS = Settings(label=LabelSettings(by="human", repeat_share=0.0, overlap_sh
 @pytest.fixture(autouse=True)
 def _looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "_LOOK_S", 0.0)
-    monkeypatch.setattr(looked, "_LOOK_SHARE", 0.0)
+    monkeypatch.setattr(cached_poll, "_LOOK_SHARE", 0.0)
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def schedule(count: int, batch: int, step: int, seed: int) -> list[tuple[int, in
 
 
 def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> Tensor:
-    """Time [1] of a comparison's visit, as `Draws.of` has it."""
+    """Time [1] of a comparison's visit, as `NoiseSampler.of` has it."""
     return times.of(comparison.shape)(1, seeded(seed, comparison.id, visit))
 
 

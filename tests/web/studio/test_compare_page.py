@@ -107,9 +107,9 @@ def test_the_page_claims_what_the_report_claims_in_both_directions(tmp_path: Pat
         for runs in (("one", "two"), ("two", "one")):
             verdicts = compare_runs(store, settings, runs).verdicts
             assert verdicts is not None
-            said = verdicts["|".join(runs)]
-            assert said.startswith("No change shown: no metric distinguishes")
-            assert ("Warping error may have got worse" in said) == (runs[1] == "two")
+            verdict = verdicts["|".join(runs)]
+            assert verdict.startswith("No change shown: no metric distinguishes")
+            assert ("Warping error may have got worse" in verdict) == (runs[1] == "two")
             assert _said_of_warping(folder, "one", "two") == ("may have got worse", "grey levels of 255")
             assert _said_of_warping(folder, "two", "one") == ("no change shown", "grey levels of 255")
 

@@ -14,12 +14,12 @@ from pydantic import Field
 from rushes.records import Candidate, Clip, Strength
 from rushes.report.model import typed
 from rushes.web.accounts import CROWD
+from rushes.web.cached_poll import CachedPoll
 from rushes.web.labeling.assignments import Assignment, ClipSide
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.looked import CachedPoll
 from rushes.web.site import Body, Id, SiteSection, StudioProject, video_answer
 from rushes.web.videos import video_facts
 

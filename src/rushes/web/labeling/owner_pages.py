@@ -9,11 +9,11 @@ from fastapi import APIRouter, HTTPException
 
 from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
+from rushes.web.cached_poll import CachedPoll
 from rushes.web.labeling.campaign import dashboard, read_campaign
 from rushes.web.labeling.disputes import Dispute, SettleDispute, disputes, settled_pairs, settlement
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.labeling_session import LabelingSession
-from rushes.web.looked import CachedPoll
 from rushes.web.site import SiteSection, StudioProject
 from rushes.web.videos import add_project_videos, video_facts
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 
 from rushes.records import plain
-from rushes.web.looked import CachedPoll
+from rushes.web.cached_poll import CachedPoll
 from rushes.web.site import NotThere, SiteSection, StudioProject
 
 _LOOK_S = 2.0  # between two looks at where a project stands, at least

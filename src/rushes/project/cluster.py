@@ -128,11 +128,11 @@ def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[
     """What a worker does of an order with a part. The order runs beside it, and waits for parts where it shares."""
     os.environ.setdefault("LOCAL_WORLD_SIZE", "2")  # as torchrun would: others may be on this machine
     ranks = _WorkerRanks(weights=weights, device=own_device())
-    helper = WorkerProcess(folder, ranks)
+    worker = WorkerProcess(folder, ranks)
     ended: list[Attempt] = []  # what the order ended with
 
     def run() -> None:
-        ended.append(attempt(order, helper))
+        ended.append(attempt(order, worker))
         ranks.outcomes.put(ended[0])
 
     def outcome() -> Any:

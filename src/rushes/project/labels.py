@@ -150,22 +150,22 @@ def _noting(work: Callable[[P], R], account: AnswerCounts, part: P) -> tuple[R, 
     return work(part), Counter(account.facts()) - before
 
 
-def _judge_along(settings: Settings, segment_s: float | None, helper: WorkerProcess) -> None:
+def _judge_along(settings: Settings, segment_s: float | None, worker: WorkerProcess) -> None:
     """What a process that is not the first does of it."""
-    helper.forget()
+    worker.forget()
     account = AnswerCounts()
     # Each asks one question at a time: together they are as many as may ask at once.
     alone = settings.model_copy(update={"endpoint": settings.endpoint.model_copy(update={"parallel": 1})})
 
     def spread(parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
-        return ((part, result) for part, (result, _) in helper.ranks.in_rounds(parts, partial(_noting, work, account)))
+        return ((part, result) for part, (result, _) in worker.ranks.in_rounds(parts, partial(_noting, work, account)))
 
-    with judge_of(alone, helper.folder, account) as judge:
+    with judge_of(alone, worker.folder, account) as judge:
         if settings.label.form == "scores":
             assert isinstance(judge, PointwiseJudge)
-            deque(label.rate_each(helper.media, judge, (), spread), maxlen=0)
+            deque(label.rate_each(worker.media, judge, (), spread), maxlen=0)
         else:
-            deque(label.judge_each(helper.media, judge, (), segment_s, spread), maxlen=0)
+            deque(label.judge_each(worker.media, judge, (), segment_s, spread), maxlen=0)
 
 
 def _by_people(store: Store) -> LabelResult:

@@ -40,7 +40,7 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class Network:
-    """A network and its precision; helpers are sent it."""
+    """A network and its precision; worker processes are sent it."""
 
     size: BackboneSettings
     dtype: Precision

@@ -69,12 +69,12 @@ Order = Callable[[WorkerProcess], object]
 def follow(folder: Path) -> None:
     """What a process that is not the first does: one order after the other, until there is none."""
     with joined() as ranks:
-        helper = WorkerProcess(folder, ranks)
+        worker = WorkerProcess(folder, ranks)
         while True:
             order: Order | None = ranks.send(None)
             if order is None:
                 return
-            order(helper)
+            order(worker)
 
 
 def share_encoding(project: OpenProject) -> ParallelMap:
@@ -84,11 +84,11 @@ def share_encoding(project: OpenProject) -> ParallelMap:
     return project.ranks.sharing(partial(_encode, network, project.settings.footage.fit, project.latents.fingerprint))
 
 
-def _encode(network: Network, fit: FitMode, latents: str, helper: WorkerProcess) -> None:
+def _encode(network: Network, fit: FitMode, latents: str, worker: WorkerProcess) -> None:
     nothing: Sequence[LatentKey] = ()  # the first process sends what is to be encoded
-    spread = helper.ranks.in_rounds
-    backbone = helper.model(network)
-    encode.encode(helper.media, helper.latents(latents), backbone, network.size, fit, nothing, spread=spread)
+    spread = worker.ranks.in_rounds
+    backbone = worker.model(network)
+    encode.encode(worker.media, worker.latents(latents), backbone, network.size, fit, nothing, spread=spread)
 
 
 def share_takes(
@@ -120,19 +120,19 @@ def _takes(
     settings: GenerateSettings,
     latents: str,
     wanted: Sequence[generate.Request],
-    helper: WorkerProcess,
+    worker: WorkerProcess,
 ) -> None:
 
     def context_of(backbone: Backbone) -> generate.TakeContext:
-        return generate.TakeContext(helper.latents(latents), backbone, network.size, settings)
+        return generate.TakeContext(worker.latents(latents), backbone, network.size, settings)
 
     def read(backbone: Backbone) -> None:
         context = context_of(backbone)
-        read_captions(backbone, generate.captions_of(context, wanted), helper.ranks)
+        read_captions(backbone, generate.captions_of(context, wanted), worker.ranks)
         generate.read(context, wanted)
 
-    context = context_of(helper.model(network, read))
-    deque(generate.make_clips(context, wanted, helper.ranks.in_rounds), maxlen=0)
+    context = context_of(worker.model(network, read))
+    deque(generate.make_clips(context, wanted, worker.ranks.in_rounds), maxlen=0)
 
 
 def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> ParallelMap:
@@ -140,9 +140,9 @@ def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Parallel
     return project.ranks.sharing(partial(_measure, project.settings.footage, firsts), on_gpu=False)
 
 
-def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: WorkerProcess) -> None:
-    still = partial(still_of, helper.media, firsts)
-    deque(measure_each(helper.media, (), suite_of(footage), still, helper.ranks.in_rounds), maxlen=0)
+def _measure(footage: FootageSettings, firsts: Mapping[str, str], worker: WorkerProcess) -> None:
+    still = partial(still_of, worker.media, firsts)
+    deque(measure_each(worker.media, (), suite_of(footage), still, worker.ranks.in_rounds), maxlen=0)
 
 
 def still_of(media: MediaFolder, firsts: Mapping[str, str], candidate: Candidate) -> Frames | None:

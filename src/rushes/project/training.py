@@ -205,19 +205,19 @@ def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[
     return sentences
 
 
-def _train_along(job: TrainingJob, helper: WorkerProcess) -> None:
+def _train_along(job: TrainingJob, worker: WorkerProcess) -> None:
     """What a process that is not the first does of a run."""
-    backbone, data = _set_up_along(job, helper)
-    _train(job, backbone, data, helper.folder / "runs" / job.name, helper.ranks)
+    backbone, data = _set_up_along(job, worker)
+    _train(job, backbone, data, worker.folder / "runs" / job.name, worker.ranks)
     deque(whole_weights(backbone), maxlen=0)  # all processes give their parts
 
 
-def _set_up_along(job: TrainingJob, helper: WorkerProcess) -> tuple[Backbone, TrainingData]:
-    helper.forget()
-    backbone = load_model(job.settings.backbone, helper.folder / TEXTS, job.dtype, parked=True)
-    read_texts(job, helper.folder, backbone, helper.ranks)
+def _set_up_along(job: TrainingJob, worker: WorkerProcess) -> tuple[Backbone, TrainingData]:
+    worker.forget()
+    backbone = load_model(job.settings.backbone, worker.folder / TEXTS, job.dtype, parked=True)
+    read_texts(job, worker.folder, backbone, worker.ranks)
     make_trainable(backbone, job.settings.train)
-    return set_up(job, helper.folder, backbone, helper.ranks, no_bar)
+    return set_up(job, worker.folder, backbone, worker.ranks, no_bar)
 
 
 def encode_run(project: OpenProject) -> EncodeResult:
